@@ -1,0 +1,142 @@
+"""One switch between NumPy and CuPy, read once from ``TINYNET_BACKEND``.
+
+Everything above imports ``xp`` from here and never ``numpy`` for arrays that may live on a GPU.
+``numpy`` is the default. ``cupy`` is honoured or refused at import: a backend that was asked for
+and cannot work would otherwise fail much later, in the middle of the first batch.
+Read next: `random.py`, then `tensor.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any  # a numpy.ndarray or a cupy.ndarray; the type checker cannot tell which
+DType: TypeAlias = Any
+
+_NAMES = ("numpy", "cupy")
+
+
+def _load_cupy() -> ModuleType:
+    """Import CuPy and prove that it can run: device, then compiler, then BLAS."""
+
+    def refuse(missing: str, cause: object, advice: str) -> RuntimeError:
+        return RuntimeError(
+            f"TINYNET_BACKEND=cupy, but {missing}: {cause}. {advice} "
+            "Or unset TINYNET_BACKEND to run on NumPy."
+        )
+
+    wheel = 'Install `pip install "tinynet[gpu-cuda12]"` (CUDA 12) or "tinynet[gpu-cuda13]".'
+    try:
+        import cupy
+    except ImportError as error:
+        raise refuse("the CuPy wheel is missing", error, wheel) from error
+    driver = "Install or update NVIDIA's driver (nvidia-smi must list a GPU)."
+    try:
+        devices = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # CUDARuntimeError; its text names the driver or the device
+        missing = "no GPU device was found" if "NoDevice" in str(error) else "the driver is missing"
+        raise refuse(missing, error, driver) from error
+    if devices == 0:
+        raise refuse("no GPU device was found", "device count is 0", driver)
+    toolkit = 'Reinstall CuPy with its toolkit: `pip install "cupy-cuda12x[ctk]"` (or cuda13x).'
+    try:
+        ones = cupy.ones((2, 2), "f4") + 0
+    except Exception as error:
+        raise refuse("its kernel compiler (NVRTC and headers) fails", error, toolkit) from error
+    try:
+        total = float((ones @ ones).sum())
+    except Exception as error:
+        raise refuse("its BLAS (cuBLAS) fails", error, toolkit) from error
+    if total != 8.0:
+        raise refuse("its BLAS is wrong", f"ones(2, 2) @ ones(2, 2) sums to {total}", toolkit)
+    return cupy  # type: ignore[no-any-return]
+
+
+def _choose(requested: str) -> tuple[str, Any]:
+    if requested == "numpy":
+        return requested, np
+    if requested == "cupy":
+        return requested, _load_cupy()
+    raise ValueError(f"TINYNET_BACKEND={requested!r}: choose one of {', '.join(_NAMES)}.")
+
+
+name, xp = _choose(os.environ.get("TINYNET_BACKEND", "numpy").strip().lower() or "numpy")
+on_gpu = name == "cupy"
+
+_default_dtype: DType = np.dtype(np.float32)
+
+
+def get_default_dtype() -> DType:
+    """The dtype of new floating-point tensors: float32 until `set_default_dtype`."""
+    return _default_dtype
+
+
+def set_default_dtype(dtype: DType) -> None:
+    """Set the dtype of new floating-point tensors (float32 to train, float64 to check)."""
+    global _default_dtype
+    chosen = np.dtype(dtype)
+    if chosen.kind != "f":
+        raise TypeError(f"default dtype must be a float type, got {chosen}: use float32 or float64")
+    _default_dtype = chosen
+
+
+def is_array(x: object) -> bool:
+    """True for an array of the backend in use (on CuPy, a NumPy array is not one)."""
+    return isinstance(x, xp.ndarray)
+
+
+def asarray(x: Any, dtype: DType = None) -> Array:
+    """`x` as an array of the backend in use; this is the one place where data is uploaded.
+
+    Python floats and nested lists of them take the default dtype; arrays keep theirs.
+    """
+    if isinstance(x, xp.ndarray):
+        return x if dtype is None or x.dtype == dtype else x.astype(dtype)
+    typed = isinstance(x, np.ndarray | np.generic)
+    try:
+        array = xp.asarray(x, dtype=dtype)
+    except (TypeError, ValueError) as error:  # rows of different lengths, for example
+        raise ValueError(f"cannot make an array of {type(x).__name__}: {error}") from error
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"cannot make an array of {type(x).__name__}: its items are not numbers")
+    if dtype is None and array.dtype.kind == "f" and not typed:
+        array = array.astype(_default_dtype, copy=False)
+    return array
+
+
+def to_numpy(x: Any) -> np.ndarray[Any, Any]:
+    """`x` as a NumPy array on the host (on NumPy: `x` itself, no copy)."""
+    if on_gpu and isinstance(x, xp.ndarray):
+        return xp.asnumpy(x)  # type: ignore[no-any-return]
+    return np.asarray(x)
+
+
+def synchronize() -> None:
+    """Wait until the device has finished; nothing to wait for on NumPy."""
+    if on_gpu:
+        xp.cuda.Device().synchronize()
+
+
+def check_range(what: str, values: Any, upper: int, hint: str = "") -> None:
+    """Refuse integers outside 0 .. upper - 1 with the first offender and its place.
+
+    CuPy wraps an index that is too large around without a word, so labels and indices are
+    checked when they are handed over, on the host. Arrays that already are on the device are
+    not read back: that would stall it.
+    """
+    if on_gpu and isinstance(values, xp.ndarray):
+        return
+    array = np.asarray(values)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{what} must be integers, got {array.dtype}. {hint}".rstrip())
+    if array.size and (array.min() < 0 or array.max() >= upper):
+        flat = array.ravel()
+        place = int(np.argmax((flat < 0) | (flat >= upper)))
+        raise ValueError(
+            f"{what} must lie in 0..{upper - 1}, got {int(flat[place])} at position {place}. {hint}"
+            .rstrip()
+        )
