@@ -1,0 +1,255 @@
+"""Element-wise operations as a table of calculus: each value, and its derivative beside it.
+
+Operands broadcast as in NumPy; the engine undoes it for the gradients. Where a function has a
+kink, the text says which value stands in for the derivative. Read next: `reduction.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+from ..backend import Array, xp
+from ..kernels import elementwise, special
+from ..operation import _unpack, primitive
+from ..tensor import _wrap
+
+P = ParamSpec("P")
+
+
+def constant(forward: Callable[P, Array]) -> Callable[P, Any]:
+    """An operation without a derivative (zero almost everywhere): values in, values out."""
+
+    @functools.wraps(forward)
+    def call(*args: Any, **options: Any) -> Any:
+        raw, _, tensors = _unpack(args, forward.__name__)
+        y = forward(*raw, **options)  # type: ignore[call-arg]
+        return _wrap(xp.asarray(y), None) if tensors else y
+
+    return call
+
+
+@primitive(lambda g: g, lambda g: g)
+def add(a: Array, b: Array) -> Array:
+    """a + b"""
+    return elementwise.add(a, b)
+
+
+@primitive(lambda g: g, lambda g: -g)
+def subtract(a: Array, b: Array) -> Array:
+    """a - b"""
+    return a - b
+
+
+@primitive(lambda g, b: g * b, lambda g, a: g * a)
+def multiply(a: Array, b: Array) -> Array:
+    """a * b"""
+    return a * b
+
+
+@primitive(lambda g, b: g / b, lambda g, y, b: -g * y / b)
+def divide(a: Array, b: Array) -> Array:
+    """a / b"""
+    return a / b
+
+
+@primitive(lambda g: -g)
+def negative(x: Array) -> Array:
+    """-x"""
+    return -x
+
+
+def _one_less(p: Any) -> Any:
+    """p - 1, but 1 where p is 0: x**0 has derivative 0 * x, also at x = 0."""
+    return (p - 1 if p != 0 else 1) if isinstance(p, int | float) else where(p == 0, 1.0, p - 1)
+
+
+@primitive(lambda g, x, p: g * p * x ** _one_less(p),
+           lambda g, y, x: g * y * log(where(x > 0, x, 1.0)))
+def power(x: Array, p: Array) -> Array:
+    """x ** p; the derivative with respect to `p` is taken as 0 where x <= 0."""
+    return x**p
+
+
+@primitive(lambda g, x: 2.0 * g * x)
+def square(x: Array) -> Array:
+    """x * x"""
+    return x * x
+
+
+@primitive(lambda g, y: g * y)
+def exp(x: Array) -> Array:
+    """e ** x"""
+    return xp.exp(x)
+
+
+@primitive(lambda g, y: g * (y + 1.0))
+def expm1(x: Array) -> Array:
+    """e ** x - 1, exact for small x"""
+    return xp.expm1(x)
+
+
+@primitive(lambda g, x: g / x)
+def log(x: Array) -> Array:
+    """The natural logarithm of x."""
+    return xp.log(x)
+
+
+@primitive(lambda g, x: g / (x + 1.0))
+def log1p(x: Array) -> Array:
+    """log(1 + x), exact for small x"""
+    return xp.log1p(x)
+
+
+@primitive(lambda g, y: 0.5 * g / y)
+def sqrt(x: Array) -> Array:
+    """The square root of x; its derivative at 0 is infinite."""
+    return xp.sqrt(x)
+
+
+@primitive(lambda g, x: g * cos(x))
+def sin(x: Array) -> Array:
+    """The sine of x (in radians)."""
+    return xp.sin(x)
+
+
+@primitive(lambda g, x: -g * sin(x))
+def cos(x: Array) -> Array:
+    """The cosine of x (in radians)."""
+    return xp.cos(x)
+
+
+@primitive(lambda g, y: g * (1.0 - y * y))
+def tanh(x: Array) -> Array:
+    """(e^x - e^-x) / (e^x + e^-x)"""
+    return xp.tanh(x)
+
+
+@primitive(lambda g, y: g * y * (1.0 - y))
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e^-x), computed with e^-|x| so that nothing overflows"""
+    e = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, 1.0, e) / (1.0 + e)
+
+
+@primitive(lambda g, x: g * exp(-x * x) * (2.0 / math.sqrt(math.pi)))
+def erf(x: Array) -> Array:
+    """The error function, 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
+    return special.erf(x)
+
+
+@primitive(lambda g, x: g * sign(x))
+def abs(x: Array) -> Array:
+    """|x|; the derivative at 0 is taken as 0"""
+    return xp.abs(x)
+
+
+@primitive(lambda g, a, b: where(a == b, 0.5 * g, g * (a > b)),
+           lambda g, a, b: where(a == b, 0.5 * g, g * (b > a)))
+def maximum(a: Array, b: Array) -> Array:
+    """The larger of a and b; where they are equal each gets half of the gradient."""
+    return xp.maximum(a, b)
+
+
+@primitive(lambda g, a, b: where(a == b, 0.5 * g, g * (a < b)),
+           lambda g, a, b: where(a == b, 0.5 * g, g * (b < a)))
+def minimum(a: Array, b: Array) -> Array:
+    """The smaller of a and b; where they are equal each gets half of the gradient."""
+    return xp.minimum(a, b)
+
+
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """min(max(x, low), high); at a bound that x just reaches, half of the gradient passes."""
+    if low is None and high is None:
+        raise ValueError("clip needs low, high or both")
+    x = x if low is None else maximum(x, low)
+    return x if high is None else minimum(x, high)
+
+
+@primitive(None, lambda g, condition: where(condition, g, 0.0),
+           lambda g, condition: where(condition, 0.0, g))
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """a where the condition holds, else b"""
+    return xp.where(condition, a, b)
+
+
+@primitive(lambda g: g)
+def astype(x: Array, dtype: Any) -> Array:
+    """`x` converted to `dtype`; the gradient is converted back."""
+    return x.astype(dtype, copy=False)
+
+
+@constant
+def sign(x: Array) -> Array:
+    """-1, 0 or 1"""
+    return xp.sign(x)
+
+
+@constant
+def floor(x: Array) -> Array:
+    """The largest integer not above x."""
+    return xp.floor(x)
+
+
+@constant
+def isfinite(x: Array) -> Array:
+    """False where x is infinite or not a number."""
+    return xp.isfinite(x)
+
+
+@constant
+def equal(a: Array, b: Array) -> Array:
+    """a == b, element by element"""
+    return a == b
+
+
+@constant
+def not_equal(a: Array, b: Array) -> Array:
+    """a != b, element by element"""
+    return a != b
+
+
+@constant
+def less(a: Array, b: Array) -> Array:
+    """a < b"""
+    return a < b
+
+
+@constant
+def less_equal(a: Array, b: Array) -> Array:
+    """a <= b"""
+    return a <= b
+
+
+@constant
+def greater(a: Array, b: Array) -> Array:
+    """a > b"""
+    return a > b
+
+
+@constant
+def greater_equal(a: Array, b: Array) -> Array:
+    """a >= b"""
+    return a >= b
+
+
+@constant
+def logical_not(x: Array) -> Array:
+    """True where x is False or 0"""
+    return xp.logical_not(x)
+
+
+@constant
+def logical_and(a: Array, b: Array) -> Array:
+    """True where both are"""
+    return xp.logical_and(a, b)
+
+
+@constant
+def logical_or(a: Array, b: Array) -> Array:
+    """True where one of both is"""
+    return xp.logical_or(a, b)
+
+

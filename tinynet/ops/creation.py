@@ -1,0 +1,93 @@
+"""New tensors: from data, constant, and random."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import Array, DType, get_default_dtype, xp
+from ..random import default_generator
+from ..tensor import Tensor
+
+Shape = int | tuple[int, ...]
+
+
+def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """A tensor with a copy of `data` (numbers, nested lists, an array, a tensor).
+
+    Floats in lists take the default dtype, arrays keep theirs.
+
+    >>> tensor([[1, 2], [3, 4]]).shape
+    (2, 2)
+    """
+    made = Tensor(data, dtype=dtype)
+    made.data = made.data.copy()
+    made.requires_grad = requires_grad
+    return made
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A tensor that shares memory with an array of another library (DLPack)."""
+    return Tensor(xp.from_dlpack(x))
+
+
+def full(shape: Shape, value: float, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """A tensor filled with `value`."""
+    return Tensor(xp.full(shape, value, dtype or get_default_dtype()), requires_grad)
+
+
+def zeros(shape: Shape, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros."""
+    return full(shape, 0, dtype, requires_grad)
+
+
+def ones(shape: Shape, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones."""
+    return full(shape, 1, dtype, requires_grad)
+
+
+def _data(x: Any) -> Array:
+    return x.data if isinstance(x, Tensor) else x
+
+
+def zeros_like(x: Any) -> Tensor:
+    """Zeros with the shape and dtype of `x`."""
+    return Tensor(xp.zeros_like(_data(x)))
+
+
+def ones_like(x: Any) -> Tensor:
+    """Ones with the shape and dtype of `x`."""
+    return Tensor(xp.ones_like(_data(x)))
+
+
+def arange(*bounds: float, dtype: DType = None) -> Tensor:
+    """Numbers from start (0) up to, not including, stop, by step (1), as in Python's range."""
+    values = xp.arange(*bounds)
+    return Tensor(values.astype(dtype or (get_default_dtype() if values.dtype.kind == "f" else
+                                          values.dtype), copy=False))
+
+
+def linspace(start: float, stop: float, n: int, dtype: DType = None) -> Tensor:
+    """`n` numbers at equal distances from `start` to `stop`, both included."""
+    return Tensor(xp.linspace(start, stop, n).astype(dtype or get_default_dtype(), copy=False))
+
+
+def eye(n: int, dtype: DType = None) -> Tensor:
+    """The identity matrix of `n` rows."""
+    return Tensor(xp.eye(n, dtype=dtype or get_default_dtype()))
+
+
+def one_hot(labels: Any, num_classes: int, dtype: DType = None) -> Tensor:
+    """A row for each label, 1 at its class and 0 elsewhere."""
+    rows = _data(labels)
+    return Tensor((xp.arange(num_classes) == xp.asarray(rows)[..., None])
+                  .astype(dtype or get_default_dtype()))
+
+
+def rand(*shape: int, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """Uniform numbers in [0, 1) from the default generator."""
+    return Tensor(default_generator.uniform(shape, dtype=dtype), requires_grad)
+
+
+def randn(*shape: int, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """Normal numbers (mean 0, deviation 1) from the default generator."""
+    return Tensor(default_generator.normal(shape, dtype=dtype), requires_grad)

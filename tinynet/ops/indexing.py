@@ -1,0 +1,76 @@
+"""Picking elements, and its opposite, adding into places.
+
+An element that is picked twice gets both gradients (`put` adds; it does not overwrite).
+Read next: `linalg.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import Array, check_range, is_array, xp
+from ..operation import primitive
+from ..tensor import Tensor
+
+
+def _plain(index: Any) -> Any:
+    """An index made of slices, numbers and raw arrays."""
+    if isinstance(index, tuple):
+        return tuple(_plain(i) for i in index)
+    if isinstance(index, Tensor):
+        index = index.data
+    elif isinstance(index, list):
+        index = xp.asarray(index)
+    if is_array(index) and index.dtype.kind not in "iub":
+        raise TypeError(f"an index must hold integers or booleans, got {index.dtype}")
+    return index
+
+
+def _has_arrays(index: Any) -> bool:
+    return any(is_array(i) for i in (index if isinstance(index, tuple) else (index,)))
+
+
+@primitive(lambda g, x_shape, index: _put(g, index, x_shape))
+def _get(x: Array, index: Any) -> Array:
+    return x[index]
+
+
+@primitive(lambda g, index: _get(g, index))
+def _put(x: Array, index: Any, shape: tuple[int, ...]) -> Array:
+    """Zeros of `shape` with `x` added at `index`."""
+    out = xp.zeros(shape, x.dtype)
+    if _has_arrays(index):
+        xp.add.at(out, index, x)
+    else:
+        out[index] = x
+    return out
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """x[index]: slices, integers, None, ..., integer arrays, boolean masks, and mixtures.
+
+    >>> from tinynet import Tensor, grad
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> grad(x[[0, 0, 2]].sum(), x)
+    Tensor([2., 0., 1.])
+    """
+    return _get(x, index=_plain(index))
+
+
+def put(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    """Zeros of `shape` with `x` added at `index`; the opposite of ``[index]``."""
+    return _put(x, index=_plain(index), shape=shape)
+
+
+def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
+    """For each position, the element of `x` whose place along `axis` is in `indices`."""
+    indices = _plain(indices)
+    if indices.ndim != len(x.shape):
+        raise ValueError(f"take_along_axis needs indices with {len(x.shape)} axes, got shape "
+                         f"{tuple(indices.shape)}")
+    axis = axis % len(x.shape)
+    check_range("indices", indices, x.shape[axis])
+    place = [xp.arange(n).reshape([-1 if i == j else 1 for j in range(indices.ndim)])
+             for i, n in enumerate(indices.shape)]
+    place[axis] = indices
+    return _get(x, index=tuple(place))

@@ -1,0 +1,94 @@
+"""Products of matrices: `matmul` for stacks of them, `einsum` for everything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backend import Array, xp
+from ..kernels import matmul as kernel
+from ..operation import primitive
+from .shape import broadcast_to, expand_dims, reshape, squeeze, swapaxes
+
+
+@primitive(lambda g, b: g @ swapaxes(b, -1, -2), lambda g, a: swapaxes(a, -1, -2) @ g)
+def _matmul(a: Array, b: Array) -> Array:
+    return kernel.matmul(a, b)
+
+
+def matmul(a: Any, b: Any) -> Any:
+    """a @ b for matrices, stacks of matrices (leading axes broadcast) and vectors.
+
+    Shapes: (..., n, k) @ (..., k, m) -> (..., n, m); a vector (k,) counts as a row before the
+    product or a column after it, and its axis is dropped.
+    """
+    na, nb = len(a.shape), len(b.shape)
+    if na == 0 or nb == 0:
+        raise ValueError("matmul needs at least one axis on both sides; use * for numbers")
+    if a.shape[-1] != b.shape[-2 if nb > 1 else 0]:
+        raise ValueError(f"matmul of {a.shape} and {b.shape}: the last axis of the first "
+                         f"({a.shape[-1]}) must equal the {'second last' if nb > 1 else 'only'} "
+                         f"axis of the second ({b.shape[-2 if nb > 1 else 0]})")
+    if na == 2 and nb == 2:
+        return _matmul(a, b)
+    if na == 1 or nb == 1:
+        y = matmul(expand_dims(a, 0) if na == 1 else a, expand_dims(b, 1) if nb == 1 else b)
+        y = squeeze(y, -1) if nb == 1 else y
+        return squeeze(y, -1 if nb == 1 else -2) if na == 1 else y
+    if nb == 2:  # one product of a tall matrix, not many small ones
+        return reshape(_matmul(reshape(a, (-1, a.shape[-1])), b), (*a.shape[:-1], b.shape[-1]))
+    return _matmul(a, b)
+
+
+def _swap_in(g: Any, i: int, xs: Any, shapes: Any, subscripts: str) -> Any:
+    """The gradient of operand `i`: the same sum with the output in its place.
+
+    A letter of the operand that appears nowhere else was summed out: its gradient is constant
+    along that axis.
+    """
+    terms, out = subscripts.split("->")
+    letters = terms.split(",")
+    others = [x for j, x in enumerate(xs) if j != i]
+    known = set(out).union(*(t for j, t in enumerate(letters) if j != i))
+    target = "".join(c for c in letters[i] if c in known)
+    inputs = ",".join([out, *(t for j, t in enumerate(letters) if j != i)])
+    gi = einsum(f"{inputs}->{target}", g, *others)
+    for place, c in enumerate(letters[i]):
+        if c not in known:
+            gi = expand_dims(gi, place)
+    return broadcast_to(gi, shapes[i])
+
+
+@primitive(lambda g, i, xs, xs_shape, subscripts: _swap_in(g, i, xs, xs_shape, subscripts))
+def _einsum(*xs: Array, subscripts: str) -> Array:
+    return xp.einsum(subscripts, *xs)
+
+
+def einsum(subscripts: str, *tensors: Any) -> Any:
+    """Einstein's summation: ``einsum("ij,jk->ik", a, b)`` is a @ b.
+
+    Letters that are missing behind ``->`` are summed; without ``->``, those that appear once
+    stay, in alphabetical order. No letter twice in one operand, and no ``...``.
+    """
+    subscripts = subscripts.replace(" ", "")
+    terms, arrow, out = subscripts.partition("->")
+    letters = terms.split(",")
+    if "." in subscripts:
+        raise ValueError(f"einsum({subscripts!r}): '...' is not known, name every axis")
+    if len(letters) != len(tensors):
+        raise ValueError(f"einsum({subscripts!r}) names {len(letters)} operands, got "
+                         f"{len(tensors)}")
+    lengths: dict[str, int] = {}
+    for term, x in zip(letters, tensors, strict=True):
+        if len(set(term)) != len(term):
+            raise ValueError(f"einsum({subscripts!r}): a letter appears twice in {term!r}; take "
+                             "the diagonal by indexing first")
+        if len(term) != len(x.shape):
+            raise ValueError(f"einsum({subscripts!r}): {term!r} names {len(term)} axes, the "
+                             f"operand has shape {x.shape}")
+        for c, n in zip(term, x.shape, strict=True):
+            if lengths.setdefault(c, n) != n:
+                raise ValueError(f"einsum({subscripts!r}): axis {c!r} has lengths {lengths[c]} "
+                                 f"and {n}")
+    if not arrow:
+        out = "".join(sorted(c for c in set(terms) - {","} if terms.count(c) == 1))
+    return _einsum(*tensors, subscripts=f"{terms}->{out}")

@@ -1,0 +1,86 @@
+"""Operators and array methods of `Tensor`: ``x + y``, ``x.sum(axis=0)``, ``x[1:]``.
+
+They are the functions of this package, attached by name, so there is one piece of code for
+``tn.exp(x)`` and ``x.exp()``.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from ..tensor import Tensor, is_grad_enabled
+from . import arithmetic, indexing, linalg, reduction, shape
+
+_SAME_NAME = {
+    arithmetic: ["exp", "log", "log1p", "expm1", "sqrt", "square", "sin", "cos", "tanh", "sigmoid",
+                 "erf", "abs", "sign", "clip", "astype", "maximum", "minimum"],
+    reduction: ["sum", "mean", "var", "std", "max", "min", "prod", "cumsum", "logsumexp", "norm",
+                "argmax", "argmin", "argsort", "sort", "median", "all", "any"],
+    shape: ["broadcast_to", "sum_to", "swapaxes", "moveaxis", "expand_dims", "squeeze", "flatten",
+            "flip", "split"],
+    linalg: ["matmul"],
+}
+_OPERATORS = {
+    "__add__": arithmetic.add, "__sub__": arithmetic.subtract, "__mul__": arithmetic.multiply,
+    "__truediv__": arithmetic.divide, "__pow__": arithmetic.power, "__matmul__": linalg.matmul,
+    "__neg__": arithmetic.negative, "__abs__": arithmetic.abs, "__invert__": arithmetic.logical_not,
+    "__eq__": arithmetic.equal, "__ne__": arithmetic.not_equal, "__lt__": arithmetic.less,
+    "__le__": arithmetic.less_equal, "__gt__": arithmetic.greater,
+    "__ge__": arithmetic.greater_equal, "__and__": arithmetic.logical_and,
+    "__or__": arithmetic.logical_or, "__getitem__": indexing.getitem,
+}
+_REVERSED = {name: _OPERATORS[f"__{name}__"]
+             for name in ("add", "sub", "mul", "truediv", "pow", "matmul")}
+
+
+def _reverse(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda self, other: function(other, self)
+
+
+def _in_place(self: Tensor, other: Any, symbol: str, apply: Callable[[Any, Any], Any]) -> Tensor:
+    """``x += y``: a new tensor, except for leaves with gradients, which it would cut off."""
+    if self.node is None or not self.is_leaf:
+        return apply(self, other)  # type: ignore[no-any-return]
+    if is_grad_enabled():
+        raise RuntimeError(f"{symbol} on a leaf tensor that requires grad: inside tn.no_grad() it "
+                           "updates the tensor in place; elsewhere write a new name, "
+                           f"y = x {symbol[0]} ...")
+    return self.copy_(apply(self, other))
+
+
+def _reshape(self: Tensor, *lengths: Any) -> Any:
+    """The same elements under another shape: ``x.reshape(2, -1)`` or ``x.reshape((2, -1))``."""
+    return shape.reshape(self, lengths[0] if isinstance(lengths[0], tuple | list) else lengths)
+
+
+def _transpose(self: Tensor, *axes: Any) -> Any:
+    """The axes in another order: ``x.transpose(1, 0)``, ``x.transpose((1, 0))``, or reversed."""
+    if len(axes) == 1 and not isinstance(axes[0], int):
+        axes = axes[0]
+    return shape.transpose(self, axes or None)
+
+
+def _iterate(self: Tensor) -> Any:
+    return (self[i] for i in range(len(self)))
+
+
+def attach() -> None:
+    """Give `Tensor` its operators and methods."""
+    for module, names in _SAME_NAME.items():
+        for name in names:
+            setattr(Tensor, name, getattr(module, name))
+    for name, function in _OPERATORS.items():
+        # not the class itself: a plain function becomes a method
+        setattr(Tensor, name, function)
+    for name, function in _REVERSED.items():
+        setattr(Tensor, f"__r{name}__", _reverse(function))
+    for name, symbol in (("add", "+="), ("sub", "-="), ("mul", "*="), ("truediv", "/=")):
+        setattr(Tensor, f"__i{name}__", functools.partialmethod(
+            _in_place, symbol=symbol, apply=getattr(operator, name)))
+    Tensor.reshape = Tensor.view = _reshape  # type: ignore[method-assign, assignment]
+    Tensor.transpose = Tensor.permute = _transpose  # type: ignore[method-assign, assignment]
+    Tensor.T = property(shape.transpose)  # type: ignore[method-assign, assignment]
+    Tensor.__iter__ = _iterate  # type: ignore[attr-defined]

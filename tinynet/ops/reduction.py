@@ -1,0 +1,182 @@
+"""Reductions over axes: sums, extremes, norms, and the running sum.
+
+`axis` is None (all axes), an integer or a tuple; `keepdims` keeps the reduced axes with length 1.
+Read next: `shape.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..backend import Array, xp
+from ..operation import primitive
+from .arithmetic import abs as absolute
+from .arithmetic import astype, constant, exp, multiply, where
+from .shape import broadcast_to, concatenate, flip, moveaxis, reshape
+
+Axis = int | tuple[int, ...] | None
+
+
+def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """`axis` as a tuple of numbers from 0 to ndim - 1."""
+    axes = tuple(range(ndim)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    for a in axes:
+        if not -ndim <= a < ndim:
+            raise ValueError(f"axis {a} is out of range for {ndim} axes")
+    return tuple(a % ndim for a in axes)
+
+
+def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
+    """A reduced `g` stretched over the axes it was reduced from."""
+    axes = _axes(axis, len(shape))
+    kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return broadcast_to(reshape(g, kept), shape)
+
+
+def _count(shape: tuple[int, ...], axis: Axis) -> int:
+    """How many elements are reduced to one."""
+    return math.prod(shape[a] for a in _axes(axis, len(shape)))
+
+
+@primitive(lambda g, x_shape, axis: _spread(g, x_shape, axis))
+def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The sum over `axis`."""
+    return x.sum(axis=axis, keepdims=keepdims)
+
+
+@primitive(lambda g, x_shape, axis: _spread(g / _count(x_shape, axis), x_shape, axis))
+def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The mean over `axis`."""
+    return x.mean(axis=axis, keepdims=keepdims)
+
+
+@primitive(lambda g, x, x_shape, axis, ddof: _spread(g, x_shape, axis)
+           * (x - mean(x, axis, True)) * (2.0 / (_count(x_shape, axis) - ddof)))
+def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
+    """The variance over `axis`: squared distances from the mean, summed, over (n - ddof)."""
+    if _count(x.shape, axis) <= ddof:
+        raise ValueError(f"var with ddof={ddof} needs more than {ddof} values, got "
+                         f"{_count(x.shape, axis)}")
+    return x.var(axis=axis, ddof=ddof, keepdims=keepdims)
+
+
+def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
+    """The standard deviation over `axis`, the square root of `var`."""
+    return var(x, axis, ddof, keepdims) ** 0.5
+
+
+def _winners(g: Any, y: Any, x: Any, axis: Axis) -> Any:
+    """The gradient of an extreme: shared equally by all elements that attain it."""
+    won = x == _spread(y, x.shape, axis)
+    share = astype(won, g.dtype)
+    return _spread(g, x.shape, axis) * share / sum(share, axis, True)
+
+
+@primitive(lambda g, y, x, axis: _winners(g, y, x, axis))
+def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The largest element over `axis`; equal ones share the gradient."""
+    return x.max(axis=axis, keepdims=keepdims)
+
+
+@primitive(lambda g, y, x, axis: _winners(g, y, x, axis))
+def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """The smallest element over `axis`; equal ones share the gradient."""
+    return x.min(axis=axis, keepdims=keepdims)
+
+
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The product over `axis`, folded in half again and again.
+
+    Multiplying pairs, not dividing the product by each factor, keeps the gradient right (at any
+    order) when factors are zero.
+    """
+    shape, axes = x.shape, _axes(axis, x.ndim)
+    rest = tuple(i for i in range(len(shape)) if i not in axes)
+    x = reshape(x.transpose((*rest, *axes)), (*(shape[i] for i in rest), _count(shape, axis)))
+    if x.shape[-1] == 0:
+        x = sum(x, -1, True) + 1.0
+    while x.shape[-1] > 1:
+        half = x.shape[-1] // 2
+        odd = x[..., 2 * half :]
+        x = multiply(x[..., :half], x[..., half : 2 * half])
+        if odd.shape[-1]:
+            x = concatenate([x, odd], axis=-1)
+    kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return reshape(x, kept if keepdims else tuple(shape[i] for i in rest))
+
+
+@primitive(lambda g, axis: flip(cumsum(flip(g, axis), axis), axis))
+def cumsum(x: Array, axis: int) -> Array:
+    """The running sum along `axis`."""
+    return xp.cumsum(x, axis=axis)
+
+
+@primitive(lambda g, y, x, x_shape, axis: _spread(g, x_shape, axis)
+           * exp(x - _spread(y, x_shape, axis)))
+def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """log(sum(exp(x))) over `axis`, computed around the largest element: no overflow."""
+    top = x.max(axis=axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, 0)
+    y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
+    return y if keepdims else y.reshape(x.sum(axis=axis).shape)
+
+
+@primitive(lambda g, y, x, x_shape, axis: _spread(g / where(y == 0, 1.0, y), x_shape, axis) * x)
+def _euclidean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    return xp.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+
+
+def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The vector norm over `axis`: ord 2 (Euclid; gradient 0 at 0), 1 (sum) or inf (largest)."""
+    if ord == 2:
+        return _euclidean(x, axis, keepdims)
+    if ord == 1:
+        return sum(absolute(x), axis, keepdims)
+    if ord == math.inf:
+        return max(absolute(x), axis, keepdims)
+    raise ValueError(f"norm knows ord 1, 2 and inf, got {ord!r}")
+
+
+@constant
+def argmax(x: Array, axis: int | None = None) -> Array:
+    """The place of the largest element (the first of equal ones)."""
+    return x.argmax(axis=axis)
+
+
+@constant
+def argmin(x: Array, axis: int | None = None) -> Array:
+    """The place of the smallest element (the first of equal ones)."""
+    return x.argmin(axis=axis)
+
+
+@constant
+def all(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Whether all elements are true."""
+    return x.all(axis=axis, keepdims=keepdims)
+
+
+@constant
+def any(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Whether an element is true."""
+    return x.any(axis=axis, keepdims=keepdims)
+
+
+@constant
+def argsort(x: Array, axis: int = -1) -> Array:
+    """The order that sorts `x` along `axis`, equal elements in their old order."""
+    return xp.argsort(x, axis=axis, kind="stable")
+
+
+def sort(x: Any, axis: int = -1) -> Any:
+    """`x` sorted along `axis`, ascending."""
+    from .indexing import take_along_axis
+
+    return take_along_axis(x, argsort(x, axis), axis)
+
+
+def median(x: Any, axis: int = -1) -> Any:
+    """The middle element along `axis` (the mean of the two middle ones)."""
+    ordered = moveaxis(sort(x, axis), axis, -1)
+    n = ordered.shape[-1]
+    return (ordered[..., (n - 1) // 2] + ordered[..., n // 2]) * 0.5

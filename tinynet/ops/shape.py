@@ -1,0 +1,159 @@
+"""Operations that move elements about without computing: each is undone by its opposite.
+
+Results may share memory with their input; operations never write, so nobody notices.
+Read next: `indexing.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..backend import Array, xp
+from ..kernels import broadcast
+from ..operation import primitive
+
+
+@primitive(lambda g, x_shape: reshape(g, x_shape))
+def reshape(x: Array, shape: tuple[int, ...]) -> Array:
+    """The same elements in row-major order under another shape (one length may be -1)."""
+    return x.reshape(shape)
+
+
+def _undo(axes: Sequence[int] | None) -> tuple[int, ...] | None:
+    """The order of axes that undoes a transposition."""
+    if axes is None:
+        return None
+    n = len(axes)
+    return tuple(sorted(range(n), key=lambda i: axes[i] % n))
+
+
+@primitive(lambda g, axes: transpose(g, _undo(axes)))
+def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
+    """The axes in another order; None turns them all around."""
+    return x.transpose(axes)
+
+
+def swapaxes(x: Any, a: int, b: int) -> Any:
+    """Axes `a` and `b` exchanged."""
+    axes = list(range(len(x.shape)))
+    axes[a], axes[b] = axes[b], axes[a]
+    return transpose(x, axes)
+
+
+def moveaxis(x: Any, source: int, destination: int) -> Any:
+    """Axis `source` moved to place `destination`."""
+    n = len(x.shape)
+    axes = [i for i in range(n) if i != source % n]
+    axes.insert(destination % n, source % n)
+    return transpose(x, axes)
+
+
+def expand_dims(x: Any, axis: int) -> Any:
+    """A new axis of length 1 at place `axis`."""
+    shape = list(x.shape)
+    shape.insert(axis % (len(shape) + 1), 1)
+    return reshape(x, tuple(shape))
+
+
+def squeeze(x: Any, axis: int | None = None) -> Any:
+    """Without the axes of length 1 (or without `axis`, which must have length 1)."""
+    if axis is not None and x.shape[axis] != 1:
+        raise ValueError(f"squeeze: axis {axis} of shape {x.shape} has length {x.shape[axis]}, "
+                         "only length 1 can be dropped")
+    drop = None if axis is None else axis % len(x.shape)
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or drop not in (None, i)))
+
+
+def flatten(x: Any, start_axis: int = 0) -> Any:
+    """All axes from `start_axis` on as one."""
+    start_axis = start_axis % max(1, len(x.shape))
+    return reshape(x, (*x.shape[:start_axis], math.prod(x.shape[start_axis:])))
+
+
+@primitive(lambda g: g)
+def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """`x` stretched to `shape` as in arithmetic (a view: nothing is copied)."""
+    return xp.broadcast_to(x, shape)
+
+
+@primitive(lambda g, x_shape: broadcast_to(g, x_shape))
+def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """The opposite of `broadcast_to`: stretched axes are summed."""
+    return broadcast.sum_to(x, shape)
+
+
+@primitive(lambda g, axis: flip(g, axis))
+def flip(x: Array, axis: int | tuple[int, ...]) -> Array:
+    """The elements in reverse order along `axis`."""
+    return xp.flip(x, axis)
+
+
+def _pairs(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
+    """`pad_width` as (before, after) for each axis."""
+    if isinstance(pad_width, int):
+        return [(pad_width, pad_width)] * ndim
+    pairs = [tuple(p) if not isinstance(p, int) else (p, p) for p in pad_width]
+    if len(pairs) != ndim or any(len(p) != 2 or min(p) < 0 for p in pairs):
+        raise ValueError(f"pad_width must be a number or (before, after) for each of {ndim} axes, "
+                         f"none negative; got {pad_width!r}")
+    return pairs  # type: ignore[return-value]
+
+
+@primitive(lambda g, x_shape, pad_width: g[tuple(
+    slice(before, before + n)
+    for (before, _), n in zip(_pairs(pad_width, len(x_shape)), x_shape, strict=True))])
+def pad(x: Array, pad_width: Any, value: float = 0.0) -> Array:
+    """A border of `value`: `pad_width` elements on all sides, or (before, after) per axis."""
+    pairs = _pairs(pad_width, x.ndim)
+    out = xp.full(tuple(n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True)), value,
+                  x.dtype)
+    out[tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, pairs, strict=True))] = x
+    return out
+
+
+def _part(g: Any, i: int, shapes: Sequence[tuple[int, ...]], axis: int) -> Any:
+    """The part of `g` that array `i` was put into."""
+    axis = axis % len(shapes[i])
+    start = sum(shape[axis] for shape in shapes[:i])
+    return g[(slice(None),) * axis + (slice(start, start + shapes[i][axis]),)]
+
+
+@primitive(lambda g, i, xs_shape, axis: _part(g, i, xs_shape, axis))
+def _concatenate(*xs: Array, axis: int = 0) -> Array:
+    return xp.concatenate(xs, axis=axis)
+
+
+def concatenate(tensors: Sequence[Any], axis: int = 0) -> Any:
+    """The tensors one after the other along an axis they have."""
+    if not tensors:
+        raise ValueError("concatenate needs at least one tensor")
+    shapes = [tuple(t.shape) for t in tensors]
+    if len({s[:axis % len(s)] + s[axis % len(s) + 1 :] for s in shapes if s}) != 1 or () in shapes:
+        raise ValueError(f"concatenate along axis {axis} needs equal shapes elsewhere, got {shapes}")
+    return _concatenate(*tensors, axis=axis)
+
+
+def stack(tensors: Sequence[Any], axis: int = 0) -> Any:
+    """The tensors, all of one shape, side by side along a new axis."""
+    shapes = [tuple(t.shape) for t in tensors]
+    if len(set(shapes)) != 1:
+        raise ValueError(f"stack needs tensors of one shape, got {shapes}")
+    return concatenate([expand_dims(t, axis) for t in tensors], axis=axis)
+
+
+def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> list[Any]:
+    """Cut along `axis`: in pieces of length `sizes` (as PyTorch does), or of the lengths given."""
+    axis = axis % len(x.shape)
+    n = x.shape[axis]
+    if isinstance(sizes, int):
+        if sizes < 1:
+            raise ValueError(f"split sizes must be positive, got {sizes}")
+        sizes = [min(sizes, n - start) for start in range(0, n, sizes)]
+    if sum(sizes) != n:
+        raise ValueError(f"split sizes {list(sizes)} add up to {sum(sizes)}, but axis {axis} has "
+                         f"length {n}")
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+    before = (slice(None),) * axis
+    return [x[(*before, slice(end - size, end))] for size, end in zip(sizes, ends, strict=True)]

@@ -1,0 +1,353 @@
+"""The engine: tensors that remember how they were made, and the walk that differentiates them.
+
+A `Tensor` is an array and, if gradients are wanted, a `Node`. A node says which nodes it was made
+from and how to pull a gradient back to them. `grad` and `backward` walk the nodes from the newest
+to the oldest and add up what arrives at each. The walk carries raw arrays (full speed, nothing
+recorded) or, with ``create_graph=True``, tensors: then the gradient is itself differentiable, to
+any order. Where nodes come from is `operation.py`, read next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .backend import Array, DType, asarray, is_array, to_numpy, xp
+from .kernels.broadcast import sum_to
+from .kernels.elementwise import add as add_arrays
+
+_clock = itertools.count(1)  # creation order is a topological order of the graph
+_scalars = (float, int, bool)
+
+
+class _Mode(threading.local):
+    recording = True
+
+
+_mode = _Mode()
+
+
+@contextlib.contextmanager
+def recording(on: bool) -> Iterator[None]:
+    """Record operations (or not) inside; per thread, restored on errors."""
+    before, _mode.recording = _mode.recording, on
+    try:
+        yield
+    finally:
+        _mode.recording = before
+
+
+def no_grad() -> contextlib.AbstractContextManager[None]:
+    """Inside, operations keep nothing and their results need no gradient."""
+    return recording(False)
+
+
+def enable_grad() -> contextlib.AbstractContextManager[None]:
+    """Undo `no_grad` inside."""
+    return recording(True)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations of this thread are being recorded."""
+    return _mode.recording
+
+
+class Node:
+    """What is left of an operation: its place in time, its inputs' nodes, how to pull back.
+
+    It does not hold its output (no reference cycles), and of the inputs only what the vjps name.
+    ``pull(g, node, wanted, graph)`` returns a gradient, or None, for each input.
+    """
+
+    __slots__ = ("dtype", "inputs", "order", "pull", "saved", "shape")
+
+    def __init__(self, y: Array, inputs: Sequence[Node | None], pull: Any, saved: Any) -> None:
+        self.order, self.shape, self.dtype = next(_clock), y.shape, y.dtype
+        self.inputs, self.pull, self.saved = inputs, pull, saved
+
+
+class Leaf(Node):
+    """The node of a tensor that the user made: nothing came before, and its gradient stays."""
+
+    __slots__ = ("changed", "grad")
+
+    def __init__(self, y: Array) -> None:
+        self.order, self.shape, self.dtype = 0, y.shape, y.dtype
+        self.inputs, self.pull, self.saved = (), None, None
+        self.changed, self.grad = 0, None  # changed: when the data was last written in place
+
+
+class Tensor:
+    """An array that can be differentiated.
+
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    Tensor([2., 4., 6.])
+    """
+
+    __slots__ = ("__weakref__", "data", "node")
+    __array_ufunc__ = None  # ndarray * Tensor must call Tensor.__rmul__
+    data: Array
+    node: Node | None
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: DType = None) -> None:
+        self.data = asarray(data.data if isinstance(data, Tensor) else data, dtype)
+        self.node = None
+        if requires_grad:
+            self.requires_grad = True
+
+    shape = property(lambda self: self.data.shape, doc="The lengths of the axes.")
+    dtype = property(lambda self: self.data.dtype, doc="The element type.")
+    ndim = property(lambda self: self.data.ndim, doc="The number of axes.")
+    size = property(lambda self: self.data.size, doc="The number of elements.")
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded."""
+        return self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if not self.is_leaf:
+            raise RuntimeError("requires_grad can be set on leaf tensors only; this one was "
+                               "computed by an operation: use .detach() to cut it off")
+        if wanted and self.data.dtype.kind != "f":
+            raise TypeError(f"only float tensors can require gradients, got {self.data.dtype}: "
+                            "convert it first, for example x.astype('float32')")
+        if wanted != self.requires_grad:
+            self.node = Leaf(self.data) if wanted else None
+
+    @property
+    def is_leaf(self) -> bool:
+        """True if the user made this tensor, False if an operation computed it."""
+        return self.node is None or isinstance(self.node, Leaf)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient `backward` has summed up here; None before, and for inner tensors."""
+        return self.node.grad if isinstance(self.node, Leaf) else None
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if not isinstance(self.node, Leaf):
+            raise RuntimeError("only a leaf tensor with requires_grad=True has a .grad to set")
+        if value is not None and value.shape != self.shape:
+            raise ValueError(f".grad must have the tensor's shape {self.shape}, got {value.shape}")
+        self.node.grad = value
+
+    def backward(self, grad_output: Any = None, retain_graph: bool = False) -> None:
+        """Add d self / d leaf to ``leaf.grad`` for every leaf this tensor was computed from.
+
+        The graph is freed on the way (`retain_graph` keeps it), so a second call is an error
+        and not a silent second count. Use `grad` for gradients of other tensors, or of gradients.
+        """
+        if self.node is None:
+            raise RuntimeError("backward() of a tensor that needs no gradient: no tensor with "
+                               "requires_grad=True went into it, or it was made under no_grad()")
+        if grad_output is None and self.size != 1:
+            raise RuntimeError(f"backward() needs a scalar, got shape {self.shape}: reduce it "
+                               "with .sum() or .mean(), or pass grad_output of that shape")
+        g = _seed(self, grad_output).data
+        owners = {id(g)}
+        for leaf, gx in _walk(self.node, g, None, graph=False, free=not retain_graph).items():
+            root = gx if gx.base is None else gx.base
+            if id(root) in owners or 0 in gx.strides:  # shared with another result: .grad is owned
+                gx = root = gx.copy()
+            owners.add(id(root))
+            leaf.grad = _wrap(gx, None) if leaf.grad is None else _wrap(leaf.grad.data + gx, None)
+
+    def detach(self) -> Tensor:
+        """The same data (shared, not copied) without its history."""
+        return _wrap(self.data, None)
+
+    def copy_(self, value: Any) -> Tensor:
+        """Write `value` into this leaf's memory; graphs that still need the old data will say so."""
+        if not self.is_leaf:
+            raise RuntimeError("copy_ writes into leaf tensors only; this one was computed by an "
+                               "operation, and its graph may need the old data")
+        value = value.data if isinstance(value, Tensor) else value
+        if getattr(value, "shape", self.shape) != self.shape:
+            raise ValueError(f"copy_ needs a value of shape {self.shape}, got {value.shape}")
+        self.data[...] = value if is_array(value) or isinstance(value, _scalars) else asarray(value)
+        self.mark_changed()
+        return self
+
+    def mark_changed(self) -> None:
+        """Say that ``data`` was written in place, so that `backward` can refuse stale graphs."""
+        if isinstance(self.node, Leaf):
+            self.node.changed = next(_clock)
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The data as a NumPy array: shared on NumPy, a copy on the host on CuPy."""
+        return to_numpy(self.data)
+
+    def item(self) -> Any:
+        """The only element as a Python number (on a GPU this waits for the device)."""
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        """The data as nested Python lists."""
+        return self.data.tolist()
+
+    def __array__(self, dtype: DType = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.data.__dlpack_device__()
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=1000)
+        notes = [f"shape={self.shape}"] if self.size > 1000 else []
+        default = self.dtype in (np.dtype(t) for t in ("f4", "i8", "?"))
+        notes += [] if default else [f"dtype={self.dtype}"]
+        notes += ["requires_grad=True"] if self.requires_grad else []
+        return f"Tensor({', '.join([text, *notes])})"
+
+    __hash__ = object.__hash__  # by identity, although == compares elements
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a tensor without axes has no len()")
+        return int(self.shape[0])
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(f"the truth of a tensor of shape {self.shape} is ambiguous: use "
+                             "(...).all() or (...).any()")
+        return bool(self.data)
+
+    def __float__(self) -> float:
+        return float(self.data.item())
+
+    def __int__(self) -> int:
+        return int(self.data.item())
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError("tensors are not changed by x[i] = v, which would spoil recorded "
+                        "gradients: build a new one with tn.where(...), or write x.data[i] = v "
+                        "before the tensor is used")
+
+    if TYPE_CHECKING:  # the operators and array methods come from ops/methods.py
+
+        def __getattr__(self, name: str) -> Callable[..., Any]: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def _binary(self, other: Any) -> Tensor: ...
+
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _binary
+        __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _binary
+        __lt__ = __le__ = __gt__ = __ge__ = _binary
+        def __neg__(self) -> Tensor: ...
+
+
+def _wrap(data: Array, node: Node | None) -> Tensor:
+    """A tensor without checks: what every operation returns."""
+    tensor = Tensor.__new__(Tensor)
+    tensor.data, tensor.node = data, node
+    return tensor
+
+
+def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: bool = False) -> Any:
+    r"""The gradients of ``sum(output * grad_output)`` with respect to `inputs`.
+
+    `inputs` is a tensor (one gradient comes back) or a sequence of tensors (a list comes back);
+    they may be leaves or computed. `grad_output` defaults to ones. An input that `output` does
+    not depend on gets zeros. With `create_graph` the results can be differentiated again.
+    Nothing is stored in ``.grad`` and no graph is freed.
+
+    >>> x = Tensor(3.0, requires_grad=True)
+    >>> dy = grad(x * x * x, x, create_graph=True)
+    >>> dy, grad(dy, x)
+    (Tensor(27., requires_grad=True), Tensor(18.))
+    """
+    wrt = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for place, x in enumerate(wrt):
+        if not isinstance(x, Tensor) or x.node is None:
+            raise RuntimeError(f"input {place} of grad() needs no gradient: make it with "
+                               "requires_grad=True before it is used")
+    found: dict[Node, Any] = {}
+    if output.node is not None:
+        g = _seed(output, grad_output)
+        with recording(create_graph):
+            targets = {x.node for x in wrt}
+            found = _walk(output.node, g if create_graph else g.data, targets, create_graph, False)
+    results = [found.get(x.node, None) for x in wrt]
+    results = [xp.zeros_like(x.data) if g is None else g for g, x in zip(results, wrt, strict=True)]
+    tensors = [g if isinstance(g, Tensor) else _wrap(g, None) for g in results]
+    return tensors[0] if isinstance(inputs, Tensor) else tensors
+
+
+def _seed(output: Tensor, grad_output: Any) -> Tensor:
+    """The gradient that the walk starts with."""
+    if grad_output is None:
+        return _wrap(xp.ones(output.shape, output.dtype), None)
+    g = grad_output if isinstance(grad_output, Tensor) else Tensor(grad_output, dtype=output.dtype)
+    if g.shape != output.shape:
+        raise ValueError(f"grad_output has shape {g.shape}, the output {output.shape}: they must "
+                         "be equal")
+    return g
+
+
+def _newest_first(output: Node, targets: set[Node | None] | None) -> tuple[list[Node], set[Node]]:
+    """The nodes to pull through, newest first, and all nodes on a path from a target to `output`.
+
+    Iterative, so depth does not matter; never descends below the oldest target. Without targets
+    the path is everything: a node exists only where a gradient is wanted.
+    """
+    oldest = min((n.order for n in targets if n), default=0) if targets else 0
+    seen, todo = {output}, [output]
+    while todo:
+        for node in todo.pop().inputs:
+            if node is not None and node not in seen and node.order >= oldest:
+                seen.add(node)
+                todo.append(node)
+    nodes = sorted(seen, key=attrgetter("order"))
+    if targets is not None:
+        path = {node for node in seen if node in targets}
+        for node in nodes:  # oldest first: a node is on the path if one of its inputs is
+            if not path.isdisjoint(node.inputs):
+                path.add(node)
+        nodes, seen = [node for node in nodes if node in path], path
+    nodes.reverse()
+    return nodes, seen
+
+
+def _walk(output: Node, g: Any, targets: set[Node | None] | None, graph: bool,
+          free: bool) -> dict[Any, Any]:
+    """Pull `g` back from `output`; the gradients of `targets` (None: of all leaves)."""
+    nodes, path = _newest_first(output, targets)
+    grads: dict[Any, Any] = {output: g}
+    for node in nodes:
+        if node.order == 0 or node not in grads:  # leaves keep theirs; some get none
+            continue
+        g = grads[node] if targets is not None and node in targets else grads.pop(node)
+        if node.pull is None:
+            raise RuntimeError("this graph was freed by an earlier backward(): call "
+                               "backward(retain_graph=True) there, or compute the result anew")
+        inputs = node.inputs
+        wanted = [i in path for i in inputs]
+        gradients = node.pull(g, node, wanted, graph)
+        if free:
+            node.inputs, node.pull, node.saved = (), None, None
+        for i, gi in zip(inputs, gradients, strict=True):
+            if gi is None or i not in path:
+                continue
+            if gi.shape != i.shape:
+                # broadcasting is undone here, once, for all operations
+                gi = gi.sum_to(i.shape) if graph else sum_to(gi, i.shape)
+            if gi.dtype != i.dtype:
+                gi = gi.astype(i.dtype)
+            if i not in grads:
+                grads[i] = gi
+            else:
+                grads[i] = grads[i] + gi if graph else add_arrays(grads[i], gi)
+    return grads
