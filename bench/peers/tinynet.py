@@ -1,0 +1,38 @@
+"""tinynet, by its public names only. Mode "plain" forces the plain algorithms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tinynet as tn
+from bench import nets
+from tinynet import models, optim
+from tinynet import nn as layers
+
+WARM_UP, VERSION = 3, f"tinynet {tn.__version__}"
+
+
+def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
+    tn.manual_seed(0)
+    model = {"S": models.net_s, "R": models.net_r}[net]()
+    images, labels = nets.batch(size)
+    x = tn.Tensor(images)
+    criterion = layers.CrossEntropyLoss()
+    optimizer = optim.SGD(model.named_parameters(), lr=nets.LEARNING_RATE, momentum=nets.MOMENTUM,
+                          nesterov=True, weight_decay=nets.WEIGHT_DECAY)
+
+    def train() -> float:
+        optimizer.zero_grad()
+        loss = criterion(model(x), labels)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    def infer() -> float:
+        with tn.no_grad():
+            return float(model(x).data[0, 0])
+
+    if task == "infer":
+        model.eval()
+        return infer
+    return train
