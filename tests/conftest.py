@@ -1,0 +1,127 @@
+"""What every test gets: fixed random numbers, a check that it leaves no global state behind,
+and its lecture ids as markers, so that `python -m pytest -m A7` runs what checks A7.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+
+from tests.ledger import ids_in_name, load
+from tinynet import random
+from tinynet.backend import get_default_dtype, set_default_dtype
+from tinynet.kernels import blocks
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The same examples in every run, and no time limit for one of them: the machine may be busy.
+hypothesis.settings.register_profile("tinynet", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("tinynet")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for name, entry in load().items():
+        config.addinivalue_line("markers", f"{name}: {entry['title']}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    known = load()
+    for item in items:
+        ids = set(ids_in_name(getattr(item, "originalname", None) or item.name))
+        ids.update(*(mark.args for mark in item.iter_markers("lecture")))
+        for name in sorted(ids & known.keys()):  # tests/test_ledger.py complains about the others
+            item.add_marker(name)
+
+
+UNKNOWN = "unknown: the module is not imported yet"
+
+
+def _loaded(module: str, name: str) -> Callable[[], Any]:
+    """A reader of a setting of a module that most tests need not import."""
+
+    def read() -> Any:
+        found = getattr(sys.modules.get(module), name, UNKNOWN)
+        return found() if callable(found) else found
+
+    return read
+
+
+# Global settings a test may change only if it puts them back.
+SETTINGS: dict[str, Callable[[], Any]] = {
+    "default dtype": get_default_dtype,
+    "number of workers": blocks.get_num_workers,
+    "single_threaded_blas users": lambda: blocks._blas_users,
+    "NumPy's floating-point warnings": np.geterr,
+    "grad mode": _loaded("tinynet.tensor", "is_grad_enabled"),
+    "forced convolution algorithm": _loaded("tinynet.kernels.conv", "get_algorithm"),
+}
+
+
+def _settings() -> dict[str, Any]:
+    return {name: read() for name, read in SETTINGS.items()}
+
+
+def _restore(before: dict[str, Any]) -> None:
+    """Put back what can be put back, so that one leak does not fail the tests after it."""
+    set_default_dtype(before["default dtype"])
+    np.seterr(**before["NumPy's floating-point warnings"])
+    if blocks.get_num_workers() != before["number of workers"]:
+        blocks.set_num_workers(before["number of workers"])
+
+
+@pytest.fixture(autouse=True)
+def fresh_state() -> Iterator[None]:
+    """Reseed before the test; fail it if a global setting is not what it was before."""
+    random.manual_seed(0)
+    before = _settings()
+    yield
+    after = _settings()
+    leaked = [f"{name}: {before[name]} before, {after[name]} after"
+              for name in before if before[name] not in (UNKNOWN, after[name])]
+    if leaked:
+        _restore(before)
+        pytest.fail("the test leaves global state changed: " + "; ".join(leaked), pytrace=False)
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """New tensors are float64 inside the test."""
+    before = get_default_dtype()
+    set_default_dtype(np.float64)
+    yield
+    set_default_dtype(before)
+
+
+@pytest.fixture
+def rng() -> random.Generator:
+    """A generator of the test's own, seeded with 0."""
+    return random.Generator(0)
+
+
+@pytest.fixture
+def root() -> Path:
+    """The folder that holds pyproject.toml."""
+    return ROOT
+
+
+@pytest.fixture
+def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python *args` in the project's root in a fresh process; `env` adds variables."""
+
+    def run(*args: str, env: dict[str, str] | None = None,
+            timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        variables = os.environ | (env or {})
+        path = [variables.get("PYTHONPATH", ""), str(ROOT)]
+        variables["PYTHONPATH"] = os.pathsep.join(p for p in path if p)
+        return subprocess.run([sys.executable, *args], env=variables, cwd=ROOT, text=True,
+                              capture_output=True, timeout=timeout, check=False)
+
+    return run

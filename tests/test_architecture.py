@@ -1,0 +1,288 @@
+"""The house stands as planned: floors, cycles, third-party imports, sizes, a quick import.
+
+Nothing is imported here to find out: the tests read the source text.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import sys
+import tokenize
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A module imports only from lower floors. On one floor a file may import the other files of its
+# package, and single-file modules their floor mates, without a cycle; packages never one another.
+FLOORS = {
+    "backend": 0, "random": 0,
+    "kernels": 1,
+    "tensor": 2, "operation": 2, "ops": 2,
+    "functional": 3, "calculus": 3, "gradcheck": 3,
+    "nn": 4, "optim": 4, "data": 4,
+    "train": 5, "models": 5,
+    "viz": 6,
+    "__init__": 7, "__main__": 7,
+}
+# data knows arrays only, although tensors live below it.
+NEVER = {("data", room) for room in ("tensor", "operation", "ops", "functional")}
+
+# Imported inside functions, by those who need them; Pillow (PIL) comes with matplotlib, requests
+# with pooch.
+LAZY = {"matplotlib", "tqdm", "pooch", "requests", "safetensors", "threadpoolctl", "PIL", "mpi4py"}
+
+
+class Import(NamedTuple):
+    """One imported module and when: with the file ("top"), in a function ("late"), or never, for
+    type checkers alone ("types")."""
+
+    name: str
+    line: int
+    when: str
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the library by its dotted name; a package stands for its __init__.py."""
+    found = {}
+    for path in sorted((ROOT / "tinynet").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+@cache
+def imports(module: str, path: Path) -> list[Import]:
+    """What `path` imports: `from .x import y` is tinynet.x.y where that is a module, or else x."""
+    known = set(modules()) | {f"tinynet.{name}" for name in FLOORS}
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = []
+    for node, when in _statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [Import(alias.name, node.lineno, when) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1]
+            source = ".".join([*(base if node.level else []), *filter(None, [node.module])])
+            names = {f"{source}.{alias.name}" for alias in node.names}
+            found += [Import(name, node.lineno, when) for name in sorted(names & known)]
+            if not names <= known:
+                found.append(Import(source, node.lineno, when))
+    return found
+
+
+def _statements(node: ast.AST, when: str = "top") -> Iterator[tuple[ast.AST, str]]:
+    """All nodes, each with the time at which it runs."""
+    for child in ast.iter_child_nodes(node):
+        yield child, when
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            yield from _statements(child, "types")
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and when == "top":
+            yield from _statements(child, "late")
+        else:
+            yield from _statements(child, when)
+
+
+def room(module: str) -> str:
+    """The part of the house a module stands in: tinynet.nn.conv is in `nn`."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def is_package(name: str) -> bool:
+    return (ROOT / "tinynet" / name).is_dir()
+
+
+def _edges(module: str) -> Iterator[Import]:
+    """The imports of a module that stay inside the library."""
+    for found in imports(module, modules()[module]):
+        if found.name.split(".")[0] == "tinynet":
+            yield found
+
+
+MODULES = sorted(modules())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down(module: str) -> None:
+    here = room(module)
+    assert here in FLOORS, f"{here} stands on no floor: give it one in {Path(__file__).name}"
+    for found in _edges(module):
+        there = room(found.name)
+        assert there in FLOORS, f"{module}:{found.line} imports {found.name}: on no floor"
+        edge = f"{module}:{found.line} (floor {FLOORS[here]}) imports {found.name} " \
+               f"(floor {FLOORS[there]})"
+        assert (here, there) not in NEVER, f"{edge}: never"
+        assert FLOORS[there] <= FLOORS[here], f"{edge}: that is upstairs"
+        if here != there and FLOORS[here] == FLOORS[there]:
+            assert not (is_package(here) and is_package(there)), f"{edge}: packages side by side"
+
+
+def test_no_import_cycles() -> None:
+    graph = {module: {found.name for found in _edges(module) if found.when != "types"}
+             & set(MODULES) for module in MODULES}
+    state: dict[str, str] = {}
+
+    def visit(module: str, path: list[str]) -> None:
+        if state.get(module) == "open":
+            loop = path[path.index(module):]
+            pytest.fail("import cycle: " + " -> ".join([*loop, module]))
+        if module not in state:
+            state[module] = "open"
+            for other in sorted(graph[module] - {module}):
+                visit(other, [*path, module])
+            state[module] = "done"
+
+    for module in MODULES:
+        visit(module, [])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_third_party_modules_are_imported_where_they_are_used(module: str) -> None:
+    for found in imports(module, modules()[module]):
+        first = found.name.split(".")[0]
+        if first in sys.stdlib_module_names or first in ("tinynet", "numpy"):
+            continue
+        where = f"{module}:{found.line} imports {found.name}"
+        assert first in LAZY | {"cupy", "cupyx"}, f"{where}: not a dependency"
+        assert found.when != "top", f"{where} with the file: move it into the function that uses it"
+
+
+def test_lazy_modules_are_declared_dependencies() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["mpi"]]
+    names = {re.match(r"[\w-]+", line)[0] for line in declared}  # type: ignore[index]
+    assert names == LAZY - {"PIL", "requests"} | {"numpy"}
+
+
+def _examples() -> list[Path]:
+    return sorted((ROOT / "examples").rglob("*.py"))
+
+
+def test_examples_use_the_public_api() -> None:
+    hidden = {f"tinynet.{name}" for name in ("backend", "kernels", "tensor", "operation", "ops")}
+    for path in _examples():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        where = path.relative_to(ROOT)
+        for found in imports(f"examples.{path.stem}", path):
+            inner = ".".join(found.name.split(".")[:2])
+            assert inner not in hidden, f"{where}:{found.line} imports {found.name}: not public"
+            assert "._" not in found.name, f"{where}:{found.line} imports {found.name}: private"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tinynet"):
+                private = [alias.name for alias in node.names if alias.name.startswith("_")]
+                assert not private, f"{where}:{node.lineno} imports {private}: private"
+            if isinstance(node, ast.Attribute) and re.match(r"_[^_]", node.attr):
+                owner = ast.unparse(node.value)
+                assert owner == "self", f"{where}:{node.lineno} uses {owner}.{node.attr}: private"
+
+
+# Sizes
+
+def code_lines(text: str) -> int:
+    """Lines of code: without blanks, comments and docstrings."""
+    lines: set[int] = set()
+    idle = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT,
+            tokenize.ENDMARKER)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in idle:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) \
+                and ast.get_docstring(node, clean=False) is not None:
+            lines -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    return len(lines)
+
+
+def test_code_lines_counts_code_only() -> None:
+    text = '"""Doc.\n\nMore."""\n\nx = (1,\n     2)  # why\n# no\n\n'
+    text += 'def f():\n    "doc"\n    return x\n'
+    assert code_lines(text) == 4
+
+
+def _limit(path: Path) -> int:
+    name = path.relative_to(ROOT).as_posix()
+    return 300 if name.startswith("tinynet/kernels/") or name == "tinynet/tensor.py" else 450
+
+
+def test_no_file_is_too_long() -> None:
+    folders = ("tinynet", "tests", "examples", "bench")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    long = {path.relative_to(ROOT).as_posix(): f"{n} lines, at most {_limit(path)}"
+            for path in paths if (n := len(path.read_text().splitlines())) > _limit(path)}
+    assert not long
+
+
+def test_library_stays_small() -> None:
+    count = {name: code_lines(path.read_text(encoding="utf-8"))
+             for name, path in modules().items() if "cupy" not in name}  # GPU twins do not count
+    assert sum(count.values()) < 6000
+    kernels = sum(n for name, n in count.items() if name.startswith("tinynet.kernels"))
+    assert kernels < 1000
+
+
+# The import
+
+def test_import_loads_numpy_alone_and_is_quick() -> None:
+    heavy = ["matplotlib", "scipy", "tqdm", "pooch", "safetensors", "threadpoolctl", "cupy",
+             "torch", "PIL", "multiprocessing"]
+    script = (
+        "import sys, time; start = time.perf_counter(); import numpy; middle = time.perf_counter();"
+        "import tinynet; end = time.perf_counter(); print(end - start, end - middle,"
+        f" *[name for name in {heavy} if name in sys.modules])"
+    )
+    best_total, best_own = 9.0, 9.0
+    for _ in range(12):  # the machine may be busy: one quick run is proof
+        result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, text=True,
+                                capture_output=True, check=True)
+        total, own, *loaded = result.stdout.split()
+        assert not loaded, f"import tinynet also loads {loaded}"
+        best_total, best_own = min(best_total, float(total)), min(best_own, float(own))
+        if best_total < 0.3 and best_own < 0.1:
+            return
+    pytest.fail(f"import tinynet takes {best_total:.2f} s, {best_own:.2f} s of it beyond NumPy: "
+                "less than 0.3 and 0.1 wanted")
+
+
+# What may not stand in a file
+
+FORBIDDEN = {
+    "a path of one machine": r"(?<![\w.}~])/(?:home|root|Users|farm|work)/\w",
+    "a folder outside the project": r"\.library\b|\.\./shared",
+    "a machine of one workplace": r"\bfarm-[a-z]+\b",
+    "an unfinished place": r"\b(?:TO[D]O|FIX[M]E|X[X]X|NotImplemented[E]rror)\b",
+    "a test that does not run": r"pytest\.s[k]ip\(|mark\.(?:s[k]ip|x[f]ail)|assert T[r]ue",
+    "a registry's address": r"pypi\.[o]rg|files\.python[h]osted|registry\.npm[j]s",
+}
+
+
+def _project_files() -> list[Path]:
+    """What git tracks or would track; without git, every text file that is no build product."""
+    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+                            cwd=ROOT, text=True, capture_output=True, check=False)
+    if listed.returncode == 0:
+        return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+    return [path for path in ROOT.rglob("*") if path.is_file() and not any(
+        part.startswith(".") or part.endswith((".egg-info", "__pycache__"))
+        for part in path.relative_to(ROOT).parts)]
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_file_names(what: str) -> None:
+    pattern = re.compile(FORBIDDEN[what])
+    suffixes = {".py", ".md", ".toml", ".txt", ".json", ".jsonl", ".html", ".sh", ".cfg", ""}
+    hits = []
+    for path in _project_files():
+        if path.suffix not in suffixes or path == Path(__file__).resolve():
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if match := pattern.search(line):
+                hits.append(f"{path.relative_to(ROOT)}:{number}: {match[0]}")
+    assert not hits, f"{what} stands in: {hits}"

@@ -1,0 +1,209 @@
+"""The switch: what it accepts, how it refuses, and what crosses it.
+
+Refusals are tried in fresh processes with small stand-ins for the `cupy` package.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinynet.backend import (
+    asarray,
+    check_range,
+    get_default_dtype,
+    is_array,
+    on_gpu,
+    set_default_dtype,
+    synchronize,
+    to_numpy,
+    xp,
+)
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# A CuPy on NumPy: its arrays are a subclass, so that the library can tell them from NumPy's.
+WORKING = '''
+import types
+import numpy as np
+class ndarray(np.ndarray):
+    pass
+def _upload(*args, **kw): return np.array(*args, **kw).view(ndarray)
+def asarray(x, dtype=None): return _upload(x, dtype=dtype)
+def asnumpy(x): return np.array(x).view(np.ndarray)
+def ones(shape, dtype="f8"): return _upload(np.ones(shape, dtype))
+def zeros(shape, dtype="f8"): return _upload(np.zeros(shape, dtype))
+waited = []
+class Device:
+    def synchronize(self): waited.append(1)
+__version__ = "14.2.0"
+__getattr__ = lambda name: getattr(np, name)
+def _properties(i): return {"name": b"Stand-in GPU", "totalGlobalMem": 8 * 2**30}
+runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, getDeviceProperties=_properties)
+cuda = types.SimpleNamespace(runtime=runtime, Device=Device)
+'''
+FAIL = '''
+def _fail(*args, **kw): raise {error}
+'''
+
+# what is missing -> (what its CuPy does, words the error must say, what it must not advise)
+BROKEN = {
+    "wheel": ("raise ModuleNotFoundError(\"No module named 'cupy'\")",
+              ["CuPy wheel is missing", "No module named 'cupy'",
+               'pip install "tinynet[gpu-cuda12]"', "gpu-cuda13"], "driver"),
+    "driver": (WORKING + FAIL.format(error="RuntimeError('cudaErrorInsufficientDriver: CUDA driver "
+               "version is insufficient for CUDA runtime version')")
+               + "runtime.getDeviceCount = _fail",
+               ["driver is missing", "cudaErrorInsufficientDriver", "nvidia-smi"], "pip install"),
+    "device": (WORKING + FAIL.format(error="RuntimeError('cudaErrorNoDevice: no CUDA-capable "
+               "device is detected')") + "runtime.getDeviceCount = _fail",
+               ["no GPU device was found", "cudaErrorNoDevice", "nvidia-smi"], "pip install"),
+    "device count": (WORKING + "runtime.getDeviceCount = lambda: 0",
+                     ["no GPU device was found", "device count is 0", "nvidia-smi"], "pip install"),
+    "compiler": (WORKING + FAIL.format(error="RuntimeError('Failed to find CUDA headers.')")
+                 + "ones = _fail",
+                 ["kernel compiler", "NVRTC", "Failed to find CUDA headers", "[ctk]"], "driver"),
+    "BLAS": (WORKING + FAIL.format(error="ImportError('Failure finding \"libcublasLt.so.12\"')")
+             + "ndarray.__matmul__ = _fail",
+             ["BLAS (cuBLAS) fails", "libcublasLt.so.12", "[ctk]"], "driver"),
+    "right BLAS": (WORKING + "ndarray.__matmul__ = lambda a, b: a * 0",
+                   ["BLAS is wrong", "sums to 0.0", "[ctk]"], "driver"),
+}
+
+
+def _fake_cupy(folder: Path, source: str) -> dict[str, str]:
+    (folder / "cupy.py").write_text(source)
+    return {"TINYNET_BACKEND": "cupy", "PYTHONPATH": str(folder)}
+
+
+@pytest.mark.parametrize("missing", BROKEN)
+def test_cupy_that_cannot_work_is_refused_at_import(
+        missing: str, tmp_path: Path, run_python: Run) -> None:
+    source, says, unsaid = BROKEN[missing]
+    result = run_python("-c", "import tinynet", env=_fake_cupy(tmp_path, source))
+    assert result.returncode == 1
+    error = result.stderr.splitlines()[-1]  # the one line that a user reads
+    assert error.startswith("RuntimeError: TINYNET_BACKEND=cupy, but ")
+    for words in says:
+        assert words in error
+    assert unsaid not in error
+    assert error.endswith("Or unset TINYNET_BACKEND to run on NumPy.")
+
+
+def test_working_cupy_is_used(tmp_path: Path, run_python: Run) -> None:
+    script = """
+import cupy, numpy as np
+from tinynet.backend import asarray, check_range, is_array, name, on_gpu, synchronize, to_numpy, xp
+assert (name, on_gpu, xp) == ("cupy", True, cupy)
+x = asarray([1.0, 2.0])
+assert is_array(x) and x.dtype == np.float32
+assert not is_array(np.ones(3)) and is_array(asarray(np.ones(3)))
+assert type(to_numpy(x)) is np.ndarray and type(to_numpy([1, 2])) is np.ndarray
+synchronize(); assert cupy.waited == [1]
+check_range("labels", asarray([99]), 10)  # on the device: not read back
+try: check_range("labels", np.array([99]), 10)
+except ValueError: print("ok")
+"""
+    result = run_python("-c", script, env=_fake_cupy(tmp_path, WORKING))
+    assert result.stdout == "ok\n", result.stderr
+
+
+def test_main_names_the_gpu(tmp_path: Path, run_python: Run) -> None:
+    result = run_python("-m", "tinynet", env=_fake_cupy(tmp_path, WORKING))
+    assert "backend       cupy 14.2.0\n" in result.stdout, result.stderr
+    assert "device        Stand-in GPU, 8 GiB\n" in result.stdout
+
+
+@pytest.mark.parametrize("value", ["torch", "numpy,cupy", "0"])
+def test_unknown_backend_lists_the_valid_ones(value: str, run_python: Run) -> None:
+    result = run_python("-c", "import tinynet", env={"TINYNET_BACKEND": value})
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == \
+        f"ValueError: TINYNET_BACKEND={value!r}: choose one of numpy, cupy."
+
+
+@pytest.mark.parametrize("value", ["", "numpy", " NumPy "])
+def test_numpy_is_the_default_and_case_does_not_matter(value: str, run_python: Run) -> None:
+    script = "import tinynet.backend, sys; print(sys.modules['tinynet.backend'].name)"
+    assert run_python("-c", script, env={"TINYNET_BACKEND": value}).stdout == "numpy\n"
+
+
+def test_default_dtype_is_float32_and_can_be_changed() -> None:
+    assert get_default_dtype() == np.float32
+    for dtype in ("float64", np.float16, np.dtype("f4")):
+        set_default_dtype(dtype)
+        assert get_default_dtype() == np.dtype(dtype)
+    for wrong in (np.int64, bool, "complex128"):
+        with pytest.raises(TypeError, match=r"must be a float type, got .*: use float32"):
+            set_default_dtype(wrong)
+    assert get_default_dtype() == np.float32
+
+
+def test_asarray_gives_python_floats_the_default_dtype_and_leaves_arrays_alone() -> None:
+    assert asarray(1.5).dtype == np.float32
+    assert asarray([[1.0, 2.0]]).dtype == np.float32
+    assert asarray([1, 2]).dtype == np.int64
+    assert asarray([True]).dtype == bool
+    assert asarray(np.ones(3)).dtype == np.float64
+    assert asarray(np.float64(1)).dtype == np.float64
+    assert asarray([1, 2], np.float16).dtype == np.float16
+    assert asarray(np.ones(3), "f4").dtype == np.float32
+    set_default_dtype(np.float64)
+    assert asarray([0.1]).dtype == np.float64 and asarray([0.1])[0] == 0.1
+    set_default_dtype(np.float32)
+
+
+def test_asarray_does_not_copy_what_is_right_already() -> None:
+    x = xp.ones((2, 3))
+    assert asarray(x) is x
+    assert asarray(x, xp.float64) is x
+    if not on_gpu:
+        assert to_numpy(x) is x
+
+
+@pytest.mark.parametrize("wrong", [None, "text", object(), [1, None], {"a": 1}])
+def test_asarray_refuses_what_is_no_number(wrong: object) -> None:
+    with pytest.raises(TypeError, match=r"cannot make an array of .*: its items are not numbers"):
+        asarray(wrong)
+
+
+def test_asarray_refuses_ragged_lists() -> None:
+    with pytest.raises(ValueError, match=r"cannot make an array of list: .*inhomogeneous"):
+        asarray([[1.0, 2.0], [3.0]])
+
+
+def test_is_array_knows_the_backend_s_own() -> None:
+    assert is_array(xp.zeros(2)) and not is_array([0.0]) and not is_array(1.0)
+    synchronize()
+
+
+@given(st.lists(st.integers(-3, 12), max_size=20), st.integers(1, 10))
+def test_check_range_finds_the_first_offender(values: list[int], upper: int) -> None:
+    offenders = [(i, v) for i, v in enumerate(values) if not 0 <= v < upper]
+    if not offenders:
+        check_range("labels", np.array(values, np.int64), upper)
+        return
+    place, value = offenders[0]
+    with pytest.raises(ValueError) as caught:
+        check_range("labels", np.array(values, np.int64), upper, "Count classes from 0.")
+    assert str(caught.value) == (f"labels must lie in 0..{upper - 1}, got {value} at position "
+                                 f"{place}. Count classes from 0.")
+
+
+def test_check_range_takes_lists_empty_arrays_and_unsigned_integers() -> None:
+    check_range("labels", [0, 9], 10)
+    check_range("labels", np.zeros(0, np.uint8), 10)
+    check_range("labels", np.array([[255]], np.uint8), 256)
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.9, got 10 at position 3"):
+        check_range("labels", np.array([[0, 1], [2, 10]], np.uint8), 10)
+
+
+def test_check_range_wants_integers() -> None:
+    with pytest.raises(TypeError, match=r"labels must be integers, got float64\. Use astype\.$"):
+        check_range("labels", np.array([0.0, 1.0]), 10, "Use astype.")

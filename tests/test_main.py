@@ -1,0 +1,39 @@
+"""`python -m tinynet` as a user meets it."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Callable
+
+import numpy as np
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_info_names_versions_backend_and_threads(run_python: Run) -> None:
+    result = run_python("-m", "tinynet", env={"TINYNET_BACKEND": "numpy"})
+    assert result.returncode == 0, result.stderr
+    facts = {line[:14].strip(): line[14:] for line in result.stdout.splitlines()}
+    assert list(facts) == ["tinynet", "python", "numpy", "blas", "backend", "device", "workers",
+                           "default dtype"]
+    assert facts["python"].startswith(platform.python_version())
+    assert facts["numpy"] == np.__version__
+    assert "threads" in facts["blas"]
+    assert facts["backend"] == "numpy" and facts["device"].startswith("cpu")
+    assert int(facts["workers"]) >= 1
+    assert facts["default dtype"] == "float32"
+    assert run_python("-m", "tinynet", "info").stdout == result.stdout
+
+
+def test_unknown_subcommand_lists_the_valid_ones(run_python: Run) -> None:
+    result = run_python("-m", "tinynet", "gradchek")
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert "gradchek" in last and "'info'" in last and "'gradcheck'" in last
+
+
+def test_unknown_option_is_named(run_python: Run) -> None:
+    result = run_python("-m", "tinynet", "info", "--jason")
+    assert result.returncode == 2
+    assert "--jason" in result.stderr.splitlines()[-1]

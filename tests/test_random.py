@@ -1,0 +1,333 @@
+"""The counter-based generator: known answers, statistics, keys and state.
+
+Statistical tests run on fixed keys, so they give the same answer every time. Their bounds are
+those of a test on fresh keys: 4 standard deviations, or a p-value above 1e-4.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+import tinynet.random as tr
+from tinynet.backend import set_default_dtype, to_numpy
+from tinynet.random import Generator, key
+
+KEYS = [key(seed, 7) for seed in range(5)]
+P_MIN = 1e-4
+
+
+def sigmas(value: float, expected: float, std: float) -> float:
+    """How many standard deviations `value` lies from what is expected."""
+    return abs(value - expected) / std
+
+
+# Known answers
+
+def test_bits_are_splitmix64() -> None:
+    # the reference implementation (Vigna, splitmix64.c), seeded with 1234567
+    assert to_numpy(tr.bits(1234567, 5)).tolist() == [
+        6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431,
+        16408922859458223821]
+
+
+def test_golden_draws_do_not_change() -> None:
+    k = key(0, 1, 2)
+    assert k == 17650578182555822980
+    assert to_numpy(tr.integers(k, 0, 1000, 6)).tolist() == [164, 548, 41, 371, 276, 289]
+    assert to_numpy(tr.permutation(k, 8)).tolist() == [6, 5, 2, 1, 4, 0, 7, 3]
+    assert to_numpy(tr.uniform(k, 3, dtype=np.float64)).tolist() == [
+        0.548387222030241, 0.3717066499035737, 0.289249470289061]
+    normal = [-0.26962805024713254, -0.9453946338322066, 0.5340683836818987]
+    np.testing.assert_allclose(to_numpy(tr.normal(k, 3, dtype=np.float64)), normal, rtol=1e-13)
+    assert tr.beta(k, 0.2, 0.2) == pytest.approx(1.218916249601243e-06, rel=1e-9)
+
+
+# Statistics
+
+@pytest.mark.parametrize("k", KEYS)
+def test_bits_are_balanced_and_uncorrelated(k: int) -> None:
+    n = 1 << 16
+    words = to_numpy(tr.bits(k, n))
+    bit = ((words[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)).astype(np.float64)
+    std = 0.5 / math.sqrt(n)
+    assert np.abs(bit.mean(axis=0) - 0.5).max() < 4.5 * std  # the largest of 64
+    signs = 2.0 * bit - 1.0
+    between = signs.T @ signs / n  # 2016 pairs of bits within a word: the largest is near 3.7
+    assert np.abs(between - np.eye(64)).max() < 5.2 / math.sqrt(n)
+    serial = (signs[1:] * signs[:-1]).mean(axis=0)  # each bit with itself one word later
+    assert np.abs(serial).max() < 4.5 / math.sqrt(n)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", KEYS)
+def test_uniform_is_uniform(k: int, dtype: type) -> None:
+    n = 200_000
+    u = to_numpy(tr.uniform(k, n, dtype=dtype))
+    assert u.dtype == dtype and u.min() >= 0.0 and u.max() < 1.0
+    counts = np.bincount((u * 1000).astype(int), minlength=1000)
+    assert stats.chisquare(counts).pvalue > P_MIN
+    assert stats.kstest(u.astype(np.float64), "uniform").pvalue > P_MIN
+    centred = u.astype(np.float64) - 0.5
+    for lag in (1, 2, 3, 64, 1000):
+        correlation = 12.0 * np.mean(centred[lag:] * centred[:-lag])
+        assert sigmas(correlation, 0.0, 1.0 / math.sqrt(n - lag)) < 4.0
+    pairs = np.histogram2d(u[0::2], u[1::2], bins=32)[0]
+    assert stats.chisquare(pairs.ravel()).pvalue > P_MIN
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-3, 0.1, 0.5, 0.75, 0.999, 1.0])
+@pytest.mark.parametrize("k", KEYS)
+def test_mask_is_true_with_probability_p(k: int, p: float) -> None:
+    n = 250_001  # odd: two words come from each hash
+    m = to_numpy(tr.mask(k, p, n))
+    assert m.dtype == bool and m.shape == (n,)
+    std = math.sqrt(p * (1.0 - p) / n)
+    assert m.mean() == p if std == 0.0 else sigmas(m.mean(), p, std) < 4.0
+
+
+@pytest.mark.parametrize("k", KEYS)
+def test_normal_is_normal(k: int) -> None:
+    n = 200_000
+    z = to_numpy(tr.normal(k, n, dtype=np.float64))
+    assert sigmas(z.mean(), 0.0, 1.0 / math.sqrt(n)) < 4.0
+    assert sigmas(z.var(), 1.0, math.sqrt(2.0 / n)) < 4.0
+    assert sigmas((z**3).mean(), 0.0, math.sqrt(15.0 / n)) < 4.0
+    assert sigmas((z**4).mean(), 3.0, math.sqrt(96.0 / n)) < 4.0
+    assert stats.kstest(z, "norm").pvalue > P_MIN
+    assert sigmas(np.mean(z[1:] * z[:-1]), 0.0, 1.0 / math.sqrt(n)) < 4.0
+
+
+def test_normal_variance_is_one_over_many_keys() -> None:
+    keys = key(3, np.arange(400))
+    z = to_numpy(tr.normal(keys, 5000, dtype=np.float64))
+    deviation = (z.var(axis=1) - 1.0) / math.sqrt(2.0 / 5000)  # of each key, in sigmas
+    assert sigmas(deviation.mean(), 0.0, 1.0 / math.sqrt(400)) < 4.0
+    assert stats.kstest(deviation, "norm").pvalue > P_MIN
+
+
+def test_normal_scales_and_shifts() -> None:
+    z = to_numpy(tr.normal(KEYS[0], 1000, dtype=np.float64))
+    np.testing.assert_allclose(to_numpy(tr.normal(KEYS[0], 1000, 3.0, 0.5, np.float64)),
+                               0.5 * z + 3.0, rtol=1e-15)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 2), (-3, 7), (256, 481), (0, 1000)])
+def test_integers_are_uniform_on_their_range(low: int, high: int) -> None:
+    draws = to_numpy(tr.integers(KEYS[1], low, high, 100_001))
+    assert draws.dtype == np.int64 and draws.min() == low and draws.max() == high - 1
+    assert stats.chisquare(np.bincount(draws - low)).pvalue > P_MIN
+
+
+def test_integers_reach_both_ends_of_the_widest_range() -> None:
+    draws = to_numpy(tr.integers(KEYS[1], -(1 << 31), 1 << 31, 100_000))
+    assert draws.min() < -(1 << 31) + (1 << 20) and draws.max() > (1 << 31) - (1 << 20)
+
+
+def test_permutations_are_uniform() -> None:
+    orders = [tuple(to_numpy(tr.permutation(key(5, i), 4)).tolist()) for i in range(12_000)]
+    counts = [orders.count(order) for order in sorted(set(orders))]
+    assert len(counts) == 24
+    assert stats.chisquare(counts).pvalue > P_MIN
+
+
+@given(st.integers(0, 300), st.integers(0, 2**64 - 1))
+def test_permutation_holds_every_index_once(n: int, k: int) -> None:
+    assert sorted(to_numpy(tr.permutation(k, n)).tolist()) == list(range(n))
+
+
+@pytest.mark.parametrize("a", [0.2, 1.0, 2.5])
+def test_beta_has_mean_one_half_and_its_variance(a: float) -> None:
+    n = 20_000
+    draws = np.array([tr.beta(key(11, i), a, a) for i in range(n)])
+    variance = 1.0 / (4.0 * (2.0 * a + 1.0))
+    assert draws.min() >= 0.0 and draws.max() <= 1.0
+    assert sigmas(draws.mean(), 0.5, math.sqrt(variance / n)) < 4.0
+    fourth = stats.beta(a, a).moment(4) - 4 * 0.5 * stats.beta(a, a).moment(3) \
+        + 6 * 0.25 * stats.beta(a, a).moment(2) - 3 * 0.5**4
+    assert sigmas(draws.var(), variance, math.sqrt((fourth - variance**2) / n)) < 4.0
+    assert stats.kstest(draws, stats.beta(a, a).cdf).pvalue > P_MIN
+
+
+def test_beta_with_different_and_tiny_parameters() -> None:
+    draws = [tr.beta(key(12, i), 2.0, 5.0) for i in range(10_000)]
+    assert stats.kstest(draws, stats.beta(2.0, 5.0).cdf).pvalue > P_MIN
+    tiny = np.array([tr.beta(key(13, i), 1e-3, 1e-3) for i in range(4000)])
+    outside = (tiny < 1e-9) | (tiny > 1.0 - 1e-9)  # nearly all mass sits at 0 and 1, none at 1/2
+    expected = 2.0 * stats.beta(1e-3, 1e-3).cdf(1e-9)
+    assert sigmas(outside.mean(), expected, math.sqrt(expected * (1 - expected) / 4000)) < 4.0
+    assert sigmas((tiny > 0.5).mean(), 0.5, 0.5 / math.sqrt(4000)) < 4.0
+
+
+def test_beta_of_neighbouring_plain_keys_is_independent() -> None:
+    draws = np.array([tr.beta(i, 1.0, 1.0) for i in range(5000)])
+    assert sigmas(np.corrcoef(draws[1:], draws[:-1])[0, 1], 0.0, 1.0 / math.sqrt(5000)) < 4.0
+
+
+# Keys
+
+def test_neighbouring_keys_give_independent_draws() -> None:
+    n = 4096
+    u = np.stack([to_numpy(tr.uniform(key(seed, epoch, i), n, dtype=np.float64))
+                  for seed in range(3) for epoch in range(3) for i in range(4)])
+    correlations = np.corrcoef(u)[np.triu_indices(len(u), 1)]  # 630 pairs: the largest is near 3.2
+    assert np.abs(correlations).max() < 4.7 / math.sqrt(n)
+    assert sigmas(np.mean(correlations), 0.0, 1.0 / math.sqrt(n * len(correlations))) < 4.0
+
+
+def test_first_draws_over_consecutive_keys_are_uniform_and_unserial() -> None:
+    n = 100_000
+    for keys in (key(0, np.arange(n)), key(0, 1, np.arange(n)), key(np.arange(n))):
+        u = to_numpy(tr.uniform(keys, dtype=np.float64))
+        assert u.shape == (n,)
+        assert stats.kstest(u, "uniform").pvalue > P_MIN
+        serial = 12.0 * np.mean((u[1:] - 0.5) * (u[:-1] - 0.5))
+        assert sigmas(serial, 0.0, 1.0 / math.sqrt(n)) < 4.0
+
+
+def test_flipping_one_bit_of_any_key_part_flips_half_of_the_hash() -> None:
+    flips = [bin(key(3, 5, 9) ^ key(*parts)).count("1")
+             for bit in range(64)
+             for parts in ((3 ^ 1 << bit, 5, 9), (3, 5 ^ 1 << bit, 9), (3, 5, 9 ^ 1 << bit))]
+    assert sigmas(np.mean(flips), 32.0, 4.0 / math.sqrt(len(flips))) < 4.0
+    assert min(flips) > 12 and max(flips) < 52  # 5 sigma
+
+
+def test_key_depends_on_order_and_number_of_parts() -> None:
+    keys = [key(), key(0), key(0, 0), key(0, 0, 0), key(0, 1), key(1, 0), key(1), key(-1),
+            key(2**63)]
+    assert len(set(keys)) == len(keys)
+    assert all(isinstance(k, int) and 0 <= k < 2**64 for k in keys)
+    assert key(np.int64(3), np.uint8(4)) == key(3, 4)
+    assert len(np.unique(to_numpy(key(1, np.arange(1_000_000))))) == 1_000_000
+
+
+def test_array_of_keys_equals_one_key_at_a_time() -> None:
+    parts = np.array([[0, 1, 2], [5, -1, 2**40]])
+    keys = key(7, 8, parts)
+    assert keys.shape == (2, 3)
+    one = [[key(7, 8, int(i)) for i in row] for row in parts]
+    np.testing.assert_array_equal(to_numpy(keys), np.array(one, np.uint64))
+    draws = {
+        "bits": lambda k: tr.bits(k, (3, 2)),
+        "mask": lambda k: tr.mask(k, 0.3, (3, 5)),
+        "mask of ones": lambda k: tr.mask(k, 1.0, 5),
+        "uniform": lambda k: tr.uniform(k, (3, 5), -1.0, 2.0),
+        "uniform float64": lambda k: tr.uniform(k, 4, dtype=np.float64),
+        "normal": lambda k: tr.normal(k, (2, 3)),
+        "integers": lambda k: tr.integers(k, -5, 9, 7),
+        "single": lambda k: tr.uniform(k),
+    }
+    for name, draw in draws.items():
+        many = to_numpy(draw(keys))
+        single = np.array([[to_numpy(draw(k)) for k in row] for row in one])
+        np.testing.assert_array_equal(many, single, err_msg=name)
+
+
+def test_key_of_a_single_array_element_and_of_numpy_integers() -> None:
+    assert int(key(7, np.array(2**63 + 5, np.uint64))) == key(7, 2**63 + 5)
+    for k in (np.int64(5), np.uint64(5)):
+        np.testing.assert_array_equal(to_numpy(tr.bits(k, 4)), to_numpy(tr.bits(5, 4)))
+
+
+def test_draws_do_not_depend_on_how_many_are_taken() -> None:
+    k = KEYS[2]
+    many = to_numpy(tr.bits(k, 100_000))  # several cache blocks
+    np.testing.assert_array_equal(many[:10], to_numpy(tr.bits(k, 10)))
+    np.testing.assert_array_equal(many[-3:], to_numpy(tr.bits(k, (1000, 100)))[-1, -3:])
+    np.testing.assert_array_equal(to_numpy(tr.mask(k, 0.5, 1001))[:9],
+                                  to_numpy(tr.mask(k, 0.5, 9)))
+
+
+# Shapes, types, errors
+
+@pytest.mark.parametrize("shape", [(), 0, 1, 7, (0, 3), (2, 3, 4)])
+def test_shapes_and_dtypes(shape: int | tuple[int, ...]) -> None:
+    wanted = (shape,) if isinstance(shape, int) else shape
+    rng = Generator(1)
+    for draw, dtype in [(rng.uniform(shape), "f4"), (rng.normal(shape), "f4"),
+                        (rng.integers(0, 5, shape), "i8"), (rng.mask(0.5, shape), "?"),
+                        (rng.uniform(shape, dtype=np.float16), "f2"),
+                        (rng.normal(shape, dtype="f8"), "f8")]:
+        assert draw.shape == wanted and draw.dtype == np.dtype(dtype)
+
+
+def test_default_dtype_is_followed() -> None:
+    set_default_dtype(np.float64)
+    assert Generator().uniform(2).dtype == Generator().normal(2).dtype == np.float64
+    set_default_dtype(np.float32)
+
+
+@given(st.floats(-100, 100), st.floats(1e-3, 100))
+def test_uniform_stays_in_its_interval(low: float, width: float) -> None:
+    u = to_numpy(tr.uniform(KEYS[0], 2000, low, low + width, np.float64))
+    assert low <= u.min() and u.max() <= low + width
+    assert u.min() < low + 0.02 * width and u.max() > low + 0.98 * width
+
+
+def test_errors_name_the_argument_and_the_value() -> None:
+    for p in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=f"p must be a probability between 0 and 1, got {p}"):
+            tr.mask(0, p, 3)
+    with pytest.raises(ValueError, match=r"high must exceed low by 1 to 2.*32, got low=3, high=3"):
+        tr.integers(0, 3, 3)
+    with pytest.raises(ValueError, match="low=0, high=4294967297"):
+        tr.integers(0, 0, (1 << 32) + 1)
+    with pytest.raises(ValueError, match=r"a and b must be positive, got a=0.0, b=1.0"):
+        tr.beta(0, 0.0, 1.0)
+    with pytest.raises(TypeError, match=r"key part 0 is int64: .* only the last"):
+        key(np.arange(3), 1)
+    for wrong, name in [(0.5, "float"), (np.ones(2), "float64"), ("a", "str"), (None, "NoneType")]:
+        with pytest.raises(TypeError, match=f"key part 1 is {name}: parts are integers"):
+            key(0, wrong)
+    for seed in (1.5, "0", None, True):
+        with pytest.raises(TypeError, match=f"seed must be an integer, got {seed!r}"):
+            Generator(seed)  # type: ignore[arg-type]
+
+
+# State
+
+def test_generator_state_resumes_the_stream() -> None:
+    rng = Generator(42)
+    rng.normal(5)
+    state = rng.get_state()
+    ahead = [rng.uniform(3), rng.permutation(5), rng.beta(0.3, 0.3), rng.mask(0.5, 4)]
+    for other in (rng, Generator()):
+        other.set_state(state)
+        again = [other.uniform(3), other.permutation(5), other.beta(0.3, 0.3), other.mask(0.5, 4)]
+        for a, b in zip(ahead, again, strict=True):
+            np.testing.assert_array_equal(to_numpy(a), to_numpy(b))
+    assert state == {"seed": 42, "counter": 1}
+
+
+def test_generators_of_different_seeds_and_successive_draws_differ() -> None:
+    a, b = Generator(0), Generator(1)
+    draws = [to_numpy(g.uniform(4)).tolist() for g in (a, a, b, b)]
+    assert len({tuple(d) for d in draws}) == 4
+
+
+def test_generator_keeps_apart_from_keys_made_by_hand() -> None:
+    rng = Generator(3)
+    assert [rng.key() for _ in range(3)] != [key(3, i) for i in (1, 2, 3)]
+
+
+def test_manual_seed_and_state_of_the_default_generator() -> None:
+    tr.manual_seed(5)
+    first = to_numpy(tr.default_generator.uniform(3))
+    state = tr.get_state()
+    second = to_numpy(tr.default_generator.uniform(3))
+    tr.manual_seed(5)
+    np.testing.assert_array_equal(to_numpy(tr.default_generator.uniform(3)), first)
+    tr.set_state(state)
+    np.testing.assert_array_equal(to_numpy(tr.default_generator.uniform(3)), second)
+
+
+@given(st.integers())
+def test_any_integer_seeds(seed: int) -> None:
+    assert Generator(seed).get_state() == {"seed": seed, "counter": 0}
+    assert 0.0 <= float(Generator(seed).uniform()) < 1.0
