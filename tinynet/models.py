@@ -1,0 +1,118 @@
+"""Reference networks: the ones that the examples train and the benchmarks time.
+
+Each function returns a fresh network of `nn` layers. Parameters and multiply-adds are for the
+defaults: 10 classes, and multiply-adds of one 3x32x32 picture (``nn.summary`` prints them layer
+by layer). They take and give what PyTorch's nets do: images (N, C, H, W), class scores (N,
+classes). Read next: `nn/blocks.py`, then `train/trainer.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from . import nn
+
+__all__ = ["mlp", "net_r", "net_s", "resnet_small", "small_conv_net"]
+
+
+def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU, dropout: float = 0.0
+        ) -> nn.Sequential:
+    """Linear layers of these sizes with an activation (and dropout) between, none at the end.
+
+    Takes (N, sizes[0]), or images of that many numbers. mlp([3072, 100, 10]) has 308,310
+    parameters and 308,200 multiply-adds.
+
+    >>> mlp([4, 8, 2])(tn.zeros((5, 4))).shape
+    (5, 2)
+    """
+    if len(sizes) < 2:
+        raise ValueError(f"sizes must hold the input and output size at least, got {list(sizes)}")
+    layers: list[nn.Module] = [nn.Flatten()]
+    for i in range(len(sizes) - 1):
+        if i > 0:
+            layers += [activation(), *([nn.Dropout(dropout)] if dropout else [])]
+        layers.append(nn.Linear(sizes[i], sizes[i + 1]))
+    return nn.Sequential(*layers)
+
+
+def small_conv_net(num_classes: int = 10, in_channels: int = 3, image_size: int = 32,
+                   widths: Sequence[int] = (32, 64, 128), dropout: float = 0.0) -> nn.Sequential:
+    """For each width: 3x3 convolution without bias, batch norm, ReLU, 2x2 max pool; then linear.
+
+    The smallest net here that is worth training on pictures: 113,962 parameters, 10.3 million
+    multiply-adds, a quarter of `net_s`. `image_size` is halved by each width.
+
+    >>> small_conv_net(widths=(4, 8))(tn.zeros((2, 3, 32, 32))).shape
+    (2, 10)
+    """
+    layers: list[nn.Module] = []
+    for before, width in zip([in_channels, *widths], widths, strict=False):
+        layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.BatchNorm2d(width),
+                   nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, *_classifier(image_size, widths, dropout, num_classes))
+
+
+def net_s(num_classes: int = 10, in_channels: int = 3, image_size: int = 32,
+          widths: Sequence[int] = (32, 64, 128), dropout: float = 0.5) -> nn.Sequential:
+    """Net S of the benchmarks, a small VGG: 32,32,P, 64,64,P, 128,128,P, dropout, linear.
+
+    Numbers are 3x3 convolutions without bias, each with batch norm and ReLU; P is a 2x2 max pool.
+    307,946 parameters, 38.7 million multiply-adds. Source of the pattern: Simonyan and Zisserman
+    2015, with batch norm.
+    """
+    layers: list[nn.Module] = []
+    for before, width in zip([in_channels, *widths], widths, strict=False):
+        layers += [nn.conv_bn_relu(before, width), nn.conv_bn_relu(width, width), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, *_classifier(image_size, widths, dropout, num_classes))
+
+
+def _classifier(image_size: int, widths: Sequence[int], dropout: float, num_classes: int
+                ) -> list[nn.Module]:
+    """From feature maps, halved once for each width, to class scores."""
+    size = image_size >> len(widths)
+    if size < 1:
+        raise ValueError(f"image_size={image_size} cannot be halved {len(widths)} times, once for "
+                         "each width: use larger images or fewer widths")
+    return [*([nn.Dropout(dropout)] if dropout else []), nn.Flatten(),
+            nn.Linear(widths[-1] * size * size, num_classes)]
+
+
+def net_r(num_classes: int = 10, in_channels: int = 3, width: int = 64) -> nn.Sequential:
+    """Net R of the benchmarks, like ResNet-9: 64, 128,P, res128, 256,P, 256,P, res256, linear.
+
+    Numbers are 3x3 convolutions without bias, each with batch norm and ReLU; P is a 2x2 max pool,
+    res two such convolutions with a shortcut around them. The largest value of each channel goes
+    to the linear layer. 2,440,266 parameters, 285 million multiply-adds, any image size of 8 or
+    more. Source of the pattern: David Page, "How to train your ResNet", 2018 (whose last
+    stage has 512 channels).
+    """
+    w = width
+    return nn.Sequential(
+        nn.conv_bn_relu(in_channels, w),
+        nn.conv_bn_relu(w, 2 * w), nn.MaxPool2d(2), _residual(2 * w),
+        nn.conv_bn_relu(2 * w, 4 * w), nn.MaxPool2d(2),
+        nn.conv_bn_relu(4 * w, 4 * w), nn.MaxPool2d(2), _residual(4 * w),
+        nn.GlobalMaxPool2d(), nn.Linear(4 * w, num_classes),
+    )
+
+
+def _residual(channels: int) -> nn.Residual:
+    return nn.Residual(nn.Sequential(nn.conv_bn_relu(channels, channels),
+                                     nn.conv_bn_relu(channels, channels)))
+
+
+def resnet_small(num_classes: int = 10, in_channels: int = 3, blocks: int = 3,
+                 widths: Sequence[int] = (16, 32, 64)) -> nn.Sequential:
+    """The ResNet for CIFAR of its paper: a convolution, `blocks` residual blocks of each width.
+
+    Every width but the first begins with stride 2. Two convolutions in a block, so 6 blocks + 2
+    layers with weights: ResNet-20 by default, 272,474 parameters, 40.8 million multiply-adds.
+    Source: He et al. 2016, section 4.2, with option B shortcuts.
+    """
+    layers: list[nn.Module] = [nn.conv_bn_relu(in_channels, widths[0])]
+    before = widths[0]
+    for stage, width in enumerate(widths):
+        for i in range(blocks):
+            layers.append(nn.ResidualBlock(before, width, stride=2 if stage > 0 and i == 0 else 1))
+            before = width
+    return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(widths[-1], num_classes))

@@ -1,0 +1,46 @@
+"""Dropout layers: values switched off at random in training, untouched in evaluation.
+
+In CS231n lecture 8, p is the probability of KEEPING a value; here, as in PyTorch, it is that of
+zeroing one: keep = 1 - p. Every call in training draws one key from the default generator, so
+``tn.get_state()`` and ``tn.set_state(...)`` repeat the masks exactly. Read next: `conv.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import functional as F
+from .checks import probability
+from .module import Module
+
+__all__ = ["Dropout", "Dropout2d"]
+
+
+class _Dropout(Module):
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = probability("p (of zeroing)", p)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class Dropout(_Dropout):
+    """Inverted dropout: x * mask / keep in training, with keep = 1 - p; x itself in evaluation.
+
+    `p` is the probability of zeroing. Dividing by keep in training keeps the mean, so that
+    evaluation has nothing to do (E6).
+
+    >>> layer, x = Dropout(p=0.25), tn.tensor([1.0, 2.0])
+    >>> layer.eval()(x) is x
+    True
+    """
+
+    def forward(self, x: Any) -> Any:
+        return F.dropout(x, self.p, self.training)
+
+
+class Dropout2d(_Dropout):
+    """Dropout of whole channels: each x[n, c] of (N, C, H, W) is zeroed or kept at once."""
+
+    def forward(self, x: Any) -> Any:
+        return F.dropout2d(x, self.p, self.training)

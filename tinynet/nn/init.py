@@ -1,0 +1,159 @@
+r"""Initial weights: how large they are decides whether a deep net starts to learn at all.
+
+A layer sums fan_in products, so its outputs have variance fan_in Var(w) Var(x). The methods here
+choose Var(w) such that signals (``mode="fan_in"``) or gradients (``"fan_out"``) keep their size
+from layer to layer; the *gain* makes up for what the activation takes away.
+
+All functions write into the tensor, return it, and draw from the default generator or from
+`generator`. New layers do not use these but PyTorch's default, see `default_`.
+Read next: `linear.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..backend import asarray, to_numpy
+from ..random import Generator, default_generator
+from ..tensor import Tensor
+
+__all__ = ["calculate_gain", "constant_", "default_", "fans", "kaiming_normal_", "kaiming_uniform_",
+           "normal_", "ones_", "orthogonal_", "uniform_", "xavier_normal_", "xavier_uniform_",
+           "zeros_"]
+
+_GAINS = {"linear": 1.0, "conv2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2.0),
+          "selu": 0.75}
+
+
+def calculate_gain(nonlinearity: str, slope: float | None = None) -> float:
+    """What an activation's input is scaled by to keep its output's size; PyTorch's table.
+
+    1 for linear, conv2d and sigmoid, 5/3 for tanh, sqrt(2) for relu (which drops half of the
+    signal), sqrt(2 / (1 + slope^2)) for leaky_relu (slope 0.01 by default), 3/4 for selu.
+    """
+    if nonlinearity == "leaky_relu":
+        return math.sqrt(2.0 / (1.0 + (0.01 if slope is None else slope) ** 2))
+    if nonlinearity not in _GAINS:
+        known = ", ".join(sorted([*_GAINS, "leaky_relu"]))
+        raise ValueError(f"nonlinearity {nonlinearity!r} is unknown: use one of {known}")
+    return _GAINS[nonlinearity]
+
+
+def fans(shape: Sequence[int]) -> tuple[int, int]:
+    """How many inputs an output sums, and how many outputs an input goes to.
+
+    >>> fans((10, 256)), fans((64, 32, 3, 3))     # linear (out, in), conv (out, in, kH, kW)
+    ((256, 10), (288, 576))
+    """
+    if len(shape) < 2:
+        raise ValueError(f"fan_in and fan_out need a weight with 2 or more axes (out, in, ...), "
+                         f"got shape {tuple(shape)}: use normal_ or zeros_ for biases")
+    area = math.prod(shape[2:])
+    return shape[1] * area, shape[0] * area
+
+
+def _fan(tensor: Tensor, mode: str) -> int:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    return fans(tensor.shape)[mode == "fan_out"]
+
+
+def uniform_(tensor: Tensor, low: float = 0.0, high: float = 1.0,
+             generator: Generator | None = None) -> Tensor:
+    """Uniform numbers in [low, high)."""
+    draw = (generator or default_generator).uniform
+    return tensor.copy_(draw(tensor.shape, low, high, tensor.dtype))
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0,
+            generator: Generator | None = None) -> Tensor:
+    """Normal numbers with this mean and standard deviation."""
+    draw = (generator or default_generator).normal
+    return tensor.copy_(draw(tensor.shape, mean, std, tensor.dtype))
+
+
+def constant_(tensor: Tensor, value: float) -> Tensor:
+    """`value` everywhere."""
+    return tensor.copy_(value)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """0 everywhere: usual for biases."""
+    return tensor.copy_(0.0)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """1 everywhere: usual for the scales of normalisation layers."""
+    return tensor.copy_(1.0)
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None
+                    ) -> Tensor:
+    """Uniform with std = gain sqrt(2 / (fan_in + fan_out)).
+
+    For tanh and sigmoid nets (Glorot and Bengio 2010, equation 16).
+    """
+    bound = gain * math.sqrt(6.0 / sum(fans(tensor.shape)))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None
+                   ) -> Tensor:
+    """Normal with std = gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010, equation 12)."""
+    std = gain * math.sqrt(2.0 / sum(fans(tensor.shape)))
+    return normal_(tensor, 0.0, std, generator)
+
+
+def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in",
+                     nonlinearity: str = "leaky_relu", generator: Generator | None = None
+                     ) -> Tensor:
+    """Uniform with std = gain / sqrt(fan); `a` is the slope of a leaky ReLU (0: ReLU)."""
+    bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / _fan(tensor, mode))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in",
+                    nonlinearity: str = "leaky_relu", generator: Generator | None = None
+                    ) -> Tensor:
+    """Normal with std = gain / sqrt(fan); for ReLU nets (He et al. 2015, equations 10 and 14).
+
+    `a` is the slope of a leaky ReLU; its default 0 is the ReLU.
+
+    >>> from tinynet import nn
+    >>> layer = nn.Linear(1000, 500)
+    >>> round(float(kaiming_normal_(layer.weight).std()), 3)         # sqrt(2 / 1000)
+    0.045
+    """
+    std = calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode))
+    return normal_(tensor, 0.0, std, generator)
+
+
+def default_(tensor: Tensor, fan_in: int, generator: Generator | None = None) -> Tensor:
+    """Uniform in [-1 / sqrt(fan_in), 1 / sqrt(fan_in)): what new Linear and Conv2d layers have.
+
+    PyTorch's default for weights and biases, kept because its users expect it. Its std is
+    1 / sqrt(3 fan_in), less than half of Kaiming's: fine with normalisation layers, small for a
+    deep net without them (use ``model.apply`` with `kaiming_normal_` there).
+    """
+    bound = 1.0 / math.sqrt(fan_in)
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """W W^T = gain^2 I, or W^T W if W is higher than wide (Saxe et al. 2014).
+
+    W is the weight as a matrix (out, everything else). From the QR decomposition of a normal
+    matrix, with R's diagonal made positive, so that all rotations are equally likely; computed on
+    the host in float64.
+    """
+    if tensor.ndim < 2:
+        raise ValueError(f"orthogonal_ needs a weight with 2 or more axes, got {tensor.shape}")
+    rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
+    shape = (max(rows, columns), min(rows, columns))
+    drawn = (generator or default_generator).normal(shape, dtype=np.float64)
+    q, r = np.linalg.qr(to_numpy(drawn))
+    q *= np.where(np.diag(r) < 0, -gain, gain)
+    return tensor.copy_(asarray((q if rows >= columns else q.T).reshape(tensor.shape)))

@@ -1,0 +1,392 @@
+"""The part of a network: parameters and buffers by name, training or evaluation, one observer.
+
+A `Module` is an ordinary object. Whatever it keeps as an attribute, also inside lists, tuples and
+dicts, belongs to it: `Parameter`s are trained, `Buffer`s are saved with them, other modules are
+its children. They are found by walking the attributes in the order in which they were set;
+nothing is registered, so a subclass need not call ``super().__init__()``.
+
+    class Net(Module):
+        def __init__(self):
+            self.layers = [Linear(4, 8), Linear(8, 2)]      # parameters "layers.0.weight", ...
+        def forward(self, x):
+            return self.layers[1](F.relu(self.layers[0](x)))
+
+Read next: `linear.py`, then `container.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import reprlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count, pairwise
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from ..backend import Array, DType, asarray, get_default_dtype, is_array, synchronize
+from ..tensor import Tensor
+
+_FOUND_IN_PYTORCH_ONLY = "num_batches_tracked"  # a counter of its BatchNorm; not needed here
+
+
+class Parameter(Tensor):
+    """A tensor that is trained. Its `name` is its place in the network, such as "0.weight"."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, data: Any, requires_grad: bool = True, dtype: DType = None) -> None:
+        self.name: str | None = None
+        super().__init__(data, requires_grad, dtype)
+
+    def __repr__(self) -> str:
+        return _renamed(super().__repr__(), "Parameter")
+
+
+class Buffer(Tensor):
+    """A tensor that is saved with the parameters but not trained, such as a running mean."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, dtype: DType = None) -> None:
+        super().__init__(data, False, dtype)
+
+    def __repr__(self) -> str:
+        return _renamed(super().__repr__(), "Buffer")
+
+
+def _renamed(text: str, name: str) -> str:
+    """The text of a tensor under another name, its rows still one below the other."""
+    return name + text.removeprefix("Tensor").replace("\n", "\n" + " " * (len(name) - 6))
+
+
+class Call(NamedTuple):
+    """One pass through one module, as an observer sees it when it has ended."""
+
+    order: int  # calls are told when they end, inner ones first; this counts their beginnings
+    path: str  # the module's name in the outermost one, "" for that itself
+    module: Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    output: Any
+    seconds: float  # including the modules inside
+
+
+class Unmatched(NamedTuple):
+    """Names that `Module.load_state_dict` found on one side only."""
+
+    missing: list[str]  # in the module, not in the state
+    unexpected: list[str]  # in the state, not in the module
+
+
+class _Calls(threading.local):
+    """The modules being called in this thread, outermost first, and who wants to know."""
+
+    def __init__(self) -> None:
+        self.stack: list[Module] = []
+        self.observers: tuple[Callable[[Call], object], ...] = ()
+        self.order = count()
+
+
+_calls = _Calls()
+
+
+@contextlib.contextmanager
+def observe(callback: Callable[[Call], object]) -> Iterator[None]:
+    """Inside, `callback` is told every module's call when it ends; per thread.
+
+    >>> from tinynet import nn
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    >>> with observe(lambda call: print(repr(call.path), call.output.shape)):
+    ...     y = model(tn.zeros((5, 2)))
+    '0' (5, 3)
+    '1' (5, 3)
+    '' (5, 3)
+    """
+    before = _calls.observers
+    _calls.observers = (*before, callback)
+    try:
+        yield
+    finally:
+        _calls.observers = before
+
+
+def _observed(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call `module`, time it (waiting for the device), and tell the observers."""
+    order, path = next(_calls.order), _path(_calls.stack)
+    synchronize()
+    start = time.perf_counter()
+    output = module.forward(*args, **kwargs)
+    synchronize()
+    seconds = time.perf_counter() - start
+    for callback in _calls.observers:
+        callback(Call(order, path, module, args, kwargs, output, seconds))
+    return output
+
+
+def _path(stack: list[Module]) -> str:
+    """The name of the innermost module; only errors and observers ask, so it may take a search."""
+    return ".".join(_name_in(outer, inner) for outer, inner in pairwise(stack))
+
+
+def _name_in(outer: Module, inner: Module) -> str:
+    for search in (outer.named_children, outer.named_modules):  # mostly a child
+        for name, module in search():
+            if module is inner and name:
+                return name
+    return type(inner).__name__  # made during the call: in no attribute
+
+
+def _say_where(error: Exception, stack: list[Module], args: tuple[Any, ...]) -> None:
+    """Add the innermost module and its input shapes to an error on its way out."""
+    if any(note.startswith("in layer ") for note in getattr(error, "__notes__", ())):
+        return
+    module, path = stack[-1], _path(stack)
+    shapes = ", ".join(f"{a.dtype} {tuple(a.shape)}" if hasattr(a, "shape") else type(a).__name__
+                       for a in args)
+    error.add_note(f"in layer {repr(path) + ' ' if path else ''}"
+                   f"({type(module).__name__}({module.extra_repr()})), called with {shapes}")
+
+
+class Module:
+    """Base class of layers and networks: define ``forward``, call the object.
+
+    An attribute that is a plain Tensor belongs to nobody: make it a Parameter or a Buffer.
+
+    >>> class Scale(Module):
+    ...     def __init__(self): self.factor = Parameter([2.0, 3.0])
+    ...     def forward(self, x): return x * self.factor
+    >>> net = Scale()
+    >>> net(Tensor([1.0, 1.0])), net.named_parameters()
+    (Tensor([2., 3.], requires_grad=True),
+     [('factor', Parameter([2., 3.], requires_grad=True))])
+    """
+
+    training: bool = True  # set for the whole tree by train() and eval()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The output for an input; subclasses define it, ``module(x)`` calls it."""
+        raise TypeError(f"{type(self).__name__} has no forward: define `def forward(self, x)` in "
+                        "its class")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        stack = _calls.stack
+        stack.append(self)
+        try:
+            if _calls.observers:
+                return _observed(self, args, kwargs)
+            return self.forward(*args, **kwargs)
+        except Exception as error:
+            _say_where(error, stack, args)
+            raise
+        finally:
+            stack.pop()
+
+    # What is inside
+
+    def _attributes(self) -> Iterable[tuple[str, Any]]:
+        """What to search for parameters, buffers and modules, by name."""
+        return vars(self).items()
+
+    def _inside(self) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
+        """What this module holds itself, lists, tuples and dicts taken apart."""
+        for name, value in self._attributes():
+            yield from _items(name, value)
+
+    def _walk(self, name: str, seen: set[int], repeat: bool
+              ) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
+        """This module and all it holds, in order, by name; what is shared once, or each time."""
+        seen.add(id(self))
+        yield name, self
+        for key, item in self._inside():
+            path = f"{name}.{key}" if name else key
+            if id(item) in seen:
+                continue
+            if isinstance(item, Module):
+                yield from item._walk(path, seen, repeat)
+            else:
+                if not repeat:
+                    seen.add(id(item))
+                yield path, item
+        if repeat:  # then `seen` holds the modules around this place: they stop endless loops
+            seen.remove(id(self))
+
+    def named_modules(self) -> list[tuple[str, Module]]:
+        """This module (its name is "") and all modules inside it, each once."""
+        return [(n, m) for n, m in self._walk("", set(), False) if isinstance(m, Module)]
+
+    def named_children(self) -> list[tuple[str, Module]]:
+        """The modules directly inside this one."""
+        return [(n, item) for n, item in self._inside() if isinstance(item, Module)]
+
+    def children(self) -> list[Module]:
+        """The modules directly inside this one, without their names."""
+        return [child for _, child in self.named_children()]
+
+    def named_parameters(self) -> list[tuple[str, Parameter]]:
+        """All parameters with their names, each once; their ``.name`` is set to it.
+
+        A walk of a part does not shorten a name that a walk of the whole network has given.
+        """
+        found = [(n, p) for n, p in self._walk("", set(), False) if isinstance(p, Parameter)]
+        for name, parameter in found:
+            if not (parameter.name or "").endswith("." + name):
+                parameter.name = name
+        return found
+
+    def parameters(self) -> list[Parameter]:
+        """All parameters, each once: what an optimizer takes."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def own_parameters(self) -> list[Parameter]:
+        """The parameters that this module holds itself, without those of the modules inside."""
+        return [p for _, p in self._inside() if isinstance(p, Parameter)]
+
+    def named_buffers(self) -> list[tuple[str, Buffer]]:
+        """All buffers with their names, each once."""
+        return [(n, b) for n, b in self._walk("", set(), False) if isinstance(b, Buffer)]
+
+    def num_parameters(self, trainable_only: bool = False) -> int:
+        """How many numbers the parameters hold; shared ones count once."""
+        return sum(p.size for p in self.parameters() if p.requires_grad or not trainable_only)
+
+    # What is done to all of it
+
+    def train(self, mode: bool = True) -> Self:
+        """Training behaviour (the default): dropout drops, batch norm uses the batch."""
+        for _, module in self.named_modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Evaluation: nothing random, nothing that depends on the rest of the batch."""
+        return self.train(False)
+
+    def requires_grad_(self, wanted: bool = True) -> Self:
+        """Train (or, with False, freeze) all parameters."""
+        for parameter in self.parameters():
+            parameter.requires_grad = wanted
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget all gradients, since `backward` adds to them."""
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                parameter.grad = None
+
+    def apply(self, function: Callable[[Module], object]) -> Self:
+        """Call ``function(module)`` for this module and then for every one inside, in order."""
+        for _, module in self.named_modules():
+            function(module)
+        return self
+
+    def astype(self, dtype: DType) -> Self:
+        """Convert all float parameters and buffers; their gradients are dropped."""
+        dtype = np.dtype(dtype)
+        if dtype.kind != "f":
+            raise TypeError(f"astype needs a float type, got {dtype}: use 'float32' or 'float64'")
+        for _, item in self._walk("", set(), False):
+            if isinstance(item, Tensor) and item.data.dtype.kind == "f":
+                trained, item.requires_grad = item.requires_grad, False
+                item.data = item.data.astype(dtype)
+                item.requires_grad = trained
+        return self
+
+    def double(self) -> Self:
+        """Convert to float64, to check gradients."""
+        return self.astype(np.float64)
+
+    def float(self) -> Self:
+        """Convert to float32, to train."""
+        return self.astype(np.float32)
+
+    # Its state
+
+    def _state(self) -> dict[str, Tensor]:
+        """Parameters and buffers under all their names, as PyTorch lists shared ones."""
+        return {n: t for n, t in self._walk("", set(), True) if isinstance(t, Tensor)}
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers by name; further training does not change them.
+
+        Names and shapes are those of the same network in PyTorch.
+        """
+        return {name: tensor.data.copy() for name, tensor in self._state().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Unmatched:
+        """Write `state` (arrays, tensors, also PyTorch's) into the parameters and buffers.
+
+        With `strict` every name must be found on both sides. Wrong shapes are an error in any
+        case. Nothing is written unless all of it fits.
+        """
+        own = self._state()
+        new = {name: _as_array(name, value) for name, value in state.items()
+               if name.rpartition(".")[2] != _FOUND_IN_PYTORCH_ONLY or name in own}
+        unmatched = Unmatched([n for n in own if n not in new], [n for n in new if n not in own])
+        wrong = [f"{n} is {tuple(new[n].shape)} in the state, {t.shape} here"
+                 for n, t in own.items() if n in new and tuple(new[n].shape) != t.shape]
+        problems = [f"{kind}: {', '.join(names)}" for kind, names in (
+            ("missing in the state", unmatched.missing if strict else []),
+            ("unexpected in the state", unmatched.unexpected if strict else []),
+            ("of another shape", wrong)) if names]
+        if problems:
+            raise ValueError(f"the state does not fit this {type(self).__name__}\n  "
+                             + "\n  ".join(problems))
+        for name, tensor in own.items():
+            if name in new:
+                tensor.copy_(new[name])
+        return unmatched
+
+    # How it looks
+
+    def extra_repr(self) -> str:
+        """What stands between the parentheses of the printed module."""
+        return ""
+
+    @reprlib.recursive_repr()  # a child may know its parent
+    def __repr__(self) -> str:
+        children = [f"({name}): {child!r}" for name, child in self.named_children()]
+        lines = [*filter(None, [self.extra_repr()]), *children]
+        if not children:
+            return f"{type(self).__name__}({''.join(lines)})"
+        body = "\n".join(lines).replace("\n", "\n  ")
+        return f"{type(self).__name__}(\n  {body}\n)"
+
+    def multiply_adds(self, inputs: tuple[Any, ...], output: Any) -> int:
+        """Multiplications of one pass that this layer does itself; `summary` adds them up."""
+        return 0
+
+
+def _items(name: str, value: Any) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
+    """The parameters, buffers and modules in `value`, which may be a list, tuple or dict."""
+    if isinstance(value, Parameter | Buffer | Module):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _items(f"{name}.{i}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _items(f"{name}.{key}", item)
+
+
+def _as_array(name: str, value: Any) -> Array:
+    """`value` as an array of this backend."""
+    if isinstance(value, Tensor):
+        return value.data
+    if is_array(value):
+        return value
+    for step in ("detach", "cpu", "numpy"):  # the way out of a PyTorch tensor
+        value = getattr(value, step, lambda same=value: same)()
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} in the state is no array of numbers but {array.dtype}")
+    return asarray(array)
+
+
+def parameter_dtype(module: Module) -> Any:
+    """The dtype that a network computes in: that of its first float parameter or buffer."""
+    found = (t.dtype for _, t in module._walk("", set(), False)
+             if isinstance(t, Tensor) and t.dtype.kind == "f")
+    return next(found, get_default_dtype())

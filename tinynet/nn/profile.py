@@ -1,0 +1,159 @@
+"""Where the time of a training step goes: forward and backward of every layer, measured.
+
+The observer of `module.py` sees each layer's call; the nodes that the call left behind tell whose
+backward is being run. Read next: `../kernels/blocks.py`, or `bench/` for whole steps.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from .. import random
+from ..backend import synchronize
+from ..tensor import Node, Tensor, grad
+from .module import Call, Module, observe
+from .summary import table_text
+
+__all__ = ["Profile", "ProfileRow", "profile"]
+
+
+class ProfileRow(NamedTuple):
+    """What one layer needs: seconds (medians), operations and bytes."""
+
+    path: str
+    layer: str
+    output_shape: tuple[int, ...]
+    forward: float
+    backward: float
+    operations: int  # of the batch's products in both passes; a multiply-add is two
+    bytes: int  # its output and its parameters: the least that must move
+
+
+class Profile(NamedTuple):
+    """What `profile` measured; print it."""
+
+    rows: list[ProfileRow]
+    forward: float
+    backward: float
+
+    def __str__(self) -> str:
+        table = [("", "layer", "output", "forward ms", "backward ms", "GFLOP/s", "MB")]
+        for row in self.rows:
+            seconds = row.forward + row.backward
+            rate = 1e-9 * row.operations / seconds if row.operations and seconds else 0.0
+            table.append((row.path, row.layer, "x".join(map(str, row.output_shape)),
+                          f"{row.forward * 1e3:.2f}", f"{row.backward * 1e3:.2f}",
+                          f"{rate:.0f}" if rate else "", f"{row.bytes / 1e6:.1f}"))
+        table.append(("", "total", "", f"{self.forward * 1e3:.2f}", f"{self.backward * 1e3:.2f}",
+                      "", ""))
+        return table_text(table)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def profile(model: Module, x: Any, repeat: int = 5) -> Profile:
+    """Time forward and backward of every layer of `model` for the batch `x`.
+
+    Medians of `repeat` runs in the model's present mode, after one to warm up. A row is a module
+    without modules inside (or one that computes besides them); GFLOP/s counts the direct
+    products, so a fast algorithm may exceed the machine's peak. The backward pass starts from
+    ones. Gradients, random state and modes are left as they were; running statistics of BatchNorm
+    do move in training mode.
+    """
+    if repeat < 1:
+        raise ValueError(f"repeat must be at least 1, got {repeat}")
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    state = random.get_state()
+    runs = []
+    try:
+        for _ in range(repeat + 1):
+            random.set_state(state)
+            runs.append(_run(model, x))
+    finally:
+        random.set_state(state)
+    runs = runs[1:]
+    rows = []
+    for place, call in enumerate(runs[0].calls):
+        forward = statistics.median(run.forward[place] for run in runs)
+        backward = statistics.median(run.backward[place] for run in runs)
+        own = call.module.own_parameters()
+        # Backward repeats the products for the weights, and again for the inputs, if wanted.
+        passes = (1 + any(p.requires_grad for p in own)
+                  + any(isinstance(a, Tensor) and a.requires_grad for a in call.args))
+        products = 2 * passes * call.module.multiply_adds(call.args, call.output) * len(x)
+        if products or not call.module.children() or backward > 1e-5:
+            nbytes = call.output.data.nbytes + sum(p.data.nbytes for p in own)
+            rows.append(ProfileRow(call.path, type(call.module).__name__, call.output.shape,
+                                   forward, backward, products, nbytes))
+    return Profile(rows, sum(row.forward for row in rows), sum(row.backward for row in rows))
+
+
+class _Run(NamedTuple):
+    """One pass: the calls in the order in which they began, and their own seconds."""
+
+    calls: list[Call]
+    forward: list[float]
+    backward: list[float]
+
+
+def _run(model: Module, x: Tensor) -> _Run:
+    calls: list[Call] = []
+    owner: dict[Node, int] = {}  # which call (by its order) left this node behind
+    seconds: dict[int, float] = defaultdict(float)
+
+    def ended(call: Call) -> None:
+        calls.append(call)
+        for node in _new_nodes(call, owner):
+            owner[node] = call.order
+            if node.pull is not None:
+                node.pull = _timed(node.pull, seconds, call.order)
+
+    with observe(ended):
+        output = model(x)
+    if output.requires_grad:
+        grad(output, [p for p in model.parameters() if p.requires_grad])
+    calls.sort(key=attrgetter("order"))
+    inside = [sum(c.seconds for c in calls if _is_child(c.path, call.path)) for call in calls]
+    return _Run(calls, [max(0.0, call.seconds - s) for call, s in zip(calls, inside, strict=True)],
+                [seconds[call.order] for call in calls])
+
+
+def _is_child(path: str, of: str) -> bool:
+    """Whether `path` names a module directly inside `of` (or inside a list that it holds)."""
+    return path != of and path.startswith(of + "." if of else "") and path != ""
+
+
+def _new_nodes(call: Call, owner: dict[Node, int]) -> list[Node]:
+    """The nodes between a call's output and its inputs that no inner call has claimed."""
+    stop = {a.node for a in call.args if isinstance(a, Tensor)}
+    found: list[Node] = []
+    todo = [getattr(call.output, "node", None)]
+    seen: set[Node] = set()
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen or node in owner or node in stop:
+            continue
+        seen.add(node)
+        found.append(node)
+        todo += node.inputs
+    return found
+
+
+def _timed(pull: Callable[..., Any], seconds: dict[int, float], order: int) -> Callable[..., Any]:
+    """`pull` with its time added to the account of call `order`."""
+
+    def timed(*args: Any) -> Any:
+        synchronize()
+        start = time.perf_counter()
+        result = pull(*args)
+        synchronize()
+        seconds[order] += time.perf_counter() - start
+        return result
+
+    return timed

@@ -1,0 +1,113 @@
+"""What a network is made of: shapes, parameters and multiply-adds of every layer.
+
+One pass of one zero sample, watched by the observer of `module.py`; nothing is changed by it.
+Read next: `../models.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+from .. import random
+from ..backend import DType, xp
+from ..tensor import Tensor, no_grad
+from .module import Call, Module, observe, parameter_dtype
+
+__all__ = ["Row", "Summary", "summary"]
+
+
+class Row(NamedTuple):
+    """One line of a summary: a call of a module that has no modules inside, or has parameters."""
+
+    path: str
+    layer: str
+    output_shape: tuple[int, ...]  # of one sample
+    parameters: int  # its own, not those of modules inside; 0 at a second call
+    multiply_adds: int
+
+
+class Summary(NamedTuple):
+    """What `summary` found; print it."""
+
+    rows: list[Row]
+    parameters: int
+    trainable: int
+    multiply_adds: int
+
+    def __str__(self) -> str:
+        table = [("", "layer", "output", "parameters", "multiply-adds")]
+        table += [(row.path, row.layer, "x".join(map(str, row.output_shape)) or "1",
+                   f"{row.parameters:,}", f"{row.multiply_adds:,}") for row in self.rows]
+        table += [("", "total", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")]
+        text = table_text(table)
+        if self.trainable != self.parameters:
+            text += f"\ntrainable parameters: {self.trainable:,}"
+        return text
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def table_text(table: Sequence[Sequence[str]]) -> str:
+    """Rows of text in columns, ruled below the head and above the totals; numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(cell.rjust(w) if i > 2 else cell.ljust(w)
+                       for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+             for row in table]
+    rule = "-" * max(map(len, lines))
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def summary(model: Module, input_shape: Sequence[int], dtype: DType = None) -> Summary:
+    """A table of the layers of `model` for one sample of `input_shape` (without the batch axis).
+
+    Multiply-adds are those of the products of one sample in linear and convolution layers (and
+    whatever a module of your own counts in its ``multiply_adds``); adding a bias, norms,
+    activations and pooling do not count. A layer that is called twice has two rows, and its
+    parameters count once. Runs in evaluation mode on zeros, keeps no graph, and leaves modes,
+    buffers and random numbers as they were.
+
+    >>> from tinynet import nn
+    >>> summary(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2)), (8,))
+       layer   output  parameters  multiply-adds
+    --------------------------------------------
+    0  Linear  4               36             32
+    1  ReLU    4                0              0
+    2  Linear  2               10              8
+    --------------------------------------------
+       total                   46             40
+    """
+    shape = tuple(input_shape)
+    if not all(isinstance(n, int) and n > 0 for n in shape):
+        raise ValueError(f"input_shape must hold positive integers, the lengths of the axes of one "
+                         f"sample such as (3, 32, 32), got {input_shape!r}")
+    calls = _calls(model, Tensor(xp.zeros((1, *shape), dtype or parameter_dtype(model))))
+    rows: list[Row] = []
+    counted: set[int] = set()
+    for call in sorted(calls, key=attrgetter("order")):
+        own = [p for p in call.module.own_parameters() if id(p) not in counted]
+        counted.update(id(p) for p in own)
+        products = call.module.multiply_adds(call.args, call.output)
+        if own or products or not call.module.children():
+            rows.append(Row(call.path, type(call.module).__name__,
+                            tuple(getattr(call.output, "shape", (1,))[1:]),
+                            sum(p.size for p in own), products))
+    return Summary(rows, model.num_parameters(), model.num_parameters(trainable_only=True),
+                   sum(row.multiply_adds for row in rows))
+
+
+def _calls(model: Module, x: Tensor) -> list[Call]:
+    """The calls of all modules in one evaluation of `x`; modes and random state are put back."""
+    calls: list[Call] = []
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    state = random.get_state()
+    try:
+        with no_grad(), observe(calls.append):
+            model.eval()(x)
+    finally:
+        random.set_state(state)
+        for module, training in modes:
+            module.training = training
+    return calls
