@@ -1,0 +1,197 @@
+"""CIFAR-10: 60,000 colour photographs of 10 classes, 32x32 (Krizhevsky 2009).
+
+Two official formats are read. A *binary* file is 10,000 records of 3,073 bytes: the label, then
+1,024 red, 1,024 green and 1,024 blue values, row by row. A *python* file is a pickle of a dict
+with the same numbers. A pickle is a program, so it is never run: `_Recorder` writes down the few
+calls that official files make, refuses any other by name, and the array is then built from the
+notes. Every file is checked (size, labels, SHA256SUMS beside it) before it is used.
+Read next: `download.py`, `loader.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backend import check_range
+from .dataset import Dataset
+from .download import extract, fetch
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+HASH = "md5:c32a1d4ab5d03f1284b67883e8d87530"
+RECORDS = 10_000  # in each file
+_PIXELS = 3 * 32 * 32
+_BINARY, _PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
+_BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
+_RENEW = "The file is damaged or no CIFAR-10: restore it, or remove its folder and load again."
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def load_cifar10(root: str | Path | None = None, download: bool = True) -> tuple[Dataset, Dataset]:
+    """(train, test): 50,000 and 10,000 pictures, images uint8 (N, 3, 32, 32), labels int64.
+
+    The files are looked for in `root`; without it in the folder named by the environment variable
+    TINYNET_DATA and in the cache folder (Linux: ~/.cache/tinynet); each time in the folder itself,
+    and in `cifar-10-batches-bin` and `cifar-10-batches-py` within. If they are nowhere, 170 MB
+    are downloaded once into `root` or the cache folder, unless `download` is False.
+
+    Raises FileNotFoundError (not there, or incomplete), DownloadError (no network), ValueError
+    (a file is damaged, or no CIFAR-10); each names the file and says what to do.
+    """
+    folder = _find_or_download(_homes(root), download)
+    paths = _batches(folder)
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}: restore them, or remove the "
+                                "folder and load again")
+    sums = _read_sums(folder / "SHA256SUMS")
+    images = np.empty((len(paths) * RECORDS, 3, 32, 32), np.uint8)
+    labels = np.empty(len(paths) * RECORDS, np.int64)
+    for i, path in enumerate(paths):
+        rows = slice(i * RECORDS, (i + 1) * RECORDS)
+        data = _checked_bytes(path, sums)
+        pixels, labels[rows] = _binary(path, data) if path.suffix else _python(path, data)
+        images[rows] = pixels.reshape(RECORDS, 3, 32, 32)
+        check_range(f"labels in {path}", labels[rows], len(CLASSES), _RENEW)
+    both = Dataset(images, labels, CLASSES, "cifar10")
+    return both.take(slice(0, -RECORDS)), both.take(slice(-RECORDS, None))
+
+
+def _homes(root: str | Path | None) -> list[Path]:
+    """The folders to search; the last is where a download goes."""
+    if root is not None:
+        return [Path(root)]
+    import pooch
+
+    named = os.environ.get("TINYNET_DATA", "")
+    if named and not Path(named).is_dir():
+        raise FileNotFoundError(f"TINYNET_DATA={named} is no folder: set it to the folder that "
+                                f"holds {_BINARY}, or unset it")
+    return [Path(home) for home in (named, pooch.os_cache("tinynet")) if home]
+
+
+def _batches(folder: Path) -> list[Path]:
+    """Where the six files should be, in the format of which there are any; else nothing."""
+    for suffix in (".bin", ""):
+        paths = [folder / (batch + suffix) for batch in _BATCHES]
+        if any(path.exists() for path in paths):
+            return paths
+    return []
+
+
+def _find_or_download(homes: list[Path], download: bool) -> Path:
+    for home in homes:
+        for folder in (home, home / _BINARY, home / _PYTHON):
+            if _batches(folder):
+                return folder
+    home = homes[-1]
+    searched = " or ".join(map(str, homes))
+    by_hand = (f"CIFAR-10 is not in {searched} yet. By hand: fetch {URL} on any machine, unpack "
+               f"it, and set TINYNET_DATA to the folder that holds {_BINARY}.")
+    if not download:
+        raise FileNotFoundError(f"{by_hand} Or load with download=True.")
+    archive = fetch(URL, HASH, home, by_hand)
+    size = RECORDS * (1 + _PIXELS)
+    extract(archive, {f"{_BINARY}/{batch}.bin": size for batch in _BATCHES}, home / _BINARY)
+    archive.unlink()
+    return home / _BINARY
+
+
+def _read_sums(path: Path) -> dict[str, str]:
+    """File name: SHA-256, as `sha256sum` prints them; empty without such a file."""
+    if not path.is_file():
+        return {}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {name.lstrip("*"): digest.lower() for digest, name in
+            (line.split(maxsplit=1) for line in lines if len(line.split(maxsplit=1)) == 2)}
+
+
+def _checked_bytes(path: Path, sums: dict[str, str]) -> bytes:
+    """The content of a file, after its size and its hash have been found right."""
+    size, least = path.stat().st_size, RECORDS * (1 + _PIXELS)
+    if path.suffix and size != least:
+        raise ValueError(f"{path} has {size:,} bytes instead of {least:,}. {_RENEW}")
+    if size > 2 * least:  # names of pictures take about 1 % of an official python file
+        raise ValueError(f"{path} has {size:,} bytes, about {least:,} were expected. {_RENEW}")
+    data = path.read_bytes()
+    expected = sums.get(path.name)
+    if expected is not None and hashlib.sha256(data).hexdigest() != expected:
+        raise ValueError(f"{path} differs from its entry in {path.parent / 'SHA256SUMS'}. {_RENEW} "
+                         "If you changed it on purpose, remove that entry.")
+    return data
+
+
+def _binary(path: Path, data: bytes) -> tuple[Bytes, Bytes]:
+    """(pixels, labels) of an official binary file."""
+    records = np.frombuffer(data, np.uint8).reshape(RECORDS, 1 + _PIXELS)
+    return records[:, 1:], records[:, 0]
+
+
+class _Note:
+    """A call that a pickle asks for, written down instead of made: name, arguments, state."""
+
+    def __init__(self, name: str, args: tuple[Any, ...] = ()) -> None:
+        self.name, self.args, self.state = name, args, None
+
+    def __call__(self, *args: Any) -> _Note:
+        return _Note(self.name, args)
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Recorder(pickle.Unpickler):
+    """Reads a pickle without calling anything: every global becomes a `_Note`, or is refused."""
+
+    allowed = frozenset({  # what official files, and those saved again by newer versions, need
+        ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
+    })
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.allowed:
+            raise pickle.UnpicklingError(f"it wants to run {module}.{name}, which CIFAR-10 never "
+                                         "needs: this may be an attack, and nothing was run")
+        return _Note(f"{module}.{name}")
+
+
+def _python(path: Path, data: bytes) -> tuple[Bytes, Any]:
+    """(pixels, labels) of an official python file."""
+    try:
+        content = _Recorder(io.BytesIO(data), encoding="bytes").load()
+        fields = {_text(name): value for name, value in content.items()}
+        pixels = _array(fields["data"])
+        labels = fields["labels"]
+        if len(labels) != RECORDS or not all(type(label) is int for label in labels):
+            raise ValueError(f"labels should be a list of {RECORDS:,} integers")
+    except Exception as error:  # a damaged or hostile pickle can fail in any way
+        raise ValueError(f"{path} is refused: {error!r:.300}. {_RENEW}") from error
+    return pixels, np.array(labels)
+
+
+def _text(value: Any) -> Any:
+    """Text that may have been saved as bytes, or as a call that makes bytes: encode(text, ...)."""
+    if isinstance(value, _Note):
+        value = value.args[0]
+    return value.decode("latin1") if isinstance(value, bytes) else value
+
+
+def _array(note: Any) -> Bytes:
+    """The (RECORDS, 3072) uint8 array that a note of numpy's `_reconstruct` describes."""
+    _, shape, dtype, column_order, content = note.state
+    kind = _text(dtype.args[0])
+    if kind != "u1" or shape != (RECORDS, _PIXELS):
+        raise ValueError(f"data should be uint8 {(RECORDS, _PIXELS)}, it is {kind!r} {shape}")
+    data = content if isinstance(content, bytes) else _text(content).encode("latin1")
+    values: Bytes = np.frombuffer(data, np.uint8)
+    if column_order:
+        return values.reshape(_PIXELS, RECORDS).T
+    return values.reshape(RECORDS, _PIXELS)

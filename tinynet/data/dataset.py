@@ -1,0 +1,156 @@
+"""What every loader returns: pictures, labels, the names of the classes, and a name.
+
+`from_arrays` takes your own arrays (or memory maps), `from_folder` a folder with one subfolder of
+pictures for each class. All data stays on the host, as it came (uint8 is a quarter of float32);
+`DataLoader` uploads it batch by batch. Read next: `cifar10.py`, `loader.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backend import check_range, to_numpy
+from ..random import key, permutation
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_STREAM = 0x4453  # part of the key of `Dataset.split`
+_PICTURES = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """`images` (N, C, H, W), `labels` (N,) int64, `classes`: a name for each label.
+
+    >>> pictures = np.zeros((4, 3, 32, 32), np.uint8)
+    >>> Dataset(pictures, np.array([0, 1, 1, 0]), ("cat", "dog"), "pets")
+    Dataset('pets': 4 pictures 3x32x32 uint8, 2 classes)
+    """
+
+    images: Any
+    labels: Any
+    classes: tuple[str, ...]
+    name: str
+
+    def __post_init__(self) -> None:
+        shape = self.images.shape
+        if len(shape) != 4:
+            raise ValueError(f"images must be (N, C, H, W), got shape {shape}: grey pictures "
+                             "(N, H, W) need images[:, None]")
+        if shape[3] in (1, 3, 4) and shape[1] > 4:
+            raise ValueError(f"images must be (N, C, H, W), got shape {shape}, which looks like "
+                             "(N, H, W, C): use images.transpose(0, 3, 1, 2)")
+        if self.labels.shape != shape[:1]:
+            raise ValueError(f"labels must be one number for each picture, shape {shape[:1]}, "
+                             f"got {self.labels.shape}")
+        check_range("labels", self.labels, len(self.classes),
+                    f"There are {len(self.classes)} classes.")
+        object.__setattr__(self, "labels", self.labels.astype(np.int64, copy=False))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.images.shape[1:]))
+        return (f"Dataset({self.name!r}: {len(self)} pictures {size} {self.images.dtype}, "
+                f"{len(self.classes)} classes)")
+
+    def take(self, indices: Any) -> Dataset:
+        """The pictures at `indices`: a slice (a view), or an array of numbers (a copy)."""
+        return Dataset(self.images[indices], self.labels[indices], self.classes, self.name)
+
+    def split(self, n: int, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """(all but n, n) pictures, chosen by `seed`: to hold some out for validation.
+
+        >>> pictures = np.zeros((10, 1, 8, 8), np.uint8)
+        >>> train, val = from_arrays(pictures, np.arange(10) % 2).split(3)
+        >>> len(train), len(val)
+        (7, 3)
+        """
+        if not 0 < n < len(self):
+            raise ValueError(f"n must be less than the {len(self)} pictures there are, and not 0, "
+                             f"got {n}")
+        order = to_numpy(permutation(key(seed, _STREAM), len(self)))
+        return self.take(np.sort(order[n:])), self.take(np.sort(order[:n]))
+
+
+def from_arrays(images: Any, labels: Any, classes: Sequence[str] | None = None,
+                name: str = "arrays") -> Dataset:
+    """Your own data: images (N, C, H, W) of any dtype, labels (N,) integers from 0 on.
+
+    Arrays and memory maps are kept, not copied. Without `classes`, a class is called by its
+    number, and there are as many as the largest label says.
+
+    >>> from_arrays(np.zeros((6, 1, 28, 28), np.float32), [0, 1, 2, 0, 1, 2], name="digits")
+    Dataset('digits': 6 pictures 1x28x28 float32, 3 classes)
+    """
+    images, labels = np.asanyarray(images), np.asanyarray(labels)
+    if images.dtype.kind not in "uif":
+        raise TypeError(f"images must be an array of numbers, got {images.dtype}")
+    if labels.dtype.kind not in "ui":
+        raise TypeError(f"labels must be integers, got {labels.dtype}: class numbers 0, 1, 2 ...; "
+                        "for one-hot rows use labels.argmax(1)")
+    if classes is None:
+        classes = [str(i) for i in range(int(labels.max(initial=-1)) + 1)]
+    return Dataset(images, labels, tuple(classes), name)
+
+
+def from_folder(path: str | Path, size: int | tuple[int, int] | None = None) -> Dataset:
+    """Pictures sorted into one subfolder for each class: path/cat/1.png, path/dog/7.jpg ...
+
+    PNG and JPEG; grey ones become RGB, camera rotation is undone. The classes are the subfolders
+    in alphabetical order. All pictures must have one size, or `size` (side, or (height, width))
+    resizes them. Returns uint8 images (N, 3, H, W). Needs Pillow, which comes with matplotlib.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is no folder: it should hold one subfolder of pictures "
+                                "for each class")
+    if isinstance(size, int):
+        size = (size, size)
+    folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
+    if not folders:
+        raise FileNotFoundError(f"{root} holds no subfolders: put the pictures of each class into "
+                                f"one, as in {root / 'cat' / '1.png'}")
+    files: list[tuple[Path, int]] = []
+    for label, folder in enumerate(folders):
+        found = sorted(f for f in folder.iterdir()
+                       if f.suffix.lower() in _PICTURES and not f.name.startswith("."))
+        if not found:
+            raise FileNotFoundError(f"{folder} holds no pictures ({', '.join(_PICTURES)}): add "
+                                    "some, or remove the folder")
+        files += [(file, label) for file in found]
+
+    first = _read(files[0][0], size)
+    images = np.empty((len(files), 3, *first.shape[:2]), np.uint8)
+    for i, (file, _) in enumerate(files):
+        picture = _read(file, size)
+        if picture.shape != first.shape:
+            raise ValueError(f"{file} is {picture.shape[0]}x{picture.shape[1]}, but {files[0][0]} "
+                             f"is {first.shape[0]}x{first.shape[1]} (height x width): pass size= "
+                             "to bring all to one size")
+        images[i] = picture.transpose(2, 0, 1)
+    labels = np.array([label for _, label in files], np.int64)
+    return Dataset(images, labels, tuple(f.name for f in folders), root.resolve().name)
+
+
+def _read(file: Path, size: tuple[int, int] | None) -> np.ndarray[Any, Any]:
+    """(H, W, 3) uint8."""
+    from PIL import Image as pillow
+    from PIL import ImageOps
+
+    try:
+        with pillow.open(file) as opened:
+            picture: Image = ImageOps.exif_transpose(opened).convert("RGB")
+    except OSError as error:  # not a picture, or cut short
+        raise ValueError(f"{file} cannot be read as a picture ({error}): replace or remove it"
+                         ) from error
+    if size is not None and picture.size != size[::-1]:
+        picture = picture.resize(size[::-1], pillow.Resampling.BILINEAR)
+    return np.asarray(picture)

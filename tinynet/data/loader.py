@@ -1,0 +1,166 @@
+"""Batches of a set of pictures: shuffled, uploaded, augmented, and resumable in mid-epoch.
+
+    order of epoch e = permutation(key(seed, e));    batch k = order[k B : (k + 1) B]
+
+Everything about a batch follows from (seed, epoch, k), and the augmentation of a picture from
+(seed, epoch, index): results do not depend on the batch size (for augmentation), on prefetching
+or on what ran before, so the state of a loader is two numbers. A batch is one slice or one fancy
+index of the array, and one upload for each array: nothing is looped over in Python.
+Read next: `augment.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, asarray, check_range, is_array, on_gpu, to_numpy, xp
+from ..random import key, permutation
+
+_SHUFFLE, _AUGMENT = 0x5348, 0x4155  # parts of the keys: order of an epoch, keys of its pictures
+
+Batch = tuple[Array, Array]
+
+
+class DataLoader:
+    """Iterate over (images, labels) batches; one `for` loop is one epoch.
+
+    images     (N, ...) array or memory map, any dtype; on the GPU already, it stays there
+    labels     (N,) integers from 0 on, below `num_classes` if that is given; handed out as int64
+    batch_size pictures in a batch; the last batch may be smaller, unless `drop_last`
+    shuffle    a new order every epoch, from (seed, epoch)
+    transform  called as transform(images, keys): images are the batch on the device, keys one
+               64-bit number for each picture from (seed, epoch, index); with `augment=False` (for
+               test sets) keys is None, and the transforms of `augment.py` draw nothing
+    prefetch   how many batches a background thread prepares ahead; the results are the same
+
+    A finished epoch moves `epoch` on. A pass that is left early starts again from its first batch.
+
+    >>> loader = DataLoader(np.zeros((10, 3, 4, 4)), np.arange(10), batch_size=4)
+    >>> [len(labels) for images, labels in loader], len(loader), loader.epoch
+    ([4, 4, 2], 3, 1)
+    """
+
+    def __init__(self, images: Any, labels: Any, batch_size: int, shuffle: bool = True,
+                 seed: int = 0, drop_last: bool = False,
+                 transform: Callable[[Array, Array | None], Array] | None = None,
+                 prefetch: int = 0, num_classes: int | None = None, augment: bool = True) -> None:
+        if not hasattr(images, "shape"):
+            raise TypeError(f"images must be an array, got {type(images).__name__}: use np.stack")
+        labels = np.asarray(to_numpy(labels))
+        if labels.dtype.kind not in "ui":
+            raise TypeError(f"labels must be integers, got {labels.dtype}: class numbers 0, 1, 2 "
+                            "...; labels.astype(int) if that is what they are")
+        if labels.shape != images.shape[:1]:
+            raise ValueError(f"labels must be one number for each of the {len(images)} pictures, "
+                             f"got shape {labels.shape}")
+        if len(images) == 0:
+            raise ValueError("images must hold at least one picture, got none")
+        for what, value, least in (("batch_size", batch_size, 1), ("prefetch", prefetch, 0)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"{what} must be an integer of at least {least}, got {value!r}")
+        if drop_last and batch_size > len(images):
+            raise ValueError(f"batch_size={batch_size} exceeds the {len(images)} pictures there "
+                             "are, and drop_last=True leaves no batch: change one of them")
+        known = int(labels.max()) + 1 if num_classes is None else num_classes
+        check_range("labels", labels, known, f"num_classes={num_classes}.")
+        self.images, self.labels = images, labels.astype(np.int64, copy=False)
+        self.batch_size, self.shuffle, self.seed = int(batch_size), shuffle, int(seed)
+        self.drop_last, self.transform, self.augment = drop_last, transform, augment
+        self.prefetch = int(prefetch)
+        self._epoch = self._position = self._start = 0
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        whole, rest = divmod(len(self.images), self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def __repr__(self) -> str:
+        return (f"DataLoader({len(self.images)} pictures, batch_size={self.batch_size}, "
+                f"shuffle={self.shuffle}, seed={self.seed}, transform={self.transform!r})")
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch that runs, or comes next."""
+        return self._epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next pass is this epoch, from its first batch."""
+        if epoch < 0:
+            raise ValueError(f"epoch must be 0 or more, got {epoch}")
+        self._epoch, self._position, self._start = int(epoch), 0, 0
+
+    def get_state(self) -> dict[str, Any]:
+        """Where this loader is: the epoch, the batches already handed out, and its settings."""
+        return {"epoch": self._epoch, "position": self._position, **self._settings()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """The next pass goes on after the batch where `get_state` was called, bit for bit."""
+        for what, mine in self._settings().items():
+            if state[what] != mine:
+                raise ValueError(f"the state is of a loader with {what}={state[what]!r}, this one "
+                                 f"has {mine!r}: make the loader with the same settings")
+        self.set_epoch(state["epoch"])
+        self._position = self._start = int(state["position"])
+
+    def _settings(self) -> dict[str, Any]:
+        return {"pictures": len(self.images), "batch_size": self.batch_size,
+                "shuffle": self.shuffle, "seed": self.seed, "drop_last": self.drop_last}
+
+    def __iter__(self) -> Iterator[Batch]:
+        start, self._start = self._start, 0
+        self._position = start
+        return self._pass(self._epoch, start)
+
+    def _pass(self, epoch: int, start: int) -> Iterator[Batch]:
+        order = None
+        if self.shuffle:
+            order = to_numpy(permutation(key(self.seed, _SHUFFLE, epoch), len(self.images)))
+        with contextlib.closing(self._batches(epoch, order, start)) as batches:
+            for k, batch in enumerate(batches, start):
+                self._position = k + 1
+                yield batch
+        if self._epoch == epoch:  # unless set_epoch was called meanwhile
+            self._epoch, self._position = epoch + 1, 0
+
+    def _batches(self, epoch: int, order: Any, start: int) -> Generator[Batch, None, None]:
+        if not self.prefetch:
+            for k in range(start, len(self)):
+                yield self._batch(epoch, order, k)
+            return
+        waiting: deque[Future[Batch]] = deque()
+        pool = ThreadPoolExecutor(1, thread_name_prefix="tinynet-loader")
+        device = xp.cuda.Device() if on_gpu else None  # the current device is a thread's own
+        try:
+            for k in range(start, len(self)):
+                waiting.append(pool.submit(self._batch, epoch, order, k, device))
+                if len(waiting) > self.prefetch:
+                    yield waiting.popleft().result()  # an exception of the thread is raised here
+            while waiting:
+                yield waiting.popleft().result()
+        finally:  # also when the loop over this pass is left early
+            pool.shutdown(cancel_futures=True)
+
+    def _batch(self, epoch: int, order: Any, k: int, device: Any = None) -> Batch:
+        """Batch k of an epoch: a pure function of its arguments."""
+        with device or contextlib.nullcontext():
+            rows = slice(k * self.batch_size, min((k + 1) * self.batch_size, len(self.images)))
+            indices = np.arange(rows.start, rows.stop) if order is None else order[rows]
+            if on_gpu and is_array(self.images):
+                images = self.images[asarray(indices)]
+            elif order is None:  # a copy: writing into a batch must not change the data
+                images = asarray(np.array(self.images[rows]))
+            else:
+                images = asarray(np.asarray(self.images[indices]))
+            labels = asarray(self.labels[indices])
+            if self.transform is not None:
+                keys = None
+                if self.augment:
+                    keys = key(self.seed, _AUGMENT, epoch, asarray(indices))
+                images = self.transform(images, keys)
+            return images, labels
