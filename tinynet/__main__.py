@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("gradcheck", help="check the gradients of all operations", add_help=False)
     chosen, rest = parser.parse_known_args(argv)
     if chosen.command == "gradcheck":
-        from .gradcheck import main as gradcheck
+        from .gradcheck_cases import main as gradcheck
 
         return gradcheck(rest)
     if rest:

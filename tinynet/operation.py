@@ -3,7 +3,7 @@
 A primitive is a function of raw arrays and one vjp for each argument that can be differentiated.
 A vjp *names* what it needs, and only that is kept until the backward pass:
 
-    g           the gradient that arrives         y           the operation's output
+    g           the gradient that arrives (first) y           the operation's output
     <arg>       the value of an argument          <arg>_shape its shape alone
     <option>    an option, such as axis
 
@@ -41,21 +41,212 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from operator import itemgetter
 from typing import Any, ParamSpec
 
 import numpy as np
 
-from .backend import Array, asarray, xp
-from .tensor import Leaf, Node, Tensor, _mode, _wrap, grad
+from .backend import Array, asarray, get_default_dtype, xp
+from .tensor import Node, Tensor, _mode, _wrap, grad
 
 P = ParamSpec("P")
 Vjp = Callable[..., Any] | None
-_CONSTANTS = frozenset((float, int, bool, type(None), xp.ndarray))
+Gradients = list[tuple[Node, Any]]  # nodes of inputs, and the gradient that goes to each
+_ndarray, _float64 = xp.ndarray, np.dtype(np.float64)
+_CONSTANTS = frozenset((float, int, bool, type(None), _ndarray))
 
 primitives: dict[str, Callable[..., Any]] = {}  # the library's operations by name:
 fusions: dict[str, Callable[..., Any]] = {}  # tests check that each has a row in their tables
+
+
+def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
+    """Make a differentiable operation of a function of raw arrays; see the module's text."""
+
+    def decorate(forward: Callable[P, Array]) -> Callable[P, Any]:
+        name, arity, rules = forward.__name__, len(vjps), Rules(forward, vjps)
+        compute: Callable[..., Array] = forward
+        pull = rules.pull
+
+        def call(*args: Any, **options: Any) -> Any:
+            if options or len(args) != arity:
+                args, options = rules.sort_out(args, options)
+            raw, nodes, tensors, recorded = unpack(args, name)
+            if not tensors:
+                return compute(*map(_as_array, args), **options)
+            if recorded and None in vjps:
+                nodes = [node if vjp else None for node, vjp in zip(nodes, vjps, strict=True)]
+                recorded = any(nodes)
+            y = compute(*raw, **options)
+            if type(y) is not _ndarray or y.dtype is _float64:
+                y = as_data(y, raw)
+            if not recorded:
+                return _wrap(y, None)
+            return _wrap(y, Node(y, nodes, pull, rules.keep(y, raw, nodes, options)))
+
+        # The same for one argument, and for two without options, written out: this halves the
+        # cost of small operations.
+        def call_1(*args: Any, **options: Any) -> Any:
+            if args and not isinstance(args[0], Tensor):
+                return compute(_as_array(args[0]), *args[1:], **options)
+            if options or len(args) != 1:
+                args, options = rules.sort_out(args, options)
+                if not isinstance(args[0], Tensor):  # given by name
+                    return compute(*args, **options)
+            data, node = args[0].data, args[0].node
+            y = compute(data, **options)
+            if type(y) is not _ndarray or y.dtype is _float64:
+                y = as_data(y, (data,))
+            if node is None or not _mode.recording:
+                return _wrap(y, None)
+            values = (y, data) if plain else (y, data, data.shape, *(options or defaults).values())
+            return _wrap(y, Node(y, (node,), pull, (pick_1(values),)))
+
+        def call_2(*args: Any, **options: Any) -> Any:
+            if options or len(args) != 2:
+                args, options = rules.sort_out(args, options)
+            a, b = args
+            if isinstance(a, Tensor):
+                data_a, node_a = a.data, a.node
+            elif isinstance(b, Tensor):
+                data_a, node_a = a if type(a) in _CONSTANTS else constant(a, name), None
+            else:
+                return compute(_as_array(a), _as_array(b))
+            if isinstance(b, Tensor):
+                data_b, node_b = b.data, b.node
+            else:
+                data_b, node_b = b if type(b) in _CONSTANTS else constant(b, name), None
+            y = compute(data_a, data_b)
+            if type(y) is not _ndarray or y.dtype is _float64:
+                y = as_data(y, (data_a, data_b))
+            if (node_a is None and node_b is None) or not _mode.recording:
+                return _wrap(y, None)
+            values = (y, data_a, data_b)
+            saved = (None if node_a is None else pick_1(values),
+                     None if node_b is None else pick_2(values))
+            return _wrap(y, Node(y, (node_a, node_b), pull, saved))
+
+        plain, defaults, (pick_1, *_, pick_2) = rules.plain, rules.defaults, rules.picks * 2
+        quick: Any = call
+        if None not in vjps and not rules.variadic:
+            quick = call_1 if arity == 1 else call_2 if arity == 2 and plain else call
+        operation: Callable[P, Any] = functools.wraps(forward)(quick)
+        if forward.__module__.startswith("tinynet."):
+            primitives[name] = operation
+        return operation
+
+    return decorate
+
+
+class Rules:
+    """What is known of a primitive before it is called: its parameters, and what its vjps name."""
+
+    def __init__(self, forward: Callable[..., Array], vjps: Sequence[Vjp]) -> None:
+        self.name, self.signature = forward.__name__, inspect.signature(forward)
+        parameters = self.signature.parameters
+        if not 1 <= len(vjps) <= len(parameters):
+            raise TypeError(f"{self.name}{self.signature} has {len(vjps)} vjps: one is needed for "
+                            "each parameter that can be differentiated, the first ones")
+        self.arguments, self.options = list(parameters)[: len(vjps)], list(parameters)[len(vjps) :]
+        self.omissible = {p.name: p.default for p in parameters.values() if p.default is not p.empty}
+        self.defaults = {o: self.omissible[o] for o in self.options if o in self.omissible}
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+        # What a vjp can name besides g, in the order in which `keep` lines it up.
+        names = ["y", *self.arguments, *(f"{a}_shape" for a in self.arguments), *self.options]
+        names += ["i"] if self.variadic else []
+        places = [self._places(vjp, names) for vjp in vjps]
+        self.picks = [_picker(p) for p in places]
+        self.plain = not self.options and max(itertools.chain(*places), default=0) <= len(vjps)
+        # One vjp for each input; of a variadic operation the same for all.
+        self.vjps: Iterable[Any] = itertools.repeat(vjps[0]) if self.variadic else vjps
+        self.places: Iterable[Any] = itertools.repeat(places[0]) if self.variadic else places
+
+    def _places(self, vjp: Vjp, names: list[str]) -> list[int]:
+        """The places in `names` of what `vjp` names."""
+        used = list(inspect.signature(vjp).parameters) if vjp else ["g"]
+        if used[:1] != ["g"] or not set(used[1:]) <= set(names):
+            raise TypeError(f"a vjp of {self.name} has the parameters {used}: the first must be g, "
+                            f"the others can be {', '.join(names)}")
+        return [names.index(name) for name in used[1:]]
+
+    def sort_out(self, args: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Arguments and options of a call that gives any option, or an argument by name."""
+        names = self.options if self.variadic else [*self.arguments, *self.options]
+        placed = {} if self.variadic else dict(zip(names, args, strict=False))
+        given = {**self.omissible, **placed, **options}
+        if given.keys() != set(names) or len(placed) + len(options) != len(placed | options) \
+                or (len(args) > len(placed) and not self.variadic):
+            try:
+                self.signature.bind(*args, **options)
+            except TypeError as error:
+                raise TypeError(f"{self.name}{self.signature}: {error}") from None
+        for option in self.options:
+            if isinstance(given[option], Tensor):
+                if given[option].requires_grad:
+                    raise TypeError(f"{self.name} cannot differentiate its option {option}: give "
+                                    "a number or an array, or .detach() the tensor")
+                given[option] = given[option].data
+        return (args if self.variadic else [given[a] for a in self.arguments],
+                {option: given[option] for option in self.options})
+
+    def keep(self, y: Array, raw: Any, nodes: Any, options: dict[str, Any]) -> list[Any]:
+        """For each input that will want a gradient, the values that its vjp names."""
+        shapes = [getattr(r, "shape", ()) for r in raw]
+        given = (options or self.defaults).values()
+        if self.variadic:
+            return [self.picks[0]((y, raw, shapes, *given, i)) for i in range(len(raw))]
+        values = (y, *raw, *shapes, *given)
+        return [pick(values) if node else None
+                for node, pick in zip(nodes, self.picks, strict=True)]
+
+    def pull(self, g: Any, node: Node, path: Set[Node | None], graph: bool) -> Gradients:
+        """Each vjp on the path, applied to `g` and to what it named."""
+        saved = self._as_tensors(node) if graph else node.saved
+        gradients = []
+        for i, vjp, values in zip(node.inputs, self.vjps, saved):  # noqa: B905 (strict takes time)
+            if i in path:
+                gradients.append((i, vjp(g, *values)))
+        return gradients
+
+    def _as_tensors(self, node: Node) -> list[Any]:
+        """What `keep` kept, as the tensors it belonged to: so a vjp's own graph goes on there."""
+        owners = [node, node.inputs] if self.variadic else [node, *node.inputs]
+
+        def owned(value: Any, place: int) -> Any:
+            owner = owners[place] if place < len(owners) else None
+            if isinstance(owner, Node):
+                return _wrap(value, owner)
+            return value if owner is None else [v if n is None else _wrap(v, n)
+                                                for v, n in zip(value, owner, strict=True)]
+
+        return [values and [owned(value, place)
+                            for value, place in zip(values, places, strict=True)]
+                for values, places in zip(node.saved, self.places, strict=False)]
+
+
+def _picker(places: list[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """A function that takes a tuple of the items at `places` out of a sequence (fast, in C)."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return itemgetter(slice(places[0], places[0] + 1)) if places else lambda values: ()
+
+
+def unpack(args: Sequence[Any], name: str) -> tuple[list[Any], list[Node | None], bool, bool]:
+    """The arrays of `args` and their nodes; is any a tensor, and is the operation recorded?"""
+    raw: list[Any] = []
+    nodes: list[Node | None] = []
+    tensors = traced = False
+    for a in args:
+        if isinstance(a, Tensor):
+            tensors = True
+            raw.append(a.data)
+            nodes.append(a.node)
+            if a.node is not None:
+                traced = True
+        else:
+            raw.append(a if type(a) in _CONSTANTS else constant(a, name))
+            nodes.append(None)
+    return raw, nodes, tensors, traced and _mode.recording
 
 
 def constant(a: Any, name: str) -> Any:
@@ -76,120 +267,20 @@ def constant(a: Any, name: str) -> Any:
                     "or a number")
 
 
-def _unpack(args: Sequence[Any], name: str) -> tuple[list[Any], list[Node | None], bool]:
-    """The arrays of `args`, their nodes, and whether any of them is a tensor."""
-    raw: list[Any] = []
-    nodes: list[Node | None] = []
-    tensors = False
-    for a in args:
-        if isinstance(a, Tensor):
-            raw.append(a.data)
-            nodes.append(a.node)
-            tensors = True
-        else:
-            raw.append(a if type(a) in _CONSTANTS else constant(a, name))
-            nodes.append(None)
-    return raw, nodes, tensors
+def _as_array(a: Any) -> Any:
+    """An argument of a call without tensors: lists become arrays, all else stays as it is."""
+    return asarray(a) if isinstance(a, list | tuple) else a
 
 
-def _check_unchanged(kept: Sequence[Any], node: Node) -> None:
-    """Refuse to differentiate through a leaf that was written to after it was used."""
-    for a in kept:
-        if isinstance(a, Tensor) and type(a.node) is Leaf and a.node.changed > node.order:
-            raise RuntimeError(
-                f"a tensor of shape {a.shape} was changed in place (by an optimizer step or copy_) "
-                "after the forward pass that used it: compute the result anew")
+def as_data(y: Any, raw: Sequence[Any]) -> Array:
+    """A result as an array, and in the default dtype where integers became floats.
 
-
-def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
-    """Make a differentiable operation of a function of raw arrays; see the module's text."""
-
-    def decorate(forward: Callable[P, Array]) -> Callable[P, Any]:
-        parameters = list(inspect.signature(forward).parameters.values())
-        variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
-        arity = len(vjps)
-        arguments = [p.name for p in parameters[:arity]]
-        defaults = {p.name: p.default for p in parameters[arity:]}
-        # All that a vjp can name, in the order in which pull() lines the values up.
-        names = ["g", "y", *arguments, *(f"{a}_shape" for a in arguments), *defaults, "i"]
-        used = [list(inspect.signature(vjp).parameters) if vjp else [] for vjp in vjps]
-        for name in itertools.chain(*used):
-            if name not in names:
-                raise TypeError(f"a vjp of {forward.__name__} names {name!r}: it can name "
-                                + ", ".join(names))
-        pick = [_picker([names.index(n) for n in u]) for u in used]
-        has_shapes = any(f"{a}_shape" in u for a in arguments for u in used)
-        no_shapes = (None,) * arity
-
-        @functools.cache
-        def plan(traced: tuple[bool, ...]) -> tuple[bool, tuple[bool, ...]]:
-            """Whether the output, and each argument, is named by a vjp that can be asked for."""
-            if variadic:
-                return "y" in used[0], tuple(arguments[0] in used[0] for _ in traced)
-            asked = [u for u, t in zip(used, traced, strict=True) if t]
-            return (any("y" in u for u in asked),
-                    tuple(any(a in u for u in asked) for a in arguments))
-
-        @functools.wraps(forward)
-        def call(*args: Any, **options: Any) -> Any:
-            if len(args) != arity and not variadic:
-                if arity < len(args) <= len(parameters) and not options:  # options by place
-                    options = dict(zip(defaults, args[arity:], strict=False))
-                    args = args[:arity]
-                else:
-                    args, options = _sort_out(forward, arguments, args, options)
-            raw, nodes, tensors = _unpack(args, forward.__name__)
-            if not tensors:
-                return forward(*args, **options)
-            y = forward(*raw, **options)
-            if type(y) is not xp.ndarray:
-                y = xp.asarray(y)  # NumPy's full reductions return scalars
-            if not _mode.recording or not any(nodes):
-                return _wrap(y, None)
-            keep_y, keep = plan(tuple([n is not None for n in nodes]))
-            kept = [a if k else None for a, k in zip(args, keep, strict=True)]
-            saved = (y if keep_y else None, kept,
-                     [getattr(r, "shape", ()) for r in raw] if has_shapes else no_shapes,
-                     {**defaults, **options}.values() if defaults else ())
-            return _wrap(y, Node(y, nodes, pull, saved))
-
-        def pull(g: Any, node: Node, wanted: list[bool], graph: bool) -> list[Any]:
-            y, kept, shapes, options = node.saved
-            _check_unchanged(kept, node)
-            if graph:
-                y = y if y is None else _wrap(y, node)
-            else:
-                kept = [a.data if isinstance(a, Tensor) else a for a in kept]
-            if variadic:
-                return [vjps[0](*pick[0]((g, y, kept, shapes, *options, i))) if w else None
-                        for i, w in enumerate(wanted)]
-            values = (g, y, *kept, *shapes, *options)
-            return [vjp(*p(values)) if w and vjp else None
-                    for vjp, p, w in zip(vjps, pick, wanted, strict=True)]
-
-        if forward.__module__.startswith("tinynet."):
-            primitives[forward.__name__] = call
-        return call
-
-    return decorate
-
-
-def _picker(places: list[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    """A function that takes the items at `places` out of a tuple (fast, in C)."""
-    if len(places) == 1:
-        return lambda values: (values[places[0]],)
-    return itemgetter(*places) if places else lambda values: ()
-
-
-def _sort_out(forward: Callable[..., Any], arguments: list[str], args: tuple[Any, ...],
-              options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Arguments and options of a call that gave options by place or arguments by name."""
-    try:
-        bound = inspect.signature(forward).bind(*args, **options)
-    except TypeError as error:
-        raise TypeError(f"{forward.__name__}{inspect.signature(forward)}: {error}") from None
-    bound.apply_defaults()
-    return tuple(bound.arguments.pop(name) for name in arguments), bound.arguments
+    NumPy returns scalars from full reductions, and float64 from ``images / 255``, which would
+    make a float64 net of a float32 net.
+    """
+    if y.dtype == _float64 and not any(r.dtype.kind == "f" for r in raw if hasattr(r, "dtype")):
+        y = y.astype(get_default_dtype())
+    return y if type(y) is _ndarray else xp.asarray(y)
 
 
 def fused(*, reference: Callable[..., Any], has_aux: bool = False
@@ -209,26 +300,37 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
 
         @functools.wraps(forward)
         def call(*args: Any, **options: Any) -> Any:
-            raw, nodes, tensors = _unpack(args, name)
-            recorded = _mode.recording and any(nodes)
+            raw, nodes, tensors, recorded = unpack(args, name)
             needs = tuple([recorded and n is not None for n in nodes])
             y, backward, *aux = forward(*raw, needs=needs, **options)
             if tensors:
-                node = Node(y, nodes, pull, (backward, args, options)) if recorded else None
+                y = as_data(y, raw)
+                node = Node(y, nodes, pull, (backward, raw, options)) if recorded else None
                 y = _wrap(y, node)
             return (y, *aux) if has_aux else y
 
-        def pull(g: Any, node: Node, wanted: list[bool], graph: bool) -> Sequence[Any]:
-            backward, args, options = node.saved
-            _check_unchanged(args, node)
-            if not graph:
-                gradients: Sequence[Any] = backward(g, wanted)
-                return gradients
+        def pull(g: Any, node: Node, path: Set[Node | None], graph: bool) -> Gradients:
+            backward, raw, options = node.saved
+            wanted = [i in path for i in node.inputs]
+            if graph:
+                gradients = through_reference(g, node, wanted, raw, options)
+            else:
+                gradients = backward(g, wanted)
+            if len(gradients) != len(wanted):
+                raise ValueError(f"the backward of {name} returned {len(gradients)} gradients for "
+                                 f"{len(wanted)} inputs: return None for those not wanted")
+            return [(i, gi) for i, gi, w in zip(node.inputs, gradients, wanted, strict=True)
+                    if w and gi is not None]
+
+        def through_reference(g: Any, node: Node, wanted: Sequence[bool], raw: Sequence[Any],
+                              options: dict[str, Any]) -> list[Any]:
+            """The gradients as functions of the inputs: a gradient of the reference."""
+            args = [r if i is None else _wrap(r, i) for r, i in zip(raw, node.inputs, strict=True)]
             # Aliases: an argument that appears twice, or further down, must count once here.
-            aliases = [alias(a) if w else a for a, w in zip(args, wanted, strict=True)]
-            y = reference(*aliases, **options)
-            found = iter(grad(y[0] if has_aux else y, [a for a, w in zip(aliases, wanted,
-                              strict=True) if w], g, create_graph=True))
+            args = [alias(a) if w else a for a, w in zip(args, wanted, strict=True)]
+            y = reference(*args, **options)
+            sought = [a for a, w in zip(args, wanted, strict=True) if w]
+            found = iter(grad(y[0] if has_aux else y, sought, g, create_graph=True))
             return [next(found) if w else None for w in wanted]
 
         call.reference = reference  # type: ignore[attr-defined]

@@ -12,18 +12,19 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .backend import Array, DType, asarray, is_array, to_numpy, xp
+from .backend import Array, DType, asarray, to_numpy, xp
 from .kernels.broadcast import sum_to
 from .kernels.elementwise import add as add_arrays
 
 _clock = itertools.count(1)  # creation order is a topological order of the graph
-_scalars = (float, int, bool)
+_order = attrgetter("order")
+_ndarray = xp.ndarray
 
 
 class _Mode(threading.local):
@@ -62,25 +63,29 @@ class Node:
     """What is left of an operation: its place in time, its inputs' nodes, how to pull back.
 
     It does not hold its output (no reference cycles), and of the inputs only what the vjps name.
-    ``pull(g, node, wanted, graph)`` returns a gradient, or None, for each input.
+    ``pull(g, node, path, graph)`` returns pairs of an input's node and the gradient that goes
+    there, for the inputs on `path`. A graph that is freed loses inputs, pull and saved.
     """
 
     __slots__ = ("dtype", "inputs", "order", "pull", "saved", "shape")
 
     def __init__(self, y: Array, inputs: Sequence[Node | None], pull: Any, saved: Any) -> None:
         self.order, self.shape, self.dtype = next(_clock), y.shape, y.dtype
-        self.inputs, self.pull, self.saved = inputs, pull, saved
+        self.inputs: Any = inputs
+        self.pull, self.saved = pull, saved
 
 
 class Leaf(Node):
     """The node of a tensor that the user made: nothing came before, and its gradient stays."""
 
     __slots__ = ("changed", "grad")
+    last_write = 0  # when any leaf was last written in place; operations since need no check
 
     def __init__(self, y: Array) -> None:
         self.order, self.shape, self.dtype = 0, y.shape, y.dtype
         self.inputs, self.pull, self.saved = (), None, None
-        self.changed, self.grad = 0, None  # changed: when the data was last written in place
+        self.changed = 0  # when this one was last written in place
+        self.grad: Tensor | None = None
 
 
 class Tensor:
@@ -98,15 +103,18 @@ class Tensor:
     node: Node | None
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: DType = None) -> None:
+        if isinstance(data, list | tuple) and any(isinstance(d, Tensor) for d in data):
+            raise TypeError("Tensor() of a list of tensors would forget their gradients: use "
+                            "tn.stack(...)")
         self.data = asarray(data.data if isinstance(data, Tensor) else data, dtype)
         self.node = None
         if requires_grad:
             self.requires_grad = True
 
-    shape = property(lambda self: self.data.shape, doc="The lengths of the axes.")
-    dtype = property(lambda self: self.data.dtype, doc="The element type.")
-    ndim = property(lambda self: self.data.ndim, doc="The number of axes.")
-    size = property(lambda self: self.data.size, doc="The number of elements.")
+    shape = property(attrgetter("data.shape"), doc="The lengths of the axes.")
+    dtype = property(attrgetter("data.dtype"), doc="The element type.")
+    ndim = property(attrgetter("data.ndim"), doc="The number of axes.")
+    size = property(attrgetter("data.size"), doc="The number of elements.")
 
     @property
     def requires_grad(self) -> bool:
@@ -155,34 +163,39 @@ class Tensor:
             raise RuntimeError(f"backward() needs a scalar, got shape {self.shape}: reduce it "
                                "with .sum() or .mean(), or pass grad_output of that shape")
         g = _seed(self, grad_output).data
-        owners = {id(g)}
+        taken = {id(g), id(g.base)}
         for leaf, gx in _walk(self.node, g, None, graph=False, free=not retain_graph).items():
+            gx = xp.asarray(gx)  # NumPy's arithmetic without axes returns scalars
+            if leaf.grad is not None:
+                gx = leaf.grad.data + gx
             root = gx if gx.base is None else gx.base
-            if id(root) in owners or 0 in gx.strides:  # shared with another result: .grad is owned
+            if id(root) in taken or 0 in gx.strides:  # .grad shares no memory with anything
                 gx = root = gx.copy()
-            owners.add(id(root))
-            leaf.grad = _wrap(gx, None) if leaf.grad is None else _wrap(leaf.grad.data + gx, None)
+            taken.add(id(root))
+            leaf.grad = _wrap(gx, None)
 
     def detach(self) -> Tensor:
         """The same data (shared, not copied) without its history."""
         return _wrap(self.data, None)
 
     def copy_(self, value: Any) -> Tensor:
-        """Write `value` into this leaf's memory; graphs that still need the old data will say so."""
+        """Write `value` into this leaf's memory; graphs made of the old data will say so."""
         if not self.is_leaf:
             raise RuntimeError("copy_ writes into leaf tensors only; this one was computed by an "
                                "operation, and its graph may need the old data")
         value = value.data if isinstance(value, Tensor) else value
-        if getattr(value, "shape", self.shape) != self.shape:
-            raise ValueError(f"copy_ needs a value of shape {self.shape}, got {value.shape}")
-        self.data[...] = value if is_array(value) or isinstance(value, _scalars) else asarray(value)
+        if not isinstance(value, float | int):
+            value = asarray(value)
+            if value.shape != self.shape:
+                raise ValueError(f"copy_ needs a value of shape {self.shape}, got {value.shape}")
+        self.data[...] = value
         self.mark_changed()
         return self
 
     def mark_changed(self) -> None:
         """Say that ``data`` was written in place, so that `backward` can refuse stale graphs."""
         if isinstance(self.node, Leaf):
-            self.node.changed = next(_clock)
+            self.node.changed = Leaf.last_write = next(_clock)
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The data as a NumPy array: shared on NumPy, a copy on the host on CuPy."""
@@ -232,6 +245,9 @@ class Tensor:
     def __int__(self) -> int:
         return int(self.data.item())
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 else object.__format__(self, spec)
+
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError("tensors are not changed by x[i] = v, which would spoil recorded "
                         "gradients: build a new one with tn.where(...), or write x.data[i] = v "
@@ -269,6 +285,8 @@ def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: boo
     >>> dy, grad(dy, x)
     (Tensor(27., requires_grad=True), Tensor(18.))
     """
+    if not isinstance(output, Tensor):
+        raise TypeError(f"grad() differentiates a Tensor, got {type(output).__name__}")
     wrt = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for place, x in enumerate(wrt):
         if not isinstance(x, Tensor) or x.node is None:
@@ -280,10 +298,9 @@ def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: boo
         with recording(create_graph):
             targets = {x.node for x in wrt}
             found = _walk(output.node, g if create_graph else g.data, targets, create_graph, False)
-    results = [found.get(x.node, None) for x in wrt]
-    results = [xp.zeros_like(x.data) if g is None else g for g, x in zip(results, wrt, strict=True)]
-    tensors = [g if isinstance(g, Tensor) else _wrap(g, None) for g in results]
-    return tensors[0] if isinstance(inputs, Tensor) else tensors
+    results = [found[x.node] if x.node in found else xp.zeros_like(x.data) for x in wrt]
+    results = [g if isinstance(g, Tensor) else _wrap(xp.asarray(g), None) for g in results]
+    return results[0] if isinstance(inputs, Tensor) else results
 
 
 def _seed(output: Tensor, grad_output: Any) -> Tensor:
@@ -294,60 +311,74 @@ def _seed(output: Tensor, grad_output: Any) -> Tensor:
     if g.shape != output.shape:
         raise ValueError(f"grad_output has shape {g.shape}, the output {output.shape}: they must "
                          "be equal")
-    return g
+    return g if g.dtype == output.dtype else g.astype(output.dtype)
 
 
-def _newest_first(output: Node, targets: set[Node | None] | None) -> tuple[list[Node], set[Node]]:
-    """The nodes to pull through, newest first, and all nodes on a path from a target to `output`.
+def _newest_first(output: Node, targets: Set[Node | None] | None) -> tuple[list[Node], Set[Any]]:
+    """The operations to pull through, newest first, and all nodes from a target to `output`.
 
     Iterative, so depth does not matter; never descends below the oldest target. Without targets
     the path is everything: a node exists only where a gradient is wanted.
     """
-    oldest = min((n.order for n in targets if n), default=0) if targets else 0
-    seen, todo = {output}, [output]
-    while todo:
-        for node in todo.pop().inputs:
-            if node is not None and node not in seen and node.order >= oldest:
-                seen.add(node)
-                todo.append(node)
-    nodes = sorted(seen, key=attrgetter("order"))
-    if targets is not None:
-        path = {node for node in seen if node in targets}
-        for node in nodes:  # oldest first: a node is on the path if one of its inputs is
-            if not path.isdisjoint(node.inputs):
-                path.add(node)
-        nodes, seen = [node for node in nodes if node in path], path
-    nodes.reverse()
-    return nodes, seen
-
-
-def _walk(output: Node, g: Any, targets: set[Node | None] | None, graph: bool,
-          free: bool) -> dict[Any, Any]:
-    """Pull `g` back from `output`; the gradients of `targets` (None: of all leaves)."""
-    nodes, path = _newest_first(output, targets)
-    grads: dict[Any, Any] = {output: g}
-    for node in nodes:
-        if node.order == 0 or node not in grads:  # leaves keep theirs; some get none
-            continue
-        g = grads[node] if targets is not None and node in targets else grads.pop(node)
-        if node.pull is None:
+    oldest = min(map(_order, targets), default=0) if targets else 0
+    path, nodes = {output}, [output]
+    for node in nodes:  # the list grows while it is read
+        if node.inputs is None:
             raise RuntimeError("this graph was freed by an earlier backward(): call "
                                "backward(retain_graph=True) there, or compute the result anew")
-        inputs = node.inputs
-        wanted = [i in path for i in inputs]
-        gradients = node.pull(g, node, wanted, graph)
+        if node.order < Leaf.last_write:
+            _refuse_changed(node)
+        for i in node.inputs:
+            if i is not None and i not in path and i.order >= oldest:
+                path.add(i)
+                if i.order:  # leaves have nothing to pull
+                    nodes.append(i)
+    nodes.sort(key=_order, reverse=True)
+    if targets is not None:
+        path &= targets
+        for node in reversed(nodes):  # oldest first: it is on the path if one of its inputs is
+            if not path.isdisjoint(node.inputs):
+                path.add(node)
+        nodes = [node for node in nodes if node in path]
+    return nodes, path
+
+
+def _refuse_changed(node: Node) -> None:
+    """Do not differentiate an operation of a leaf whose data is not what it was.
+
+    Operations may have kept a view of it (the transposed weight), so every use counts.
+    """
+    for i in node.inputs:
+        if isinstance(i, Leaf) and i.changed > node.order:
+            raise RuntimeError(
+                f"a tensor of shape {i.shape} was changed in place (by an optimizer step or copy_) "
+                "after the forward pass that used it: compute the result anew")
+
+
+def _walk(output: Node, g: Any, targets: Set[Node | None] | None, graph: bool,
+          free: bool) -> dict[Any, Any]:
+    """Pull `g` back from `output`; the gradients of `targets` (None: of all leaves)."""
+    grads: dict[Any, Any] = {output: g}
+    asked = {}  # the gradients of operations among the targets
+    if output.order == 0:  # a leaf
+        return grads
+    nodes, path = _newest_first(output, targets)
+    for node in nodes:
+        g = grads.pop(node, None)
+        if g is None:  # nothing arrived
+            continue
+        if targets is not None and node in targets:
+            asked[node] = g
+        gradients = node.pull(g, node, path, graph)
         if free:
-            node.inputs, node.pull, node.saved = (), None, None
-        for i, gi in zip(inputs, gradients, strict=True):
-            if gi is None or i not in path:
-                continue
+            node.inputs = node.pull = node.saved = None
+        for i, gi in gradients:
             if gi.shape != i.shape:
                 # broadcasting is undone here, once, for all operations
                 gi = gi.sum_to(i.shape) if graph else sum_to(gi, i.shape)
-            if gi.dtype != i.dtype:
+            if gi.dtype is not i.dtype:
                 gi = gi.astype(i.dtype)
-            if i not in grads:
-                grads[i] = gi
-            else:
-                grads[i] = grads[i] + gi if graph else add_arrays(grads[i], gi)
-    return grads
+            if i in grads:
+                gi = grads[i] + gi if graph else add_arrays(grads[i], gi)
+            grads[i] = gi
+    return grads | asked

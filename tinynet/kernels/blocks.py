@@ -19,7 +19,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 from ..backend import on_gpu
@@ -28,7 +28,8 @@ BLOCK_BYTES = 1 << 19  # per operand: a few operands of a block share the 1-2 MB
 SERIAL_BYTES = 1 << 18  # below this, handing work to a thread costs more than it saves
 
 _workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-_pool: ThreadPoolExecutor | None = None
+_helpers = 0  # threads started so far; they wait in `_jobs` for work
+_jobs: SimpleQueue[_Job | None] = SimpleQueue()
 _running = threading.Lock()  # held while workers run: a nested or second pmap runs serially
 _blas_lock = threading.Lock()
 _blas_users = 0
@@ -42,13 +43,13 @@ def get_num_workers() -> int:
 
 def set_num_workers(n: int) -> None:
     """Use `n` threads in `pmap` (1: none but the caller's). Results do not depend on `n`."""
-    global _workers, _pool
+    global _workers, _helpers
     if n < 1:
         raise ValueError(f"number of workers must be at least 1, got {n}")
     with _running:
-        if _pool is not None:
-            _pool.shutdown()
-        _workers, _pool = n, None
+        for _ in range(_helpers):
+            _jobs.put(None)
+        _workers, _helpers = n, 0
 
 
 @functools.cache
@@ -93,37 +94,94 @@ def pmap(work: Callable[[int, int], None], n: int, step: int) -> None:
     """
     if on_gpu:
         return work(0, n)
-    blocks = iter(range(0, n, step))
-
-    def pull() -> None:
-        for i in blocks:  # one shared iterator: whoever is free takes the next block
-            work(i, min(n, i + step))
-
+    job = _Job(work, n, step)
     with single_threaded_blas():
         if _workers == 1 or step >= n or not _running.acquire(blocking=False):
-            return pull()
+            return job.pull()
         try:
-            others = [_threads().submit(pull) for _ in range(min(_workers, -(-n // step)) - 1)]
-            try:
-                pull()
-            finally:
-                for other in others:
-                    other.result()
+            helpers = min(_workers, -(-n // step)) - 1
+            _start_helpers(helpers)
+            for _ in range(helpers):
+                _jobs.put(job)
+            job.run()
         finally:
             _running.release()
 
 
-def _threads() -> ThreadPoolExecutor:
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(max(1, _workers - 1), thread_name_prefix="tinynet")
-    return _pool
+class _Job:
+    """The blocks of one `pmap` call: whoever is free pulls the next.
+
+    Lighter than an executor's futures: the caller waits for helpers that hold a block, not for
+    those that have yet to wake up (50 us and more on a virtual machine).
+    """
+
+    def __init__(self, work: Callable[[int, int], None], n: int, step: int) -> None:
+        self.work: Callable[[int, int], None] | None = work
+        self.starts = iter(range(0, n, step))
+        self.n, self.step = n, step
+        self.lock, self.finished = threading.Lock(), threading.Lock()
+        self.helping = 0
+        self.caller_waits = False
+        self.error: BaseException | None = None
+
+    def pull(self) -> None:
+        for i in self.starts:  # one shared iterator: each block goes to one thread
+            self.work(i, min(self.n, i + self.step))  # type: ignore[misc]
+
+    def stop(self) -> None:
+        for _ in self.starts:
+            pass
+
+    def help(self) -> None:
+        """A helper's share; one that comes too late finds no block left and does nothing."""
+        with self.lock:
+            self.helping += 1
+        try:
+            self.pull()
+        except BaseException as error:  # handed to the caller
+            self.error = error
+            self.stop()
+        with self.lock:
+            self.helping -= 1
+            if self.caller_waits and self.helping == 0:
+                self.finished.release()
+
+    def run(self) -> None:
+        """The caller's share, then wait for the blocks that helpers are working on."""
+        try:
+            self.pull()
+        finally:
+            self.stop()
+            with self.lock:
+                self.caller_waits = self.helping > 0
+                if self.caller_waits:
+                    self.finished.acquire()
+            if self.caller_waits:
+                self.finished.acquire()
+            self.work = None  # a late helper must not keep the caller's arrays alive
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+
+
+def _start_helpers(n: int) -> None:
+    global _helpers
+    while _helpers < n:
+        threading.Thread(target=_helper, name="tinynet", args=(_jobs,), daemon=True).start()
+        _helpers += 1
+
+
+def _helper(jobs: SimpleQueue[_Job | None]) -> None:
+    while (job := jobs.get()) is not None:
+        job.help()
+        del job
 
 
 def _after_fork() -> None:
     """Threads do not survive a fork: the child starts its own."""
-    global _pool, _running, _blas_lock, _blas_users
-    _pool, _running, _blas_lock, _blas_users = None, threading.Lock(), threading.Lock(), 0
+    global _helpers, _jobs, _running, _blas_lock, _blas_users
+    _helpers, _jobs = 0, SimpleQueue()
+    _running, _blas_lock, _blas_users = threading.Lock(), threading.Lock(), 0
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,8 +1,21 @@
-"""Undo broadcasting: sum an array down to the shape it was stretched from."""
+"""Broadcasting, and its opposite: sum an array down to the shape it was stretched from."""
 
 from __future__ import annotations
 
-from ..backend import Array
+import math
+
+from ..backend import Array, xp
+
+FILL = 1 << 12  # a smaller result is filled: cheaper than the view NumPy makes of a small array
+
+
+def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """`x` stretched to `shape`: a view where the result is large."""
+    if math.prod(shape) > FILL or x.ndim > len(shape):
+        return xp.broadcast_to(x, shape)
+    y = xp.empty(shape, x.dtype)
+    y[...] = x
+    return y
 
 
 def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
@@ -13,11 +26,12 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
     [[12.0], [12.0]]
     """
     lead = x.ndim - len(shape)
-    if lead < 0:
-        raise ValueError(f"cannot sum shape {x.shape} to {shape}: it has fewer axes")
-    if lead:
-        x = x.sum(axis=tuple(range(lead)))
-    if x.shape == shape:
-        return x
-    stretched = tuple(i for i, n in enumerate(shape) if n == 1 and x.shape[i] != 1)
-    return x.sum(axis=stretched, keepdims=True)
+    y = x
+    if lead > 0:
+        y = y.sum(0) if lead == 1 else y.sum(tuple(range(lead)))
+    if y.shape != shape:
+        stretched = tuple(i for i, n in enumerate(shape) if n == 1 and y.shape[i] != 1)
+        y = y.sum(stretched, keepdims=True)
+        if y.shape != shape:
+            raise ValueError(f"an array of shape {x.shape} cannot be summed to shape {shape}")
+    return y

@@ -21,6 +21,7 @@ import numpy as np
 from ..backend import Array, DType, on_gpu, xp
 
 POOLED_BYTES = 1 << 18  # smaller arrays are cheap to allocate
+LINE = 64  # bytes of a cache line and of the widest vector register
 KEEP_BYTES = 1 << 30  # the pool never holds more unused memory than this
 
 _lock = threading.RLock()  # re-entrant: a block may die (and come back) while the pool is locked
@@ -46,6 +47,13 @@ class _Block:
                 _free_bytes += size
 
 
+def _aligned(nbytes: int) -> np.ndarray[Any, Any]:
+    """Fresh bytes that start at a cache line: vector loads that straddle two cost up to 40 %."""
+    memory = np.empty(nbytes + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + nbytes]
+
+
 def _size_class(nbytes: int) -> int:
     """Round up to a multiple of 1/8 of the power of two below: at most 12.5 % unused."""
     step = 1 << max(0, nbytes.bit_length() - 4)
@@ -66,17 +74,17 @@ def empty(shape: tuple[int, ...], dtype: DType = np.float32) -> Array:
         if memory is not None:
             _free_bytes -= size
     if memory is None:
-        memory = np.empty(size, np.uint8)
+        memory = _aligned(size)
     return np.asarray(_Block(memory))[:nbytes].view(dtype).reshape(shape)
 
 
-def empty_like(x: Array) -> Array:
-    """An uninitialised array of the shape, dtype and (if dense) memory order of `x`."""
+def empty_like(x: Array, dtype: DType = None) -> Array:
+    """An uninitialised array of the shape and memory order of `x`, and its dtype or another."""
     if on_gpu or x.nbytes < POOLED_BYTES:
-        return xp.empty_like(x)
+        return xp.empty_like(x, dtype)
     order = memory_order(x)
-    flat = empty(tuple(x.shape[i] for i in order), x.dtype)
-    return flat.transpose(np.argsort(order))
+    dense = empty(tuple(x.shape[i] for i in order), dtype or x.dtype)
+    return dense.transpose(np.argsort(order))
 
 
 def memory_order(x: Array) -> tuple[int, ...]:
@@ -100,7 +108,7 @@ def scratch(name: str, shape: tuple[int, ...], dtype: DType = np.float32) -> Arr
         return xp.empty(shape, dtype)
     memory = _local.__dict__.get(name)
     if memory is None or memory.nbytes < nbytes:
-        memory = _local.__dict__[name] = np.empty(nbytes, np.uint8)
+        memory = _local.__dict__[name] = _aligned(nbytes)
     return memory[:nbytes].view(dtype).reshape(shape)
 
 

@@ -7,25 +7,33 @@ kink, the text says which value stands in for the derivative. Read next: `reduct
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
+import numpy as np
+
 from ..backend import Array, xp
 from ..kernels import elementwise, special
-from ..operation import _unpack, primitive
-from ..tensor import _wrap
+from ..operation import primitive, unpack
+from ..tensor import Tensor, _wrap
 
 P = ParamSpec("P")
 
 
 def constant(forward: Callable[P, Array]) -> Callable[P, Any]:
-    """An operation without a derivative (zero almost everywhere): values in, values out."""
+    """An operation without a derivative (zero almost everywhere): values in, values out.
+
+    Parameters with a default are options.
+    """
+    name = forward.__name__
+    arity = sum(p.default is p.empty for p in inspect.signature(forward).parameters.values())
 
     @functools.wraps(forward)
     def call(*args: Any, **options: Any) -> Any:
-        raw, _, tensors = _unpack(args, forward.__name__)
-        y = forward(*raw, **options)  # type: ignore[call-arg]
+        raw, _, tensors, _ = unpack(args[:arity], name)
+        y = forward(*raw, *args[arity:], **options)
         return _wrap(xp.asarray(y), None) if tensors else y
 
     return call
@@ -66,8 +74,13 @@ def _one_less(p: Any) -> Any:
     return (p - 1 if p != 0 else 1) if isinstance(p, int | float) else where(p == 0, 1.0, p - 1)
 
 
-@primitive(lambda g, x, p: g * p * x ** _one_less(p),
-           lambda g, y, x: g * y * log(where(x > 0, x, 1.0)))
+def _log_positive(x: Any) -> Any:
+    """log(x), but 0 where x <= 0."""
+    return math.log(x if x > 0 else 1.0) if isinstance(x, int | float) else \
+        log(where(x > 0, x, 1.0))
+
+
+@primitive(lambda g, x, p: g * p * x ** _one_less(p), lambda g, y, x: g * y * _log_positive(x))
 def power(x: Array, p: Array) -> Array:
     """x ** p; the derivative with respect to `p` is taken as 0 where x <= 0."""
     return x**p
@@ -176,9 +189,15 @@ def where(condition: Array, a: Array, b: Array) -> Array:
 
 
 @primitive(lambda g: g)
-def astype(x: Array, dtype: Any) -> Array:
-    """`x` converted to `dtype`; the gradient is converted back."""
+def _astype(x: Array, dtype: Any) -> Array:
     return x.astype(dtype, copy=False)
+
+
+def astype(x: Any, dtype: Any) -> Any:
+    """`x` converted to `dtype`; from float to float, the gradient is converted back."""
+    if isinstance(x, Tensor) and (x.dtype.kind != "f" or np.dtype(dtype).kind != "f"):
+        return _wrap(x.data.astype(dtype), None)
+    return _astype(x, dtype)
 
 
 @constant

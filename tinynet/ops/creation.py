@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, DType, get_default_dtype, xp
+from ..backend import Array, DType, check_range, get_default_dtype, xp
 from ..random import default_generator
 from ..tensor import Tensor
 
@@ -79,15 +79,21 @@ def eye(n: int, dtype: DType = None) -> Tensor:
 def one_hot(labels: Any, num_classes: int, dtype: DType = None) -> Tensor:
     """A row for each label, 1 at its class and 0 elsewhere."""
     rows = _data(labels)
+    check_range("labels", rows, num_classes)
     return Tensor((xp.arange(num_classes) == xp.asarray(rows)[..., None])
                   .astype(dtype or get_default_dtype()))
 
 
-def rand(*shape: int, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def _lengths(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape of rand(2, 3) as well as of rand((2, 3))."""
+    return tuple(shape[0]) if shape and isinstance(shape[0], tuple | list) else shape
+
+
+def rand(*shape: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in [0, 1) from the default generator."""
-    return Tensor(default_generator.uniform(shape, dtype=dtype), requires_grad)
+    return Tensor(default_generator.uniform(_lengths(shape), dtype=dtype), requires_grad)
 
 
-def randn(*shape: int, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def randn(*shape: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """Normal numbers (mean 0, deviation 1) from the default generator."""
-    return Tensor(default_generator.normal(shape, dtype=dtype), requires_grad)
+    return Tensor(default_generator.normal(_lengths(shape), dtype=dtype), requires_grad)

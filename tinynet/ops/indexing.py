@@ -11,6 +11,7 @@ from typing import Any
 from ..backend import Array, check_range, is_array, xp
 from ..operation import primitive
 from ..tensor import Tensor
+from .shape import one_axis
 
 
 def _plain(index: Any) -> Any:
@@ -20,14 +21,16 @@ def _plain(index: Any) -> Any:
     if isinstance(index, Tensor):
         index = index.data
     elif isinstance(index, list):
-        index = xp.asarray(index)
+        index = xp.asarray(index, dtype=None if index else int)
     if is_array(index) and index.dtype.kind not in "iub":
         raise TypeError(f"an index must hold integers or booleans, got {index.dtype}")
     return index
 
 
-def _has_arrays(index: Any) -> bool:
-    return any(is_array(i) for i in (index if isinstance(index, tuple) else (index,)))
+def _may_repeat(index: Any) -> bool:
+    """Whether `index` can pick an element twice: integer arrays can."""
+    return any(is_array(i) and i.dtype.kind != "b"
+               for i in (index if isinstance(index, tuple) else (index,)))
 
 
 @primitive(lambda g, x_shape, index: _put(g, index, x_shape))
@@ -39,7 +42,7 @@ def _get(x: Array, index: Any) -> Array:
 def _put(x: Array, index: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` with `x` added at `index`."""
     out = xp.zeros(shape, x.dtype)
-    if _has_arrays(index):
+    if _may_repeat(index):
         xp.add.at(out, index, x)
     else:
         out[index] = x
@@ -64,13 +67,12 @@ def put(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
 
 def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     """For each position, the element of `x` whose place along `axis` is in `indices`."""
-    indices = _plain(indices)
-    if indices.ndim != len(x.shape):
-        raise ValueError(f"take_along_axis needs indices with {len(x.shape)} axes, got shape "
+    indices, axis = _plain(indices), one_axis(axis, x.ndim)
+    if indices.ndim != x.ndim:
+        raise ValueError(f"take_along_axis needs indices with {x.ndim} axes, got shape "
                          f"{tuple(indices.shape)}")
-    axis = axis % len(x.shape)
     check_range("indices", indices, x.shape[axis])
-    place = [xp.arange(n).reshape([-1 if i == j else 1 for j in range(indices.ndim)])
-             for i, n in enumerate(indices.shape)]
+    place = [xp.arange(n).reshape([-1 if i == j else 1 for j in range(x.ndim)])
+             for i, n in enumerate(x.shape)]
     place[axis] = indices
     return _get(x, index=tuple(place))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..backend import Array, xp
 from ..kernels import matmul as kernel
 from ..operation import primitive
-from .shape import broadcast_to, expand_dims, reshape, squeeze, swapaxes
+from .shape import broadcast_to, expand_dims, reshape, squeeze
 
 
-@primitive(lambda g, b: g @ swapaxes(b, -1, -2), lambda g, a: swapaxes(a, -1, -2) @ g)
+@primitive(lambda g, b: _matmul(g, b.swapaxes(-1, -2)), lambda g, a: _matmul(a.swapaxes(-1, -2), g))
 def _matmul(a: Array, b: Array) -> Array:
     return kernel.matmul(a, b)
 
@@ -21,9 +22,10 @@ def matmul(a: Any, b: Any) -> Any:
     Shapes: (..., n, k) @ (..., k, m) -> (..., n, m); a vector (k,) counts as a row before the
     product or a column after it, and its axis is dropped.
     """
-    na, nb = len(a.shape), len(b.shape)
+    na, nb = getattr(a, "ndim", 0), getattr(b, "ndim", 0)
     if na == 0 or nb == 0:
-        raise ValueError("matmul needs at least one axis on both sides; use * for numbers")
+        raise ValueError("matmul needs an array with at least one axis on both sides; multiply "
+                         "by numbers with *")
     if a.shape[-1] != b.shape[-2 if nb > 1 else 0]:
         raise ValueError(f"matmul of {a.shape} and {b.shape}: the last axis of the first "
                          f"({a.shape[-1]}) must equal the {'second last' if nb > 1 else 'only'} "
@@ -35,7 +37,8 @@ def matmul(a: Any, b: Any) -> Any:
         y = squeeze(y, -1) if nb == 1 else y
         return squeeze(y, -1 if nb == 1 else -2) if na == 1 else y
     if nb == 2:  # one product of a tall matrix, not many small ones
-        return reshape(_matmul(reshape(a, (-1, a.shape[-1])), b), (*a.shape[:-1], b.shape[-1]))
+        tall = reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
+        return reshape(_matmul(tall, b), (*a.shape[:-1], b.shape[-1]))
     return _matmul(a, b)
 
 

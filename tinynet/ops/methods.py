@@ -23,7 +23,7 @@ _SAME_NAME = {
             "flip", "split"],
     linalg: ["matmul"],
 }
-_OPERATORS = {
+_OPERATORS: dict[str, Callable[..., Any]] = {
     "__add__": arithmetic.add, "__sub__": arithmetic.subtract, "__mul__": arithmetic.multiply,
     "__truediv__": arithmetic.divide, "__pow__": arithmetic.power, "__matmul__": linalg.matmul,
     "__neg__": arithmetic.negative, "__abs__": arithmetic.abs, "__invert__": arithmetic.logical_not,
@@ -47,13 +47,14 @@ def _in_place(self: Tensor, other: Any, symbol: str, apply: Callable[[Any, Any],
     if is_grad_enabled():
         raise RuntimeError(f"{symbol} on a leaf tensor that requires grad: inside tn.no_grad() it "
                            "updates the tensor in place; elsewhere write a new name, "
-                           f"y = x {symbol[0]} ...")
+                           f"y = x {symbol[:-1]} ...")
     return self.copy_(apply(self, other))
 
 
 def _reshape(self: Tensor, *lengths: Any) -> Any:
     """The same elements under another shape: ``x.reshape(2, -1)`` or ``x.reshape((2, -1))``."""
-    return shape.reshape(self, lengths[0] if isinstance(lengths[0], tuple | list) else lengths)
+    nested = len(lengths) == 1 and isinstance(lengths[0], tuple | list)
+    return shape.reshape(self, tuple(lengths[0]) if nested else lengths)
 
 
 def _transpose(self: Tensor, *axes: Any) -> Any:
@@ -67,20 +68,24 @@ def _iterate(self: Tensor) -> Any:
     return (self[i] for i in range(len(self)))
 
 
+_OTHERS: dict[str, Any] = {
+    "reshape": _reshape, "view": _reshape, "transpose": _transpose, "permute": _transpose,
+    "T": property(shape.transpose), "__iter__": _iterate,
+}
+
+
 def attach() -> None:
     """Give `Tensor` its operators and methods."""
     for module, names in _SAME_NAME.items():
         for name in names:
             setattr(Tensor, name, getattr(module, name))
     for name, function in _OPERATORS.items():
-        # not the class itself: a plain function becomes a method
-        setattr(Tensor, name, function)
+        setattr(Tensor, name, function)  # a plain function of a class is a method
     for name, function in _REVERSED.items():
         setattr(Tensor, f"__r{name}__", _reverse(function))
-    for name, symbol in (("add", "+="), ("sub", "-="), ("mul", "*="), ("truediv", "/=")):
+    for name, symbol in (("add", "+="), ("sub", "-="), ("mul", "*="), ("truediv", "/="),
+                         ("pow", "**="), ("matmul", "@=")):
         setattr(Tensor, f"__i{name}__", functools.partialmethod(
             _in_place, symbol=symbol, apply=getattr(operator, name)))
-    Tensor.reshape = Tensor.view = _reshape  # type: ignore[method-assign, assignment]
-    Tensor.transpose = Tensor.permute = _transpose  # type: ignore[method-assign, assignment]
-    Tensor.T = property(shape.transpose)  # type: ignore[method-assign, assignment]
-    Tensor.__iter__ = _iterate  # type: ignore[attr-defined]
+    for name, method in _OTHERS.items():
+        setattr(Tensor, name, method)

@@ -13,30 +13,20 @@ from ..backend import Array, xp
 from ..operation import primitive
 from .arithmetic import abs as absolute
 from .arithmetic import astype, constant, exp, multiply, where
-from .shape import broadcast_to, concatenate, flip, moveaxis, reshape
-
-Axis = int | tuple[int, ...] | None
-
-
-def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """`axis` as a tuple of numbers from 0 to ndim - 1."""
-    axes = tuple(range(ndim)) if axis is None else (axis,) if isinstance(axis, int) else axis
-    for a in axes:
-        if not -ndim <= a < ndim:
-            raise ValueError(f"axis {a} is out of range for {ndim} axes")
-    return tuple(a % ndim for a in axes)
+from .shape import Axis, all_axes, broadcast_to, concatenate, flip, moveaxis, reshape
 
 
 def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """A reduced `g` stretched over the axes it was reduced from."""
-    axes = _axes(axis, len(shape))
-    kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
-    return broadcast_to(reshape(g, kept), shape)
+    if axis is not None and g.ndim < len(shape):
+        axes = all_axes(axis, len(shape))
+        g = reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+    return broadcast_to(g, shape)
 
 
 def _count(shape: tuple[int, ...], axis: Axis) -> int:
     """How many elements are reduced to one."""
-    return math.prod(shape[a] for a in _axes(axis, len(shape)))
+    return math.prod(shape if axis is None else [shape[a] for a in all_axes(axis, len(shape))])
 
 
 @primitive(lambda g, x_shape, axis: _spread(g, x_shape, axis))
@@ -48,7 +38,7 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 @primitive(lambda g, x_shape, axis: _spread(g / _count(x_shape, axis), x_shape, axis))
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The mean over `axis`."""
-    return x.mean(axis=axis, keepdims=keepdims)
+    return x.sum(axis=axis, keepdims=keepdims) / _count(x.shape, axis)
 
 
 @primitive(lambda g, x, x_shape, axis, ddof: _spread(g, x_shape, axis)
@@ -91,7 +81,7 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     Multiplying pairs, not dividing the product by each factor, keeps the gradient right (at any
     order) when factors are zero.
     """
-    shape, axes = x.shape, _axes(axis, x.ndim)
+    shape, axes = x.shape, all_axes(axis, x.ndim)
     rest = tuple(i for i in range(len(shape)) if i not in axes)
     x = reshape(x.transpose((*rest, *axes)), (*(shape[i] for i in rest), _count(shape, axis)))
     if x.shape[-1] == 0:
@@ -119,7 +109,7 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     top = x.max(axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
     y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
-    return y if keepdims else y.reshape(x.sum(axis=axis).shape)
+    return y if keepdims else y.squeeze(axis)
 
 
 @primitive(lambda g, y, x, x_shape, axis: _spread(g / where(y == 0, 1.0, y), x_shape, axis) * x)

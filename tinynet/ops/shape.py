@@ -14,6 +14,22 @@ from ..backend import Array, xp
 from ..kernels import broadcast
 from ..operation import primitive
 
+Axis = int | tuple[int, ...] | None
+
+
+def one_axis(axis: int, ndim: int) -> int:
+    """`axis` as a number from 0 to ndim - 1."""
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"axis {axis} is out of range: there are {ndim} axes")
+    return axis % ndim
+
+
+def all_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """`axis` as a tuple of numbers from 0 to ndim - 1; None is all of them."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple([one_axis(a, ndim) for a in ((axis,) if isinstance(axis, int) else axis)])
+
 
 @primitive(lambda g, x_shape: reshape(g, x_shape))
 def reshape(x: Array, shape: tuple[int, ...]) -> Array:
@@ -37,32 +53,33 @@ def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
 
 def swapaxes(x: Any, a: int, b: int) -> Any:
     """Axes `a` and `b` exchanged."""
-    axes = list(range(len(x.shape)))
-    axes[a], axes[b] = axes[b], axes[a]
+    axes = list(range(x.ndim))
+    a, b = one_axis(a, x.ndim), one_axis(b, x.ndim)
+    axes[a], axes[b] = b, a
     return transpose(x, axes)
 
 
 def moveaxis(x: Any, source: int, destination: int) -> Any:
     """Axis `source` moved to place `destination`."""
-    n = len(x.shape)
-    axes = [i for i in range(n) if i != source % n]
-    axes.insert(destination % n, source % n)
+    source, destination = one_axis(source, x.ndim), one_axis(destination, x.ndim)
+    axes = [i for i in range(x.ndim) if i != source]
+    axes.insert(destination, source)
     return transpose(x, axes)
 
 
 def expand_dims(x: Any, axis: int) -> Any:
     """A new axis of length 1 at place `axis`."""
     shape = list(x.shape)
-    shape.insert(axis % (len(shape) + 1), 1)
+    shape.insert(one_axis(axis, len(shape) + 1), 1)
     return reshape(x, tuple(shape))
 
 
 def squeeze(x: Any, axis: int | None = None) -> Any:
     """Without the axes of length 1 (or without `axis`, which must have length 1)."""
-    if axis is not None and x.shape[axis] != 1:
-        raise ValueError(f"squeeze: axis {axis} of shape {x.shape} has length {x.shape[axis]}, "
+    drop = None if axis is None else one_axis(axis, x.ndim)
+    if drop is not None and x.shape[drop] != 1:
+        raise ValueError(f"squeeze: axis {axis} of shape {x.shape} has length {x.shape[drop]}, "
                          "only length 1 can be dropped")
-    drop = None if axis is None else axis % len(x.shape)
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or drop not in (None, i)))
 
 
@@ -74,8 +91,8 @@ def flatten(x: Any, start_axis: int = 0) -> Any:
 
 @primitive(lambda g: g)
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
-    """`x` stretched to `shape` as in arithmetic (a view: nothing is copied)."""
-    return xp.broadcast_to(x, shape)
+    """`x` stretched to `shape` as in arithmetic; a large result is a view, nothing is copied."""
+    return broadcast.broadcast_to(x, shape)
 
 
 @primitive(lambda g, x_shape: broadcast_to(g, x_shape))
@@ -92,13 +109,12 @@ def flip(x: Array, axis: int | tuple[int, ...]) -> Array:
 
 def _pairs(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     """`pad_width` as (before, after) for each axis."""
-    if isinstance(pad_width, int):
-        return [(pad_width, pad_width)] * ndim
-    pairs = [tuple(p) if not isinstance(p, int) else (p, p) for p in pad_width]
+    widths = [pad_width] * ndim if isinstance(pad_width, int) else pad_width
+    pairs = [tuple(p) if not isinstance(p, int) else (p, p) for p in widths]
     if len(pairs) != ndim or any(len(p) != 2 or min(p) < 0 for p in pairs):
         raise ValueError(f"pad_width must be a number or (before, after) for each of {ndim} axes, "
                          f"none negative; got {pad_width!r}")
-    return pairs  # type: ignore[return-value]
+    return pairs
 
 
 @primitive(lambda g, x_shape, pad_width: g[tuple(
@@ -115,7 +131,6 @@ def pad(x: Array, pad_width: Any, value: float = 0.0) -> Array:
 
 def _part(g: Any, i: int, shapes: Sequence[tuple[int, ...]], axis: int) -> Any:
     """The part of `g` that array `i` was put into."""
-    axis = axis % len(shapes[i])
     start = sum(shape[axis] for shape in shapes[:i])
     return g[(slice(None),) * axis + (slice(start, start + shapes[i][axis]),)]
 
@@ -130,8 +145,10 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Any:
     if not tensors:
         raise ValueError("concatenate needs at least one tensor")
     shapes = [tuple(t.shape) for t in tensors]
-    if len({s[:axis % len(s)] + s[axis % len(s) + 1 :] for s in shapes if s}) != 1 or () in shapes:
-        raise ValueError(f"concatenate along axis {axis} needs equal shapes elsewhere, got {shapes}")
+    axis = one_axis(axis, len(shapes[0]))
+    if len({(len(s), s[:axis], s[axis + 1 :]) for s in shapes}) != 1:
+        raise ValueError(f"concatenate along axis {axis} needs equal shapes elsewhere, got "
+                         f"{shapes}")
     return _concatenate(*tensors, axis=axis)
 
 
@@ -145,7 +162,7 @@ def stack(tensors: Sequence[Any], axis: int = 0) -> Any:
 
 def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> list[Any]:
     """Cut along `axis`: in pieces of length `sizes` (as PyTorch does), or of the lengths given."""
-    axis = axis % len(x.shape)
+    axis = one_axis(axis, x.ndim)
     n = x.shape[axis]
     if isinstance(sizes, int):
         if sizes < 1:

@@ -1,0 +1,210 @@
+"""Train a conv net on CIFAR-10, or on the built-in set `shapes` where CIFAR-10 cannot be had.
+
+    python examples/train_cifar10.py                    what is there: CIFAR-10, else shapes
+    python examples/train_cifar10.py --data shapes      no download, done in a minute
+    python examples/train_cifar10.py --help
+
+A tenth of the training set is held out for validation: it decides which epoch's weights are kept.
+The test set is used once, at the end. Ctrl-C stops early and keeps the best weights so far. The
+folder `--out` then holds model.safetensors, curves.png, history.json and result.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import tinynet as tn
+from tinynet import data, models, nn, optim, train, viz
+from tinynet import functional as F
+from tinynet.optim.schedule import cosine, warmup
+
+MODELS = {"small": models.small_conv_net, "vgg": models.net_s, "resnet": models.resnet_small}
+
+
+class Recipe(NamedTuple):
+    """What is done when the command line does not say otherwise."""
+
+    model: str
+    epochs: int
+    batch_size: int
+    lr: float
+    cutout: int  # side of the square in pixels, 0: none
+    pictures: int  # in the whole training set
+    seconds: dict[str, float]  # of an epoch of all pictures on 2 cores, by model
+    expect: str
+
+
+RECIPES = {
+    "cifar10": Recipe("vgg", 10, 128, 0.1, 8, 50_000, {"small": 15, "vgg": 45, "resnet": 80},
+                      "85 % on the test set"),
+    # no cutout: where an object is all there is to see, a hole in it costs more than it teaches
+    "shapes": Recipe("small", 6, 64, 0.02, 0, 10_000, {"small": 4, "vgg": 9, "resnet": 16},
+                     "97 % on the test set"),
+}
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    add = parser.add_argument
+    add("--data", choices=["auto", *RECIPES], default="auto",
+        help="auto: CIFAR-10 if it is there or can be downloaded, else shapes (default: auto)")
+    add("--data-dir", type=Path, help="folder with CIFAR-10 (default: TINYNET_DATA, or the cache)")
+    add("--model", choices=list(MODELS), help="network" + defaults("model"))
+    add("--epochs", type=positive, help="passes over the data" + defaults("epochs"))
+    add("--batch-size", type=positive, help="pictures in a batch" + defaults("batch_size"))
+    add("--lr", type=float, help="peak learning rate" + defaults("lr"))
+    add("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
+    add("--limit", type=positive, help="use this many training pictures only, for a quick look")
+    add("--threads", type=positive, help="worker threads (default: all cores)")
+    add("--out", type=Path, default=Path("runs/cifar10"), help="folder for the results")
+    add("--quiet", action="store_true", help="print the result only")
+    args = parser.parse_args(argv)
+    if args.data_dir and not args.data_dir.is_dir():
+        parser.error(f"--data-dir {args.data_dir} is no folder")
+    if args.lr is not None and not args.lr > 0:
+        parser.error(f"--lr must be positive, got {args.lr}")
+    return args
+
+
+def defaults(setting: str) -> str:
+    values = ", ".join(f"{name} {getattr(recipe, setting)}" for name, recipe in RECIPES.items())
+    return f" (default: {values})"
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def load(args: argparse.Namespace) -> tuple[data.Dataset, data.Dataset]:
+    """(train, test) of the set that was asked for, or of `shapes` if that is all there is."""
+    if args.data != "shapes":
+        try:
+            return data.load_cifar10(args.data_dir)
+        except data.DownloadError as error:
+            if args.data == "cifar10":
+                raise
+            print(f"CIFAR-10 is not here and cannot be downloaded: {error}\n"
+                  "Using the built-in set `shapes` instead.\n", flush=True)
+    size = args.limit or 10_000
+    return data.load_shapes(train=size, test=min(2_000, size))
+
+
+def loaders(training: data.Dataset, test: data.Dataset, batch_size: int, cutout: int, seed: int
+            ) -> tuple[data.DataLoader, data.DataLoader, data.DataLoader]:
+    """Batches for training (augmented), validation (a tenth, held out) and test."""
+    training, validation = training.split(max(1, len(training) // 10), seed=seed)
+    normalise = data.Normalize(*data.channel_statistics(training.images))
+    augment = [data.RandomHorizontalFlip(), data.RandomCrop(32, padding=4), normalise,
+               *([data.Cutout(cutout)] if cutout else [])]
+    same = {"shuffle": False, "transform": normalise, "num_classes": len(test.classes)}
+    return (
+        data.DataLoader(training.images, training.labels, batch_size, seed=seed,
+                        transform=data.Compose(augment), drop_last=len(training) > batch_size,
+                        num_classes=len(test.classes)),
+        data.DataLoader(validation.images, validation.labels, 256, **same),
+        data.DataLoader(test.images, test.labels, 256, **same),
+    )
+
+
+def make_optimizer(model: nn.Module, lr: float, steps: int) -> optim.Optimizer:
+    """Nesterov momentum; up for a fifth of the steps, down by a cosine; decay on weights only."""
+    ramp = max(1, steps // 5)
+    schedule = warmup(cosine(lr, max(1, steps - ramp)), ramp)
+    return optim.SGD(optim.param_groups(model, weight_decay=5e-4), schedule, momentum=0.9,
+                     nesterov=True)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def class_table(scores: np.ndarray, test: data.Dataset) -> str:
+    """Accuracy of each class, and what it is most often taken for."""
+    answers = scores.argmax(axis=1)
+    lines = [f"{'class':12}{'pictures':>9}{'right':>9}   most often taken for"]
+    for label, name in enumerate(test.classes):
+        given = answers[test.labels == label]
+        counts = np.bincount(given, minlength=len(test.classes))
+        right, counts[label] = counts[label], 0
+        wrong = f"{test.classes[counts.argmax()]} ({counts.max()})" if counts.any() else "-"
+        lines.append(f"{name:12}{len(given):9}{right / max(1, len(given)):9.1%}   {wrong}")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = arguments(argv)
+    start = time.perf_counter()
+    if args.threads:
+        tn.set_num_workers(args.threads)
+    try:
+        training, test = load(args)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    recipe = RECIPES[training.name]
+    if args.limit:
+        training, test = training.take(slice(args.limit)), test.take(slice(args.limit))
+    name, epochs = args.model or recipe.model, args.epochs or recipe.epochs
+    batch_size, lr = args.batch_size or recipe.batch_size, args.lr or recipe.lr
+    tn.manual_seed(args.seed)
+    model = MODELS[name](num_classes=len(test.classes))
+    train_loader, val_loader, test_loader = loaders(training, test, batch_size, recipe.cutout,
+                                                    args.seed)
+    optimizer = make_optimizer(model, lr, epochs * len(train_loader))
+    if not args.quiet:
+        seconds = recipe.seconds[name] * epochs * len(training) / recipe.pictures
+        print(f"{training.name}: {len(train_loader.images):,} pictures to train on, "
+              f"{len(val_loader.images):,} held out for validation, {len(test):,} for the test\n"
+              f"{name}: {model.num_parameters():,} parameters, {epochs} epochs of "
+              f"{len(train_loader)} steps, batch {batch_size}, peak lr {lr:g}, "
+              f"backend {tn.backend}\n"
+              f"expect about {_duration(seconds)} on 2 cores; the defaults reach {recipe.expect}\n"
+              "Ctrl-C stops early and keeps the best weights\n", flush=True)
+
+    trainer = train.Trainer(model, optimizer, progress=not args.quiet)
+    history = trainer.fit(train_loader, val_loader, epochs)
+    scores = trainer.predict(test_loader)
+    accuracy = float((scores.argmax(axis=1) == test.labels).mean())
+    seconds = time.perf_counter() - start
+
+    result = {
+        "dataset": training.name, "test_accuracy": accuracy,
+        "test_loss": float(F.cross_entropy(scores, test.labels)), "seconds": round(seconds, 2),
+        "epochs": trainer.epoch, "seed": args.seed, "model": name,
+        "parameters": model.num_parameters(), "stopped": history.stopped,
+        "batch_size": batch_size, "lr": lr, "train_pictures": len(train_loader.images),
+        "test_pictures": len(test), "backend": tn.backend,
+        "versions": {"tinynet": tn.__version__, "python": platform.python_version(),
+                     "numpy": np.__version__},
+    }
+    if "val_accuracy" in history:
+        result["best_epoch"], result["val_accuracy"] = history.best("val_accuracy")
+    train.save_model(model, args.out / "model.safetensors", {"model": name, "data": training.name})
+    train.write_atomic(args.out / "result.json", json.dumps(result, indent=2) + "\n")
+    history.save(args.out / "history.json")
+    title = f"{name} on {training.name}: {accuracy:.2%} on {len(test):,} test pictures"
+    viz.plot_history(history, args.out / "curves.png", smooth=0.95, title=title)
+    if not args.quiet:
+        print(f"\n{history.table()}\n\n{class_table(scores, test)}\n")
+    print(f"test accuracy {accuracy:.2%} on {len(test):,} pictures after {trainer.epoch} epochs, "
+          f"{seconds:.0f} s ({history.stopped}); results are in {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before or after the training itself
+        print("\ninterrupted: nothing was saved", file=sys.stderr)
+        sys.exit(130)

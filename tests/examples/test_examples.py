@@ -1,0 +1,175 @@
+"""The examples run as their texts say, from the command line, on little data."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet import data, models
+from tinynet.train import History, load_model, read_model
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+QUICK = ("examples/train_cifar10.py", "--data", "shapes", "--limit", "300", "--epochs", "2")
+
+
+def test_hello_autograd_prints_what_its_readme_says(run_python: Run, root: Path) -> None:
+    result = run_python("examples/hello_autograd.py")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    # g and its gradient are the numbers of micrograd's README; d2g/da2 is PyTorch's
+    assert lines == ["g = 24.7041   dg/da = 138.8338   dg/db = 645.5773", "d2g/da2 = 409.9958"]
+    for readme in ("README.md", "examples/README.md"):
+        text = (root / readme).read_text(encoding="utf-8")
+        assert all(line in text for line in lines), f"{readme} lacks the output of hello_autograd"
+
+
+def test_hello_autograd_is_short(root: Path) -> None:
+    text = (root / "examples" / "hello_autograd.py").read_text()
+    code = [line for line in text.splitlines() if line and not line.startswith(('"""', "import",
+                                                                                "from"))]
+    assert len(code) <= 15
+
+
+def test_every_example_stands_in_the_readme_and_opposite(root: Path) -> None:
+    text = (root / "examples" / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"python examples/(\w+\.py)", text))
+    assert named == {path.name for path in (root / "examples").glob("*.py")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder and the output of a short run of train_cifar10.py."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    root = Path(__file__).resolve().parents[2]
+    result = subprocess.run([sys.executable, *QUICK, "--out", str(out)], cwd=root, text=True,
+                            env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True,
+                            timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    return out, result.stdout
+
+
+def test_train_cifar10_says_what_it_does(finished: tuple[Path, str]) -> None:
+    out, text = finished
+    assert "shapes: 270 pictures to train on, 30 held out for validation, 300 for the test" in text
+    assert re.search(r"expect about \d+ (s|min) on 2 cores; the defaults reach \d+ % on the test",
+                     text)
+    assert re.search(r"^epoch   2/2   train loss [\d.]+, +[\d.]+%   val loss", text, re.MULTILINE)
+    assert "most often taken for" in text and "* best val accuracy" in text
+    assert str(out) in text.splitlines()[-1]
+
+
+def test_train_cifar10_writes_its_results(finished: tuple[Path, str]) -> None:
+    out, text = finished
+    assert {path.name for path in out.iterdir()} == {"model.safetensors", "curves.png",
+                                                     "history.json", "result.json"}
+    result = json.loads((out / "result.json").read_text())
+    assert {key: result[key] for key in ("dataset", "epochs", "seed", "model", "stopped")} == {
+        "dataset": "shapes", "epochs": 2, "seed": 0, "model": "small", "stopped": "finished"}
+    assert result["parameters"] == models.small_conv_net().num_parameters()
+    assert set(result["versions"]) == {"tinynet", "python", "numpy"}
+    assert 0.0 <= result["test_accuracy"] <= 1.0 and result["seconds"] > 0
+    assert f"test accuracy {result['test_accuracy']:.2%} on 300 pictures" in text
+    history = History.load(out / "history.json")
+    assert history.best() == (result["best_epoch"], result["val_accuracy"])
+    assert (out / "curves.png").stat().st_size > 20_000
+
+
+def test_the_saved_model_has_the_accuracy_that_was_reported(finished: tuple[Path, str]) -> None:
+    out, _ = finished
+    model = load_model(out / "model.safetensors", models.small_conv_net()).eval()
+    train, test = data.load_shapes(train=300, test=300)
+    kept, _ = train.split(30)
+    prepare = data.Normalize(*data.channel_statistics(kept.images))
+    right = model(prepare(test.images)).argmax(axis=1).numpy() == test.labels
+    assert float(right.mean()) == json.loads((out / "result.json").read_text())["test_accuracy"]
+    assert read_model(out / "model.safetensors")[1]["data"] == "shapes"
+
+
+def test_train_cifar10_gives_the_same_weights_for_the_same_seed(
+        finished: tuple[Path, str], tmp_path: Path, run_python: Run) -> None:
+    result = run_python(*QUICK, "--out", str(tmp_path), "--quiet")
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 1
+    first, _ = read_model(finished[0] / "model.safetensors")
+    again, _ = read_model(tmp_path / "model.safetensors")
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+
+
+def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path: Path, root: Path) -> None:
+    command = [sys.executable, "-u", *QUICK[:-1], "500", "--out", str(tmp_path)]
+    process = subprocess.Popen(command, cwd=root, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(root)})
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if line.startswith("epoch   3/500"):
+                break
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert "interrupted at step" in rest and "Traceback" not in errors
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["stopped"] == "interrupted" and 3 <= result["epochs"] < 100
+    history = History.load(tmp_path / "history.json")
+    assert history.best() == (result["best_epoch"], result["val_accuracy"])
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--data", "cifar"], "invalid choice: 'cifar'"),
+    (["--data", "cifar10", "--data-dir", "not/there"], "--data-dir not/there is no folder"),
+    (["--epochs", "0"], "must be at least 1, got 0"),
+    (["--lr", "-1"], "--lr must be positive, got -1.0"),
+])
+def test_train_cifar10_refuses_wrong_options(run_python: Run, options: list[str],
+                                             message: str) -> None:
+    result = run_python("examples/train_cifar10.py", *options)
+    assert result.returncode == 2 and message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("content, message", [(None, "is no folder"), (b"x", "has 1 bytes instead")])
+def test_train_cifar10_names_data_that_cannot_be_used(
+        run_python: Run, tmp_path: Path, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "cifar").mkdir()
+        for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+            (tmp_path / "cifar" / f"{name}.bin").write_bytes(content)
+    result = run_python("examples/train_cifar10.py",
+                        env={"TINYNET_DATA": str(tmp_path / "cifar")})
+    assert result.returncode == 2 and str(tmp_path / "cifar") in result.stderr
+    assert message in result.stderr and "Traceback" not in result.stderr
+
+
+def test_without_data_and_network_auto_falls_back_and_says_so(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[Any],
+        root: Path) -> None:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("example", root / "examples/train_cifar10.py")
+    assert spec is not None and spec.loader is not None
+    example: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+
+    def no_network(root: Path | None = None) -> None:
+        raise data.DownloadError("no connection to example.org: no answer within 5 s")
+
+    monkeypatch.setattr(data, "load_cifar10", no_network)
+    train, test = example.load(example.arguments(["--limit", "20"]))
+    assert train.name == "shapes" and len(train) == len(test) == 20
+    assert "no answer within 5 s\nUsing the built-in set `shapes` instead" in capsys.readouterr().out
+    assert example.main(["--data", "cifar10"]) == 2
+    assert "error: no connection" in capsys.readouterr().err

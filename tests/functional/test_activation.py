@@ -1,0 +1,97 @@
+"""Activations: stable at extremes, defined slopes at kinks, small footprints."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet import Tensor, grad
+from tinynet import functional as F
+
+ALL = ["elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu6", "sigmoid", "silu", "softmax",
+       "softplus", "tanh"]
+
+
+def slope(f: Any, at: list[float]) -> list[float]:
+    x = Tensor(at, requires_grad=True)
+    return grad(f(x).sum(), x).tolist()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_finite_at_extremes(name: str) -> None:
+    x = Tensor([-1e4, -100.0, -0.0, 0.0, 100.0, 1e4], requires_grad=True)
+    y = getattr(F, name)(x)
+    assert np.isfinite(y.numpy()).all()
+    assert np.isfinite(grad(y.sum(), x).numpy()).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_float32_stays_float32(name: str) -> None:
+    x = Tensor(np.linspace(-3, 3, 6, dtype="f4"), requires_grad=True)
+    y = getattr(F, name)(x)
+    dx = grad(y, x, np.ones(6, "f4"), create_graph=True)
+    assert y.dtype == dx.dtype == grad(dx.sum(), x).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_array_in_array_out(name: str) -> None:
+    y = getattr(F, name)(np.array([-1.0, 2.0]))
+    assert type(y) is np.ndarray
+
+
+def test_slopes_at_kinks() -> None:
+    assert slope(F.relu, [-1.0, 0.0, 1.0]) == [0.0, 0.0, 1.0]
+    assert slope(F.relu6, [0.0, 3.0, 6.0, 7.0]) == [0.0, 1.0, 0.0, 0.0]
+    assert slope(lambda x: F.leaky_relu(x, 0.25), [-1.0, 0.0, 1.0]) == [0.25, 0.25, 1.0]
+    assert slope(lambda x: F.elu(x, alpha=0.5), [0.0, 1.0]) == [0.5, 1.0]
+
+
+def test_relu_passes_nan() -> None:
+    assert math.isnan(F.relu(Tensor([math.nan])).item())
+
+
+def test_relu_keeps_its_output_alone() -> None:
+    leaf = Tensor(np.ones(3, "f4"), requires_grad=True)
+    x = leaf * 2.0
+    data = weakref.ref(x.data)
+    y = F.relu(x)
+    del x
+    assert data() is None
+    assert grad(y.sum(), leaf).tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "gelu", "elu", "softplus", "softmax"])
+def test_channels_last_layout_stays(name: str, rng: Any) -> None:
+    x = Tensor(rng.normal((2, 4, 5, 3)).transpose(0, 3, 1, 2), requires_grad=True)
+    g = rng.normal((2, 4, 5, 3)).transpose(0, 3, 1, 2)
+    y = getattr(F, name)(x)
+    assert y.data.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert grad(y, x, g).data.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def test_leaky_relu_of_any_slope() -> None:
+    x = np.array([-2.0, 0.0, 3.0])
+    for s in (-0.5, 0.0, 1.0, 2.5):
+        assert F.leaky_relu(x, s).tolist() == [-2 * s, 0.0, 3.0]
+
+
+def test_gelu_refuses_an_unknown_approximation() -> None:
+    with pytest.raises(ValueError, match="approximate must be 'none' or 'tanh', got 'erf'"):
+        F.gelu(Tensor([1.0]), approximate="erf")
+
+
+def test_softplus_refuses_beta_zero() -> None:
+    with pytest.raises(ValueError, match="beta must be positive, got 0"):
+        F.softplus(Tensor([1.0]), beta=0)
+
+
+def test_softmax_sums_to_one_and_ignores_a_shift(rng: Any) -> None:
+    x = rng.normal((4, 7), dtype="f8")
+    p = F.softmax(x, axis=0)
+    assert np.abs(p.sum(0) - 1).max() < 1e-15
+    assert np.abs(F.softmax(x + 1e4, axis=0) - p).max() < 1e-11
+    assert np.abs(np.exp(F.log_softmax(x, axis=0)) - p).max() < 1e-15

@@ -1,0 +1,154 @@
+"""Losses: the lecture's numbers, stability, and errors that name label and place."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet import Tensor, grad
+from tinynet import functional as F
+
+
+def logits_of(rng: Any, *shape: int) -> Tensor:
+    return Tensor(rng.normal(shape, dtype="f8"), requires_grad=True)
+
+
+# E1: the hinge loss
+
+SCORES = [[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]]
+
+
+def test_E1_hinge_loss_of_the_lecture() -> None:
+    scores = np.array(SCORES)
+    assert np.allclose(F.hinge_loss(scores, [0, 1, 2], reduction="none"), [2.9, 0, 12.9],
+                       atol=1e-12)
+    assert float(F.hinge_loss(scores, [0, 1, 2])) == pytest.approx(15.8 / 3, abs=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_E1_hinge_loss_of_zero_scores_is_classes_minus_one(classes: int) -> None:
+    assert float(F.hinge_loss(np.zeros((4, classes)), [0, 1, 1, 0])) == classes - 1
+
+
+def test_E1_hinge_gradient_rows_sum_to_zero(rng: Any) -> None:
+    scores = logits_of(rng, 6, 5)
+    labels = np.array([0, 1, 2, 3, 4, 0])
+    ds = grad(F.hinge_loss(scores, labels), scores).data
+    assert np.abs(ds.sum(1)).max() < 1e-16
+    margins = scores.data - scores.data[range(6), labels][:, None] + 1 > 0
+    margins[range(6), labels] = False
+    wanted = margins / 6
+    wanted[range(6), labels] = -margins.sum(1) / 6
+    assert np.allclose(ds, wanted, atol=1e-16)
+
+
+# E2: cross-entropy
+
+def test_E2_first_loss_is_log_of_the_number_of_classes() -> None:
+    assert float(F.cross_entropy(np.zeros((7, 10)), np.arange(7))) == \
+        pytest.approx(2.302585092994046, abs=1e-15)
+
+
+def test_E2_gradient_is_probabilities_minus_one_hot(rng: Any) -> None:
+    logits, labels = logits_of(rng, 5, 4), np.array([0, 3, 1, 1, 2])
+    e = np.exp(logits.data)
+    wanted = (e / e.sum(1, keepdims=True) - np.eye(4)[labels]) / 5
+    assert np.abs(grad(F.cross_entropy(logits, labels), logits).data - wanted).max() < 1e-15
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_E2_stable_at_large_scores(dtype: str) -> None:
+    logits = Tensor(np.array([[1e4, 0, -1e4], [-1e4, 1e4, 1e4]], dtype), requires_grad=True)
+    loss = F.cross_entropy(logits, [0, 0], reduction="none")
+    assert loss.dtype == dtype
+    assert np.allclose(loss.data, [0, 2e4 + math.log(2)], rtol=1e-6)
+    assert np.allclose(grad(loss.sum(), logits).data, [[0, 0, 0], [-1, 0.5, 0.5]], atol=1e-6)
+
+
+def test_labels_probabilities_and_smoothing_agree(rng: Any) -> None:
+    logits, labels = logits_of(rng, 6, 4), [0, 3, 1, 1, 2, 0]
+    for smoothing in (0.0, 0.3):
+        by_label = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        by_share = F.cross_entropy(logits, np.eye(4)[labels], label_smoothing=smoothing)
+        assert by_label.item() == pytest.approx(by_share.item(), abs=1e-14)
+        assert np.allclose(grad(by_label, logits).data, grad(by_share, logits).data, atol=1e-15)
+
+
+def test_nll_of_log_softmax_is_cross_entropy(rng: Any) -> None:
+    logits, labels, weight = logits_of(rng, 5, 3), [0, 2, 1, 1, 0], np.array([0.5, 1.0, 2.0])
+    a = F.cross_entropy(logits, labels, weight=weight).item()
+    b = F.nll_loss(F.log_softmax(logits), labels, weight=weight).item()
+    assert a == pytest.approx(b, abs=1e-14)
+
+
+def test_probabilities_can_want_gradients(rng: Any) -> None:
+    logits = logits_of(rng, 3, 4)
+    target = Tensor(np.full((3, 4), 0.25), requires_grad=True)
+    loss = F.cross_entropy(logits, target)
+    assert np.allclose(grad(loss, target).data, -F.log_softmax(logits.data) / 3, atol=1e-15)
+
+
+@pytest.mark.parametrize("kind", ["list", "int32", "uint8", "tensor"])
+def test_kinds_of_labels(kind: str) -> None:
+    labels: Any = [2, 0]
+    if kind != "list":
+        labels = np.array(labels, "int64" if kind == "tensor" else kind)
+    if kind == "tensor":
+        labels = Tensor(labels)
+    assert float(F.cross_entropy(np.array([[0.0, 1, 2]] * 2), labels)) == \
+        pytest.approx(math.log(1 + math.e + math.e**2) - 1, abs=1e-15)
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.hinge_loss, F.nll_loss])
+@pytest.mark.parametrize(("shape", "target", "error", "words"), [
+    ((3, 4), [0, 4, 1], ValueError, r"labels must lie in 0..3, got 4 at position 1"),
+    ((3, 4), [0, 1, -1], ValueError, r"labels must lie in 0..3, got -1 at position 2"),
+    ((3, 4), [0.0, 1.0, 2.0], TypeError, r"integer class labels, got float32 of shape \(3,\)"),
+    ((3, 4), [[0], [1], [2]], ValueError, r"target must have shape \(3,\) .* got \(3, 1\): "
+                                          r"take target.reshape\(\(3,\)\)"),
+    ((3, 4), [0, 1], ValueError, r"target must have shape \(3,\) .* got \(2,\)"),
+    ((3, 4), np.eye(4, dtype=int)[:3], ValueError, "one-hot rows, take target.argmax"),
+    ((4,), [0], ValueError, r"scores must have shape \(N, C\).*got \(4,\)"),
+    ((0, 4), [], ValueError, r"got \(0, 4\)"),
+])
+def test_errors_name_the_label(loss: Any, shape: Any, target: Any, error: Any,
+                               words: str) -> None:
+    with pytest.raises(error, match=words):
+        loss(Tensor(np.zeros(shape, "f4")), target)
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"reduction": "avg"}, "reduction must be 'mean', 'sum' or 'none', got 'avg'"),
+    ({"label_smoothing": 1.5}, "label_smoothing must lie between 0 and 1, got 1.5"),
+    ({"weight": [1.0, 2.0]}, r"weight must have shape \(3,\), one for each class, got \(2,\)"),
+])
+def test_unknown_options(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        F.cross_entropy(Tensor(np.zeros((2, 3))), [0, 1], **options)
+
+
+# Regression
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.binary_cross_entropy_with_logits])
+def test_no_silent_broadcast(loss: Any) -> None:
+    with pytest.raises(ValueError, match=r"target has shape \(4,\), the output \(4, 1\): reshape"):
+        loss(Tensor(np.ones((4, 1))), Tensor(np.ones(4)))
+    with pytest.raises(ValueError, match="every output needs a target of its own"):
+        loss(Tensor(np.ones((4, 1))), 1.0)
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.binary_cross_entropy_with_logits])
+def test_float64_target_does_not_promote(loss: Any) -> None:
+    x = Tensor(np.array([0.5, 1.5], "f4"), requires_grad=True)
+    y = loss(x, np.array([0.0, 1.0]))
+    assert y.dtype == grad(y, x).dtype == np.float32
+
+
+def test_binary_cross_entropy_is_stable() -> None:
+    x = Tensor([1e4, -1e4, 0.0], requires_grad=True)
+    y = F.binary_cross_entropy_with_logits(x, [1.0, 1.0, 0.5], reduction="none")
+    assert np.allclose(y.data, [0.0, 1e4, math.log(2)])
+    assert np.allclose(grad(y.sum(), x).data, [0, -1, 0])

@@ -1,0 +1,123 @@
+"""Averages of the weights: D5 with its numbers, stochastic weight averaging."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet import Tensor
+from tinynet.optim import EMA, SWA
+
+
+def weights(*values: float) -> Tensor:
+    return Tensor(np.array(values), requires_grad=True)
+
+
+def test_D5_zero_start_tends_to_constant_weights() -> None:
+    w = weights(2.0, -3.0)
+    ema = EMA([w], start="zero")
+    shares = []
+    for n in range(1, 1001):
+        ema.update()
+        shares.append(ema.averages["param0"][0] / 2.0)
+        assert ema.averages["param0"] / w.data == pytest.approx(1 - 0.995**n, rel=1e-12)
+    assert shares[999] == pytest.approx(0.99335, abs=5e-6)
+    assert shares[137] < 0.5 < shares[138]  # 138.3 steps to the half
+    assert np.log(0.5) / np.log(0.995) == pytest.approx(138, abs=0.5)
+
+
+def test_D5_copy_start_keeps_constant_weights_and_follows_the_formula() -> None:
+    w = weights(2.0)
+    ema = EMA([w], decay=0.9)
+    ema.update()
+    assert ema.averages["param0"][0] == pytest.approx(2.0, abs=1e-15)
+    a = 2.0
+    for value in (1.0, 5.0, -2.0):
+        w.copy_(np.array([value]))
+        ema.update()
+        a = 0.9 * a + 0.1 * value
+        assert ema.averages["param0"][0] == pytest.approx(a)
+
+
+def test_D5_debias_divides_the_zero_start_out() -> None:
+    w = weights(2.0)
+    ema = EMA([w], decay=0.9, start="zero", debias=True)
+    for _ in range(3):
+        ema.update()
+        assert ema.result()["param0"][0] == pytest.approx(2.0)
+
+
+def test_D5_average_of_a_noisy_run_is_nearer_to_the_minimum() -> None:
+    rng = np.random.default_rng(0)
+    w = weights(*np.zeros(100))
+    ema, far = EMA([("w", w)], decay=0.98), []
+    for _ in range(500):
+        w.copy_(0.9 * w.data + 0.1 * rng.normal(size=100))
+        ema.update()
+        far.append((np.square(w.data).mean(), np.square(ema.averages["w"]).mean()))
+    own, averaged = np.mean(far[200:], axis=0)
+    assert averaged < own / 2
+
+
+def test_swa_is_the_plain_mean() -> None:
+    w = weights(0.0)
+    swa = SWA([w])
+    for value in (4.0, 1.0, 7.0):
+        w.copy_(np.array([value]))
+        swa.update()
+    assert swa.result()["param0"][0] == pytest.approx(4.0) and swa.n == 3
+
+
+@pytest.mark.parametrize("make", [lambda p: EMA(p, 0.9), SWA,
+                                  lambda p: EMA(p, 0.9, "zero", debias=True)])
+def test_round_trip_is_bit_equal(make: Any) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(20, 3))
+    w = weights(0.0, 0.0, 0.0)
+    whole, first = make([w]), make([w])
+    for value in values[:10]:
+        w.copy_(value)
+        whole.update()
+        first.update()
+    second = make([w])
+    second.load_state_dict(first.state_dict())
+    for value in values[10:]:
+        w.copy_(value)
+        whole.update()
+        second.update()
+    assert (second.result()["param0"] == whole.result()["param0"]).all()
+
+
+def test_applied_swaps_and_restores_bit_for_bit_also_after_an_error() -> None:
+    w = weights(0.1, 0.7)
+    own = w.data.copy()
+    ema = EMA([w], decay=0.5, start="zero")
+    ema.update()
+    with pytest.raises(ZeroDivisionError), ema.applied():
+        assert w.data == pytest.approx(own / 2)
+        raise ZeroDivisionError
+    assert (w.data == own).all()
+
+
+def test_copy_to_another_model_by_name() -> None:
+    w, other = weights(1.0), weights(9.0)
+    ema = EMA([("w", w)])
+    ema.copy_to([("w", other)])
+    assert other.item() == 1.0
+    with pytest.raises(ValueError, match=r"no average of \['v'\]"):
+        ema.copy_to([("v", other)])
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"decay": 1.0}, r"in \[0, 1\), got 1.0"), ({"start": "one"}, "choose 'copy' or 'zero'"),
+    ({"debias": True}, "start='zero'")])
+def test_wrong_settings_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EMA([weights(1.0)], **options)
+
+
+def test_load_of_other_parameters_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\['a', 'b'\]"):
+        EMA([("a", weights(1.0))]).load_state_dict(EMA([("b", weights(1.0))]).state_dict())

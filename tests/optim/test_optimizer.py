@@ -1,0 +1,383 @@
+"""Groups, names, penalties, clipping, write-back and state: what all optimizers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet import Tensor
+from tinynet.optim import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Nesterov,
+    Optimizer,
+    RMSprop,
+    param_groups,
+)
+from tinynet.optim.schedule import Plateau, cosine, warmup
+
+
+def leaf(values: Any) -> Tensor:
+    return Tensor(np.array(values, dtype=np.float64), requires_grad=True)
+
+
+class Named(Tensor):
+    """A tensor with a name, as a model's parameters have."""
+
+    __slots__ = ("name",)
+
+
+# Names and groups
+
+def test_names_come_from_pairs_then_from_the_tensor_then_from_the_place() -> None:
+    own = Named([1.0])
+    own.name = "layer.weight"
+    optimizer = SGD([("w", leaf([1.0])), own, leaf([2.0])], 0.1)
+    assert optimizer.param_groups[0]["names"] == ["w", "layer.weight", "param2"]
+
+
+def test_a_generator_of_pairs_will_do() -> None:
+    optimizer = SGD(((n, leaf([1.0])) for n in "ab"), 0.1)
+    assert optimizer.param_groups[0]["names"] == ["a", "b"]
+
+
+def test_groups_have_settings_of_their_own() -> None:
+    a, b = leaf([1.0]), leaf([1.0])
+    optimizer = SGD([{"params": [a], "lr": 0.5}, {"params": [b], "momentum": 0.9}], 0.1)
+    for _ in range(2):
+        a.grad, b.grad = Tensor([1.0], dtype=np.float64), Tensor([1.0], dtype=np.float64)
+        optimizer.step()
+    assert a.item() == pytest.approx(1 - 2 * 0.5)
+    assert b.item() == pytest.approx(1 - 0.1 - 0.1 * 1.9)
+
+
+@pytest.mark.parametrize(("make", "error", "message"), [
+    (lambda: SGD([], 0.1), ValueError, "params is empty"),
+    (lambda: SGD(leaf([1.0]), 0.1), TypeError, "put it in a list"),
+    (lambda: SGD([np.ones(3)], 0.1), TypeError, r"params\[0\] is ndarray"),
+    (lambda: SGD([leaf([1.0]) * 2], 0.1), ValueError, "computed by an operation"),
+    (lambda: SGD([("w", leaf([1.0])), ("w", leaf([1.0]))], 0.1), ValueError, "called 'w'"),
+    (lambda: SGD([w := leaf([1.0]), w], 0.1), ValueError, "given twice"),
+    (lambda: SGD([{"params": [leaf([1.0])], "momentun": 1}], 0.1), ValueError, "momentun"),
+    (lambda: SGD([{"lr": 0.1}], 0.1), ValueError, "has no 'params'"),
+    (lambda: SGD([leaf([1.0])], -0.1), ValueError, "lr must be a number >= 0"),
+    (lambda: SGD([leaf([1.0])], "fast"), ValueError, "lr must be a number"),
+    (lambda: SGD([leaf([1.0])], 0.1, momentum=1.0), ValueError, r"momentum must lie in \[0, 1\)"),
+    (lambda: SGD([leaf([1.0])], 0.1, weight_decay=-1), ValueError, "weight_decay must lie"),
+    (lambda: Adam([leaf([1.0])], betas=(0.9, 1.0)), ValueError, "betas must be two numbers"),
+    (lambda: Adam([leaf([1.0])]).momentum, AttributeError, "Adam has no attribute 'momentum'"),
+    (lambda: Optimizer([leaf([1.0])], 0.1).rule(1, 2), TypeError, "has no rule"),
+])
+def test_mistakes_are_named(make: Callable[[], Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_model_in_place_of_its_parameters_is_refused() -> None:
+    class Model:
+        def named_parameters(self) -> Any:
+            yield "w", leaf([1.0])
+
+    with pytest.raises(TypeError, match=r"pass its \.named_parameters\(\)"):
+        SGD(Model(), 0.1)  # type: ignore[arg-type]
+    groups = param_groups(Model(), weight_decay=0.1)
+    assert [(g["weight_decay"], [n for n, _ in g["params"]]) for g in groups] == [(0.0, ["w"])]
+
+
+def test_param_groups_spares_biases_and_norms() -> None:
+    shapes = {"conv.weight": (4, 3, 3, 3), "bn.weight": (4,), "bn.bias": (4,), "fc.weight": (2, 4),
+              "fc.bias": (2,), "scale": ()}
+    pairs = [(name, leaf(np.ones(shape))) for name, shape in shapes.items()]
+    decayed, spared = SGD(param_groups(pairs, 1e-2), 0.1).param_groups
+    assert decayed["names"] == ["conv.weight", "fc.weight"] and decayed["weight_decay"] == 1e-2
+    assert spared["names"] == ["bn.weight", "bn.bias", "fc.bias", "scale"]
+    assert spared["weight_decay"] == 0.0
+
+
+# One step
+
+def test_step_skips_parameters_without_gradient() -> None:
+    a, b = leaf([1.0]), leaf([1.0])
+    optimizer = Adam([a, b], 0.1)
+    optimizer.step(lambda: (a * a).sum())
+    assert b.item() == 1.0 and "param1" not in optimizer.state
+    optimizer.step(lambda: (a * b).sum())  # b's first update is corrected as a first one
+    assert b.item() == pytest.approx(0.9)
+
+
+def test_closure_may_or_may_not_call_backward() -> None:
+    def run(call_backward: bool) -> float:
+        x = leaf([1.0, 2.0])
+        optimizer = SGD([x], 0.1, momentum=0.9)
+
+        def closure() -> Tensor:
+            loss = (x * x).sum()
+            if call_backward:
+                optimizer.zero_grad()
+                loss.backward()
+            return loss
+
+        losses = [optimizer.step(closure).item() for _ in range(5)]
+        return losses[-1]
+
+    assert run(True) == run(False) < 5.0
+
+
+def test_update_is_in_place_and_marks_the_graph_stale() -> None:
+    x = leaf([1.0])
+    memory, y = x.data, (x * x).sum()
+    optimizer = SGD([x], 0.1)
+    x.grad = Tensor([1.0], dtype=np.float64)
+    optimizer.step()
+    assert x.data is memory and x.item() == pytest.approx(0.9)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_zero_grad_forgets() -> None:
+    x = leaf([1.0])
+    (x * x).sum().backward()
+    optimizer = SGD([x], 0.1)
+    optimizer.zero_grad()
+    assert x.grad is None
+    with pytest.raises(RuntimeError, match="no parameter has a gradient"):
+        optimizer.step()
+    assert x.item() == 1.0 and optimizer.t == 0
+
+
+def test_a_misspelled_option_is_refused() -> None:
+    with pytest.raises(TypeError, match="SGD has no option 'momentun': it has lr, momentum"):
+        SGD([leaf([1.0])], 0.1, momentun=0.9)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (0, 3), (2, 3, 4)])
+@pytest.mark.parametrize("make", [SGD, Nesterov, Adagrad, RMSprop, Adam, AdamW])
+def test_any_shape_will_do(make: Any, shape: tuple[int, ...]) -> None:
+    x = leaf(np.ones(shape))
+    optimizer = make([x], 0.1, weight_decay=0.1, l1=0.1, clip_value=1.0)
+    for _ in range(2):
+        optimizer.step(lambda: (x * x).sum())
+    assert x.shape == shape and (x.data < 1).all()
+
+
+def test_weights_in_another_memory_order_stay_there() -> None:
+    x = Tensor(np.ones((2, 3, 4, 5), np.float32).transpose(0, 3, 1, 2), requires_grad=True)
+    strides = x.data.strides
+    optimizer = Adam([x], 0.1, clip_norm=1.0)
+    optimizer.step(lambda: (x * x).sum())
+    assert x.data.strides == strides
+    assert x.data == pytest.approx(0.9, abs=1e-6)
+
+
+# Penalties
+
+def test_l2_is_weight_decay_for_sgd_and_adds_to_the_gradient() -> None:
+    x, y = leaf([3.0, -2.0]), leaf([3.0, -2.0])
+    l2 = SGD([x], 0.1, weight_decay=0.5)
+    decoupled = SGD([y], 0.1, weight_decay=0.5, decoupled=True)
+    for _ in range(20):
+        l2.step(lambda: x.sin().sum())
+        decoupled.step(lambda: y.sin().sum())
+    assert np.abs(x.data - y.data).max() < 1e-12
+    alone = leaf([2.0])
+    alone.grad = Tensor([0.0], dtype=np.float64)
+    SGD([alone], 0.1, weight_decay=0.5).step()
+    assert alone.item() == pytest.approx(2.0 * (1 - 0.1 * 0.5))
+
+
+def test_l1_and_elastic_net() -> None:
+    x = leaf([1.0, -1.0, 0.0])
+    x.grad = Tensor(np.zeros(3))
+    SGD([x], 0.1, l1=0.5).step()
+    assert x.data == pytest.approx(np.array([0.95, -0.95, 0.0]))
+    x.grad = Tensor(np.zeros(3))
+    SGD([x], 0.1, l1=0.5, weight_decay=1.0).step()
+    assert x.data == pytest.approx(np.array([0.95 - 0.1 * (0.95 + 0.5), -0.805, 0.0]))
+
+
+def test_l1_brings_useless_weights_near_zero(float64: None) -> None:
+    rng = np.random.default_rng(0)
+    inputs, w = rng.normal(size=(200, 6)), leaf(rng.normal(size=6))
+    target = inputs @ np.array([2.0, -3.0, 0, 0, 0, 0])
+    optimizer = SGD([w], cosine(0.1, T=300), l1=0.1)
+    for _ in range(300):
+        optimizer.step(lambda: (Tensor(inputs) @ w - target).square().mean() / 2)
+    assert np.abs(w.data[2:]).max() < 1e-3 and np.abs(w.data[:2]).min() > 1.5
+
+
+def test_max_norm_holds_every_row_and_spares_biases() -> None:
+    w, b = leaf(np.full((2, 4), 3.0) * [[1.0], [0.1]]), leaf([50.0])
+    w.grad, b.grad = Tensor(np.zeros((2, 4))), Tensor(np.zeros(1))
+    SGD([w, b], 0.1, max_norm=3.0).step()
+    assert np.linalg.norm(w.data, axis=1) == pytest.approx([3.0, 0.6])
+    assert b.item() == 50.0
+
+
+def test_clipping_inside_step_uses_one_norm_for_all_and_leaves_grad_alone() -> None:
+    a, b = leaf([0.0]), leaf([0.0])
+    a.grad, b.grad = Tensor([3.0], dtype=np.float64), Tensor([4.0], dtype=np.float64)
+    SGD([{"params": [a]}, {"params": [b]}], 1.0, clip_norm=1.0).step()
+    assert (a.item(), b.item()) == (pytest.approx(-0.6), pytest.approx(-0.8))
+    assert (a.grad.item(), b.grad.item()) == (3.0, 4.0)
+    SGD([a, b], 1.0, clip_value=0.5).step()
+    assert (a.item(), b.item()) == (pytest.approx(-1.1), pytest.approx(-1.3))
+
+
+# State
+
+MAKERS: dict[str, Callable[[Any], Optimizer]] = {
+    "sgd": lambda p: SGD(p, 0.05, weight_decay=0.01),
+    "momentum": lambda p: SGD(p, warmup(cosine(0.05, T=30), 5), momentum=0.9, l1=0.001),
+    "nesterov": lambda p: SGD(p, 0.05, momentum=0.9, nesterov=True, clip_norm=0.5),
+    "look-ahead": lambda p: Nesterov(p, 0.05),
+    "adagrad": lambda p: Adagrad(p, 0.05, max_norm=2.0),
+    "adagrad-keras": lambda p: Adagrad(p, 0.05, compat="keras"),
+    "rmsprop": lambda p: RMSprop(p, 0.05),
+    "adam": lambda p: Adam(p, cosine(0.05, T=20), weight_decay=0.01),
+    "adam-plain": lambda p: Adam(p, 0.05, fused=False),
+    "adamw": lambda p: AdamW(p, 0.05),
+    "plateau": lambda p: Adam(p, warmup(Plateau(0.1, factor=0.5, patience=1), 3)),
+}
+
+
+def run(optimizer: Optimizer, params: dict[str, Tensor], steps: int) -> None:
+    for _ in range(steps):
+        loss = optimizer.step(lambda: (params["w"].sin() @ params["b"]).square().sum()
+                              + (params["w"] * params["w"]).sum())
+        if callable(lr := optimizer.param_groups[0]["lr"]):
+            lr.observe(round(loss.item(), 1))
+
+
+def start() -> dict[str, Tensor]:
+    rng = np.random.default_rng(3)
+    return {"w": Tensor(rng.normal(size=(3, 4)).astype("f4"), requires_grad=True),
+            "b": Tensor(rng.normal(size=4).astype("f4"), requires_grad=True)}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_resume_is_bit_equal(name: str) -> None:
+    """10 steps, save, load into a fresh optimizer with the parameters in another order, 10 more."""
+    whole = start()
+    run(MAKERS[name](whole.items()), whole, 20)
+    first = start()
+    optimizer = MAKERS[name](first.items())
+    run(optimizer, first, 10)
+    state = optimizer.state_dict()
+    second = {n: Tensor(p.data.copy(), requires_grad=True) for n, p in first.items()}
+    run(optimizer, first, 3)  # going on does not touch what was saved
+    resumed = MAKERS[name](reversed(second.items()))
+    resumed.load_state_dict(state)
+    assert resumed.t == 10
+    run(resumed, second, 10)
+    for n in whole:
+        assert (second[n].data == whole[n].data).all(), n
+
+
+def test_state_dict_is_plain_arrays_and_numbers() -> None:
+    params = start()
+    optimizer = MAKERS["plateau"](params.items())
+    run(optimizer, params, 2)
+
+    def check(value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                assert isinstance(key, str)
+                check(inner)
+        elif isinstance(value, list | tuple):
+            for inner in value:
+                check(inner)
+        else:
+            assert value is None or isinstance(value, int | float | str | np.ndarray), value
+
+    check(optimizer.state_dict())
+
+
+def test_load_brings_back_numbers_changed_by_hand_but_not_the_schedule() -> None:
+    a = SGD([leaf([1.0])], 0.1, momentum=0.9)
+    a.lr, a.param_groups[0]["momentum"] = 0.03, 0.5
+    b = SGD([leaf([1.0])], 0.1, momentum=0.9)
+    b.load_state_dict(a.state_dict())
+    assert (b.lr, b.momentum) == (0.03, 0.5)
+    c = SGD([leaf([1.0])], cosine(0.1, T=10), momentum=0.9)
+    c.load_state_dict(a.state_dict())
+    assert c.lr == 0.1
+
+
+def test_load_names_what_does_not_fit() -> None:
+    def made(make: Any, **params: Tensor) -> Optimizer:
+        optimizer: Optimizer = make(params.items(), 0.1)
+        optimizer.step(lambda: sum((p * p).sum() for p in params.values()))
+        return optimizer
+
+    state = made(Adam, w=leaf([1.0, 2.0])).state_dict()
+    with pytest.raises(ValueError, match=r"misses \['x'\] and has, unexpected, \['w'\]"):
+        made(Adam, x=leaf([1.0, 2.0])).load_state_dict(state)
+    with pytest.raises(ValueError, match=r"m of 'w' has shape \(2,\), the parameter \(3,\)"):
+        made(Adam, w=leaf([1.0, 2.0, 3.0])).load_state_dict(state)
+    with pytest.raises(ValueError, match=r"lacks \['s'\]: it was saved by another optimizer"):
+        made(Adagrad, w=leaf([1.0, 2.0])).load_state_dict(state)
+
+
+def test_repr_says_the_settings() -> None:
+    text = repr(SGD([leaf([1.0])], cosine(0.1, T=10), momentum=0.9))
+    assert text.startswith("SGD(1 parameters, momentum=0.9, lr=cosine(0.1, T=10) █")
+
+
+# The fused twins
+
+FUSED: dict[str, Callable[..., Optimizer]] = {
+    "sgd": lambda p, **k: SGD(p, 0.05, **k),
+    "sgd-l2": lambda p, **k: SGD(p, 0.05, weight_decay=0.1, **k),
+    "momentum": lambda p, **k: SGD(p, 0.05, momentum=0.9, weight_decay=0.1, **k),
+    "nesterov": lambda p, **k: SGD(p, 0.05, momentum=0.9, nesterov=True, **k),
+    "decoupled": lambda p, **k: SGD(p, 0.05, momentum=0.9, weight_decay=0.1, decoupled=True, **k),
+    "adam": lambda p, **k: Adam(p, 0.01, **k),
+    "adam-l2": lambda p, **k: Adam(p, 0.01, weight_decay=0.1, **k),
+    "adam-a18": lambda p, **k: Adam(p, 0.01, bias_correction=False, **k),
+    "adam-keras": lambda p, **k: Adam(p, 0.01, compat="keras", eps=1e-4, **k),
+    "adamw": lambda p, **k: AdamW(p, 0.01, weight_decay=0.1, l1=0.01, **k),
+}
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("f4", 1e-6), ("f8", 1e-12)])
+@pytest.mark.parametrize("name", FUSED)
+def test_fused_update_equals_the_plain_rule(name: str, dtype: str, tolerance: float) -> None:
+    """10 steps; relative to the largest weight, and to the length of the way."""
+    shapes = [(3, 5), (70_001,), (4, 8, 3, 3)]
+    ends, states = [], []
+    for fused in (True, False):
+        rng = np.random.default_rng(0)
+        params = [Tensor(rng.normal(size=shape).astype(dtype), requires_grad=True)
+                  for shape in shapes]
+        params.append(Tensor(rng.normal(size=(2, 5, 5, 4)).astype(dtype).transpose(0, 3, 1, 2),
+                             requires_grad=True))  # channels last in memory
+        optimizer = FUSED[name](params, fused=fused)
+        for _ in range(10):
+            for p in params:
+                p.grad = Tensor(0.3 * p.data + rng.normal(size=p.shape).astype(dtype) / 10)
+            kept = [p.grad.data.copy() for p in params]
+            optimizer.step()
+            assert all((p.grad.data == g).all() for p, g in zip(params, kept, strict=True))
+        ends.append([p.data for p in params])
+        states.append([s[slot] for s in optimizer.state.values() for slot in optimizer.slots])
+    for fused_x, plain_x in zip(ends[0] + states[0], ends[1] + states[1], strict=True):
+        assert np.abs(fused_x - plain_x).max() <= tolerance * np.abs(plain_x).max()
+
+
+@pytest.mark.parametrize("name", ["momentum", "adam"])
+def test_fused_update_declines_what_does_not_lie_alike(name: str) -> None:
+    """A gradient in another memory order: the plain rule takes over, values are the same."""
+    ends = []
+    for fused in (True, False):
+        p = Tensor(np.arange(600.0).reshape(20, 30), requires_grad=True)
+        optimizer = FUSED[name]([p], fused=fused)
+        for _ in range(3):
+            p.grad = Tensor(np.cos(np.arange(600.0)).reshape(30, 20).T)
+            optimizer.step()
+        ends.append(p.data)
+    assert np.abs(ends[0] - ends[1]).max() <= 1e-12 * np.abs(ends[1]).max()

@@ -1,0 +1,119 @@
+"""History: columns stay in step, smoothing has no start-up bias, files round-trip."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinynet.train import History, smooth
+
+
+def example() -> History:
+    history = History()
+    for step in range(4):
+        history.add("steps", step=step, loss=2.0 - 0.25 * step, accuracy=0.25 * step, lr=0.1)
+    for epoch, val in enumerate([0.5, 0.75, 0.75], 1):
+        history.add("epochs", epoch=epoch, step=epoch * 4, train_loss=1.0 / epoch,
+                    val_loss=1.5 - val, val_accuracy=val, lr=0.1, seconds=1.25)
+    history.stopped = "finished"
+    return history
+
+
+def test_columns_keep_in_step_when_values_come_and_go() -> None:
+    history = History()
+    history.add("steps", step=0, loss=1.0)
+    history.add("steps", step=1, loss=0.5, lr=0.1)
+    history.add("steps", step=2)
+    assert history["step"] == [0.0, 1.0, 2.0]
+    assert history["loss"][:2] == [1.0, 0.5] and math.isnan(history["loss"][2])
+    assert math.isnan(history["lr"][0]) and history["lr"][1] == 0.1
+    assert "lr" in history and "val_loss" not in history
+    assert repr(history) == "History(3 steps, 0 epochs, 0 ratios)"
+
+
+def test_errors_name_the_column_or_table_and_what_there_is() -> None:
+    history = example()
+    with pytest.raises(KeyError, match="no column 'losss': this history has accuracy, epoch"):
+        history["losss"]
+    with pytest.raises(ValueError, match="table must be one of steps, epochs, ratios, got 'step'"):
+        history.add("step", loss=1.0)
+    with pytest.raises(KeyError, match="no epochs column 'loss': there is epoch, step, train_loss"):
+        history.best("loss")
+
+
+def test_best_is_the_first_of_equal_ones_and_the_smallest_loss() -> None:
+    history = example()
+    assert history.best() == (2, 0.75)
+    assert history.best("val_loss") == (2, 0.75)
+    assert history.best("train_loss") == (3, 1.0 / 3.0)
+    history.add("epochs", epoch=4, val_accuracy=math.nan)
+    assert history.best() == (2, 0.75)
+
+
+def test_smooth_equals_the_formula() -> None:
+    values, beta = [3.0, 1.0, 4.0, 1.0, 5.0], 0.8
+    m, expected = 0.0, []
+    for t, x in enumerate(values, 1):
+        m = beta * m + (1 - beta) * x
+        expected.append(m / (1 - beta**t))
+    assert smooth(values, beta) == pytest.approx(expected, rel=1e-14)
+    assert smooth(values, 0.0) == values
+    assert example().smooth("loss") == smooth(example()["loss"], 0.9)
+    with pytest.raises(ValueError, match=r"beta must be at least 0 and less than 1, got 1.0"):
+        smooth(values, 1.0)
+
+
+def test_smooth_passes_over_what_is_not_finite() -> None:
+    result = smooth([math.nan, 2.0, math.inf, 4.0], 0.5)
+    assert math.isnan(result[0])
+    assert result[1:] == pytest.approx([2.0, 2.0, (0.25 * 2 + 0.5 * 4) / 0.75])
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.floats(0.0, 0.99))
+def test_smooth_stays_between_the_extremes(values: list[float], beta: float) -> None:
+    for y in smooth(values, beta):
+        assert min(values) - 1e-6 <= y <= max(values) + 1e-6
+
+
+def test_saves_and_loads_exactly(tmp_path: Path) -> None:
+    history = example()
+    history.add("ratios", step=0, update_ratio=1.0 / 3.0, weight=math.nan)
+    history.save(tmp_path / "runs" / "history.json")
+    loaded = History.load(tmp_path / "runs" / "history.json")
+    assert loaded == history and loaded.stopped == "finished"
+    assert loaded["update_ratio"] == [1.0 / 3.0] and math.isnan(loaded["weight"][0])
+    text = (tmp_path / "runs" / "history.json").read_text()
+    assert "NaN" not in text and json.loads(text)["ratios"]["weight"] == [None]
+
+
+@pytest.mark.parametrize("text, reason", [
+    ("{", "Expecting property name"),
+    ("[1]", "no history of tinynet"),
+    ('{"version": 1}', "no history of tinynet"),
+    ('{"version": 99}', "version 99 is newer than this tinynet knows"),
+    ('{"version": 1, "stopped": "", "steps": {"a": [1], "b": []}, "epochs": {}, "ratios": {}}',
+     "columns of steps differ in length"),
+    ('{"version": 1, "stopped": "", "steps": {"a": ["x"]}, "epochs": {}, "ratios": {}}', "'x'"),
+])
+def test_refuses_other_files_by_name(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=reason) as error:
+        History.load(path)
+    assert str(path) in str(error.value)
+
+
+def test_table_marks_the_best_epoch() -> None:
+    lines = example().table().splitlines()
+    assert lines[0].split() == ["epoch", "train", "loss", "val", "loss", "val", "accuracy", "lr",
+                                "seconds"]
+    assert lines[2].split() == ["2", "0.5", "0.75", "75.00%", "0.1", "1.2", "*"]
+    assert lines[3].split() == ["3", "0.3333", "0.75", "75.00%", "0.1", "1.2"]
+    assert lines[-1] == "* best val accuracy"
+    assert len({line.index("%") for line in lines[1:4]}) == 1
+    assert History().table() == "no epoch has ended yet"

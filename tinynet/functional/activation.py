@@ -1,0 +1,141 @@
+r"""Activations: one line for the value, one for the derivative, both exact at any order.
+
+Each is a primitive, so its second derivative is the derivative of its vjp: nothing more to write.
+Where a function has a kink, the text says which slope stands in for the derivative there.
+Read next: `loss.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..backend import Array, xp
+from ..kernels import elementwise
+from ..operation import primitive
+from ..ops.arithmetic import erf, exp, minimum, sigmoid, tanh, where
+from ..ops.reduction import sum as total
+
+__all__ = ["elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu6", "sigmoid", "silu",
+           "softmax", "softplus", "tanh"]
+
+
+@primitive(lambda g, gate: _where_positive(g, gate), None)
+def _where_positive(x: Array, gate: Array) -> Array:
+    """x where gate > 0, else 0: the gradient of a ReLU, and (being linear) its own gradient."""
+    return elementwise.relu_backward(x, gate)
+
+
+@primitive(lambda g, y: _where_positive(g, y))
+def relu(x: Array) -> Array:
+    """max(x, 0); slope 0 at 0. Keeps its output alone, which the next layer keeps anyway.
+
+    >>> from tinynet import Tensor, grad
+    >>> x = Tensor([-1.0, 0.0, 2.0], requires_grad=True)
+    >>> relu(x), grad(relu(x).sum(), x)
+    (Tensor([0., 0., 2.], requires_grad=True), Tensor([0., 0., 1.]))
+    """
+    return elementwise.relu(x)
+
+
+@primitive(lambda g, x: g * ((x > 0) & (x < 6)))
+def relu6(x: Array) -> Array:
+    """min(max(x, 0), 6); slope 0 at both bounds."""
+    return xp.clip(x, 0, 6)
+
+
+@primitive(lambda g, x, negative_slope: where(x > 0, g, negative_slope * g))
+def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
+    """x for x > 0, negative_slope * x for the others; that slope at 0, too.
+
+    >>> leaky_relu(xp.array([-2.0, 3.0]), 0.25).tolist()
+    [-0.5, 3.0]
+    """
+    bent = negative_slope * x
+    return xp.maximum(x, bent) if negative_slope <= 1 else xp.minimum(x, bent)
+
+
+@primitive(lambda g, x, alpha: where(x > 0, g, alpha * g * exp(minimum(x, 0.0))))
+def elu(x: Array, alpha: float = 1.0) -> Array:
+    """x for x > 0, alpha (e^x - 1) for the others (Clevert et al. 2016, equation 15).
+
+    >>> [round(float(y), 4) for y in elu(xp.array([-1.0, 2.0]))]
+    [-0.6321, 2.0]
+    """
+    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+
+
+def _passes(x: Any, approximate: str) -> Any:
+    """The share of x that a GELU lets through: the normal distribution's Phi(x)."""
+    inner = x / math.sqrt(2) if approximate == "none" else _gelu_tanh_argument(x)
+    return 0.5 * ((erf if approximate == "none" else tanh)(inner) + 1.0)
+
+
+def _gelu_tanh_argument(x: Any) -> Any:
+    return (x * x * 0.044715 + 1.0) * x * math.sqrt(2 / math.pi)
+
+
+def _gelu_slope(x: Any, approximate: str) -> Any:
+    """(x Phi)' = Phi + x Phi'."""
+    if approximate == "none":
+        density = exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+    else:
+        t = tanh(_gelu_tanh_argument(x))
+        density = (1.0 - t * t) * (x * x * (3 * 0.044715) + 1.0) * (0.5 * math.sqrt(2 / math.pi))
+    return _passes(x, approximate) + x * density
+
+
+@primitive(lambda g, x, approximate: g * _gelu_slope(x, approximate))
+def gelu(x: Array, approximate: str = "none") -> Array:
+    """x Phi(x), Phi being the normal distribution function (Hendrycks and Gimpel 2016).
+
+    Exact with erf by default; ``approximate="tanh"`` is the paper's
+    0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+
+    >>> [round(float(gelu(xp.array(1.0), approximate=a)), 4) for a in ("none", "tanh")]
+    [0.8413, 0.8412]
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
+    return x * _passes(x, approximate)
+
+
+@primitive(lambda g, x: g * sigmoid(x) * ((1.0 - sigmoid(x)) * x + 1.0))
+def silu(x: Array) -> Array:
+    """x sigmoid(x), also known as swish."""
+    return x * sigmoid(x)
+
+
+@primitive(lambda g, x, beta: g * sigmoid(beta * x))
+def softplus(x: Array, beta: float = 1.0) -> Array:
+    """log(1 + e^(beta x)) / beta, a smooth ReLU; computed so that nothing overflows.
+
+    >>> [round(float(softplus(x)), 6) for x in (-1000.0, 0.0, 1000.0)]
+    [0.0, 0.693147, 1000.0]
+    """
+    if not beta > 0:
+        raise ValueError(f"beta must be positive, got {beta}")
+    return xp.logaddexp(beta * x, 0) / beta
+
+
+@primitive(lambda g, y, axis: y * (g - total(g * y, axis, True)))
+def softmax(x: Array, axis: int = -1) -> Array:
+    """e^x / sum(e^x) along `axis`: positive numbers that add up to 1.
+
+    >>> softmax(xp.array([1e4, 1e4])).tolist()      # shifted by the largest: no overflow
+    [0.5, 0.5]
+    """
+    e = xp.exp(x - x.max(axis=axis, keepdims=True))
+    e /= e.sum(axis=axis, keepdims=True)
+    return e
+
+
+@primitive(lambda g, y, axis: g - exp(y) * total(g, axis, True))
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """log(softmax(x)) along `axis`, without taking the logarithm of a rounded zero.
+
+    >>> [round(float(y), 3) for y in log_softmax(xp.array([0.0, 1000.0]))]
+    [-1000.0, 0.0]
+    """
+    shifted = x - x.max(axis=axis, keepdims=True)
+    return shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))

@@ -1,0 +1,49 @@
+"""What several operations check about their arguments, and the sizes that follow from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Pair = tuple[int, int]
+
+
+def pair(what: str, value: Any, least: int) -> Pair:
+    """`value`, one integer or two (height, width), as two; neither below `least`."""
+    two = (value, value) if isinstance(value, int) else value
+    try:
+        height, width = two
+        if isinstance(height, int) and isinstance(width, int) and min(height, width) >= least:
+            return height, width
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"{what} must be an integer of at least {least} or two of them (height, "
+                     f"width), got {value!r}")
+
+
+def images(what: str, x: Any) -> tuple[int, int, int, int]:
+    """The shape of `x`, which must be (N, C, H, W)."""
+    shape = tuple(x.shape)
+    if len(shape) != 4:
+        hint = ": add the batch axis with x[None]" if len(shape) == 3 else ""
+        raise ValueError(f"{what}: x must have shape (N, C, H, W), got {shape}{hint}")
+    return shape
+
+
+def float_of_one_dtype(what: str, **arrays: Any) -> None:
+    """All arrays (None does not count) must be floats of the same dtype."""
+    found = {name: a.dtype for name, a in arrays.items() if a is not None}
+    if len(set(found.values())) > 1 or any(dtype.kind != "f" for dtype in found.values()):
+        text = ", ".join(f"{name} is {dtype}" for name, dtype in found.items())
+        raise TypeError(f"{what}: {text}: all must be floats of one dtype, convert with "
+                        ".astype('float32')")
+
+
+def window_count(what: str, size: Pair, kernel: Pair, stride: Pair, padding: Pair,
+                 dilation: Pair = (1, 1)) -> Pair:
+    """How many windows fit: floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1."""
+    span = (dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1)
+    room = (size[0] + 2 * padding[0], size[1] + 2 * padding[1])
+    if span[0] > room[0] or span[1] > room[1]:
+        raise ValueError(f"{what}: the kernel spans {span} pixels, but the image has {room} with "
+                         "its padding: use a smaller kernel, more padding or larger images")
+    return (room[0] - span[0]) // stride[0] + 1, (room[1] - span[1]) // stride[1] + 1

@@ -1,0 +1,105 @@
+"""Convolution: the fast kernels as one differentiable operation, and the reference they equal.
+
+The reference is a definition to read: copy out every window (`unfold`), multiply by the weights.
+It serves gradients of gradients; the plain forward and backward are `kernels/conv.py`, read next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..backend import Array
+from ..kernels import conv as kernel
+from ..operation import fused
+from ..ops.shape import pad, reshape
+from .checks import Pair, float_of_one_dtype, images, pair, window_count
+from .windows import unfold
+
+__all__ = ["conv2d"]
+
+
+def conv2d_reference(x: Any, weight: Any, bias: Any = None, *, stride: Pair, padding: Pair,
+                     dilation: Pair, groups: int) -> Any:
+    """Windows as columns, times the weights as a matrix, for each group of channels."""
+    n, _, h, w = x.shape
+    o, i, *kernel = weight.shape
+    count = window_count("conv2d", (h, w), (kernel[0], kernel[1]), stride, padding, dilation)
+    columns = unfold(x, tuple(kernel), dilation, padding, stride)  # (N, C kH kW, L)
+    columns = reshape(columns, (n, groups, i * kernel[0] * kernel[1], -1))
+    y = reshape(weight, (groups, o // groups, -1)) @ columns  # (N, groups, O / groups, L)
+    y = reshape(y, (n, o, *count))
+    return y if bias is None else y + reshape(bias, (o, 1, 1))
+
+
+@fused(reference=conv2d_reference)
+def _conv2d(x: Array, weight: Array, bias: Array | None, *, stride: Pair, padding: Pair,
+            dilation: Pair, groups: int, needs: Sequence[bool]) -> Any:
+    y = kernel.conv2d(x, weight, stride, padding, dilation, groups)
+    if bias is not None:
+        y += bias[:, None, None]
+
+    def backward(g: Array, wanted: Sequence[bool]) -> tuple[Array | None, ...]:
+        dx, dw = kernel.conv2d_backward(g, x, weight, stride, padding, dilation, groups,
+                                        wanted[:2])
+        return dx, dw, g.sum(axis=(0, 2, 3)) if wanted[2] else None
+
+    return y, backward
+
+
+def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+           dilation: Any = 1, groups: int = 1) -> Any:
+    r"""y[n, o, p, q] = bias[o] + sum over c, i, j of weight[o, c, i, j]
+    * x[n, c, p stride + i dilation - padding, q stride + j dilation - padding]
+
+    Shapes: x (N, C, H, W), weight (O, C / groups, kH, kW), bias (O,) or None; y (N, O, H', W')
+    with H' = floor((H + 2 padding - dilation (kH - 1) - 1) / stride) + 1. Each of `groups` blocks
+    of output channels sees its own block of input channels. `stride`, `padding` and `dilation`
+    are numbers or (height, width); padding "valid" is 0, "same" keeps H and W (stride 1).
+
+    >>> from tinynet import xp
+    >>> x = xp.arange(9.0).reshape(1, 1, 3, 3)
+    >>> conv2d(x, xp.ones((1, 1, 2, 2)))[0, 0].tolist()
+    [[8.0, 12.0], [20.0, 24.0]]
+    """
+    c = images("conv2d", x)[1]
+    shape = tuple(weight.shape)
+    if len(shape) != 4:
+        raise ValueError(f"conv2d: weight must have shape (O, C / groups, kH, kW), got {shape}")
+    o, i, *kernel = shape
+    if not isinstance(groups, int) or groups < 1 or o % groups:
+        raise ValueError(f"conv2d: groups must be a number that divides the {o} output channels "
+                         f"of weight, got {groups}")
+    if c != i * groups:
+        raise ValueError(f"conv2d: x of shape {tuple(x.shape)} has {c} channels, but weight of "
+                         f"shape {shape} with groups={groups} takes {i * groups}: the second "
+                         "axis of weight is input channels / groups")
+    if bias is not None and tuple(bias.shape) != (o,):
+        raise ValueError(f"conv2d: bias must have shape {(o,)}, one for each output channel of "
+                         f"weight, got {tuple(bias.shape)}")
+    float_of_one_dtype("conv2d", x=x, weight=weight, bias=bias)
+    stride, dilation = pair("stride", stride, 1), pair("dilation", dilation, 1)
+    if isinstance(padding, str):
+        x, padding = _named_padding(x, padding, (kernel[0], kernel[1]), stride, dilation)
+    padding = pair("padding", padding, 0)
+    size = (x.shape[2], x.shape[3])
+    window_count("conv2d", size, (kernel[0], kernel[1]), stride, padding, dilation)
+    return _conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation,
+                   groups=groups)
+
+
+def _named_padding(x: Any, name: str, kernel: Pair, stride: Pair, dilation: Pair
+                   ) -> tuple[Any, Pair]:
+    """"valid": none. "same": as much as keeps the size, the odd pixel at the bottom and right."""
+    if name not in ("same", "valid"):
+        raise ValueError(f"padding must be a number, a pair, 'same' or 'valid', got {name!r}")
+    if name == "valid":
+        return x, (0, 0)
+    if stride != (1, 1):
+        raise ValueError(f"padding='same' keeps the size only with stride 1, got stride={stride}")
+    both = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    before = (both[0] // 2, both[1] // 2)
+    odd = (both[0] % 2, both[1] % 2)
+    if any(odd):
+        x = pad(x, ((0, 0), (0, 0), (0, odd[0]), (0, odd[1])))
+    return x, before

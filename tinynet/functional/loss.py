@@ -1,0 +1,243 @@
+r"""Losses: one number that says how wrong the outputs are, and so what training makes smaller.
+
+Shapes must be equal, never broadcast: (n, 1) minus (n,) would be n^2 differences and a net that
+learns nothing. Class labels are checked on the host; on a GPU, where reading them back would stall
+the device, a label out of range makes the loss NaN instead. `reduction` is "mean", "sum" or
+"none" (one loss for each sample). Read next: `kernels/loss.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..backend import Array, asarray, check_range, on_gpu, xp
+from ..kernels import loss as kernel
+from ..operation import fused, primitive
+from ..ops.arithmetic import abs as absolute
+from ..ops.arithmetic import astype, square
+from ..ops.creation import one_hot
+from ..ops.indexing import take_along_axis
+from ..ops.reduction import mean
+from ..ops.reduction import sum as total
+from ..ops.shape import moveaxis, reshape, squeeze
+from ..tensor import Tensor
+from .activation import log_softmax, relu, softplus
+
+__all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "hinge_loss", "l1_loss",
+           "mse_loss", "nll_loss"]
+
+
+def _check_reduction(reduction: str) -> None:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+def _reduce(losses: Any, reduction: str) -> Any:
+    _check_reduction(reduction)
+    return losses if reduction == "none" else (mean if reduction == "mean" else total)(losses)
+
+
+# Regression
+
+def _alike(what: str, x: Any, target: Any) -> Any:
+    """`target` in the dtype of `x`; its shape must be that of `x`."""
+    if not hasattr(target, "shape"):
+        target = asarray(target)
+    if target.shape != x.shape:
+        fix = (f"reshape the target to {tuple(x.shape)}" if target.size == x.size else
+               "every output needs a target of its own")
+        raise ValueError(f"{what}: target has shape {tuple(target.shape)}, the output "
+                         f"{tuple(x.shape)}: {fix}")
+    if target.dtype != x.dtype and x.dtype.kind == "f":
+        target = astype(target, x.dtype)
+    return target
+
+
+@primitive(lambda g, x, target: (x - target) * (g * (2.0 / x.size)),
+           lambda g, x, target: (target - x) * (g * (2.0 / x.size)))
+def _mean_squared_error(x: Array, target: Array) -> Array:
+    difference = x - target
+    return (difference * difference).sum() / x.size
+
+
+def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
+    """The mean of (x - target)^2 over all elements.
+
+    >>> from tinynet import xp
+    >>> float(mse_loss(xp.array([1.0, 2.0]), [0.0, 4.0]))
+    2.5
+    """
+    target = _alike("mse_loss", x, target)
+    if reduction == "mean":
+        return _mean_squared_error(x, target)
+    return _reduce(square(x - target), reduction)
+
+
+def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
+    """The mean of |x - target| over all elements."""
+    return _reduce(absolute(x - _alike("l1_loss", x, target)), reduction)
+
+
+def binary_cross_entropy_with_logits(logits: Any, target: Any, reduction: str = "mean") -> Any:
+    """The mean of -t log(p) - (1 - t) log(1 - p), p = sigmoid(logit), targets t from 0 to 1.
+
+    Computed as log(1 + e^logit) - t logit, which neither overflows nor takes log(0).
+    """
+    target = _alike("binary_cross_entropy_with_logits", logits, target)
+    return _reduce(softplus(logits) - logits * target, reduction)
+
+
+# Classification
+
+def _rows(what: str, scores: Any) -> Any:
+    """Scores as (samples, classes): of (N, C, ...) every position is a sample."""
+    if len(scores.shape) < 2 or not math.prod(scores.shape):
+        raise ValueError(f"{what}: the scores must have shape (N, C), N > 0 samples and C > 0 "
+                         f"classes, got {tuple(scores.shape)}")
+    if len(scores.shape) == 2:
+        return scores
+    return reshape(moveaxis(scores, 1, -1), (-1, scores.shape[1]))
+
+
+def _labels(what: str, target: Any, shape: tuple[int, ...]) -> Array:
+    """`target` as checked class indices, one for each row of scores of `shape` (N, C, ...)."""
+    labels = target.data if isinstance(target, Tensor) else asarray(target)
+    if labels.dtype.kind not in "iu":
+        hint = (" or give probabilities in the shape of the scores" if what == "cross_entropy"
+                else "")
+        raise TypeError(f"{what}: target must hold integer class labels, got {labels.dtype} of "
+                        f"shape {labels.shape}: convert them with .astype(int){hint}")
+    wanted = (shape[0], *shape[2:])
+    if labels.shape != wanted:
+        fix = "one label for each sample"
+        if labels.shape == shape:
+            fix = "these look like one-hot rows, take target.argmax(axis=1)"
+        elif labels.size == math.prod(wanted):
+            fix = f"take target.reshape({wanted})"
+        raise ValueError(f"{what}: target must have shape {wanted} for scores of shape {shape}, "
+                         f"got {labels.shape}: {fix}")
+    check_range(f"{what}: labels", labels, shape[1], f"The scores have {shape[1]} classes, "
+                "numbered from 0.")
+    return labels.reshape(-1)
+
+
+def _class_weights(what: str, weight: Any, like: Any, classes: int) -> Array | None:
+    if weight is None:
+        return None
+    weight = weight.data if isinstance(weight, Tensor) else asarray(weight)
+    if weight.shape != (classes,):
+        raise ValueError(f"{what}: weight must have shape {(classes,)}, one for each class, got "
+                         f"{weight.shape}")
+    return weight.astype(like.dtype)
+
+
+def _mark_bad_labels(losses: Any, labels: Array, classes: int) -> Any:
+    """On a GPU, NaN for labels out of range: there they were not checked, and indices wrap."""
+    if not on_gpu:
+        return losses
+    return losses + xp.where((labels >= 0) & (labels < classes), 0, xp.nan).astype(losses.dtype)
+
+
+def _reduce_weighted(losses: Any, weights: Array | None, reduction: str,
+                     shape: tuple[int, ...]) -> Any:
+    """Losses of the rows, which carry their weights already; the mean divides by their sum."""
+    if reduction == "mean":
+        return total(losses) / (losses.size if weights is None else weights.sum())
+    return total(losses) if reduction == "sum" else reshape(losses, (shape[0], *shape[2:]))
+
+
+def _pick(rows: Any, labels: Array) -> Any:
+    """rows[i, labels[i]]"""
+    return squeeze(take_along_axis(rows, labels[:, None], 1), 1)
+
+
+def nll_loss(log_probs: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    """The mean of -w_y log_probs[i, y_i]: cross-entropy for outputs of `log_softmax`.
+
+    Shapes: log_probs (N, C) or (N, C, ...), target (N,) or (N, ...), weight (C,) or None.
+    """
+    _check_reduction(reduction)
+    shape = tuple(log_probs.shape)
+    rows, labels = _rows("nll_loss", log_probs), _labels("nll_loss", target, shape)
+    weights = _class_weights("nll_loss", weight, log_probs, shape[1])
+    losses = _mark_bad_labels(-_pick(rows, labels), labels, shape[1])
+    if weights is not None:
+        weights = weights[labels]
+        losses = losses * weights
+    return _reduce_weighted(losses, weights, reduction, shape)
+
+
+def cross_entropy_reference(logits: Any, *, labels: Array) -> Any:
+    """-log softmax, at the place of the label."""
+    return -_pick(log_softmax(logits), labels)
+
+
+@fused(reference=cross_entropy_reference)
+def _softmax_cross_entropy(logits: Array, *, labels: Array, needs: Sequence[bool]) -> Any:
+    losses, p = kernel.softmax_cross_entropy(logits, labels)
+    return losses, lambda g, wanted: (kernel.softmax_cross_entropy_backward(g, p, labels),)
+
+
+def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing: float = 0.0,
+                  reduction: str = "mean") -> Any:
+    r"""L_i = -sum_c w_c q_ic log p_ic,  p = softmax(logits); the mean over samples i.
+
+    `target` holds class labels (integers) or probabilities t_ic (floats, in the shape of the
+    logits); q = (1 - s) t + s / C with smoothing s, t being one-hot for labels. For labels the
+    mean with class weights w divides by the sum of the samples' w_y; otherwise by N.
+    Shapes: logits (N, C) or (N, C, ...), labels (N,) or (N, ...). Source: lecture id E2.
+
+    >>> from tinynet import Tensor, xp
+    >>> logits = Tensor(xp.zeros((2, 10)), requires_grad=True)
+    >>> loss = cross_entropy(logits, [3, 7])
+    >>> round(loss.item(), 6)                   # log(10): the first loss of a new net
+    2.302585
+    """
+    _check_reduction(reduction)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"label_smoothing must lie between 0 and 1, got {label_smoothing}")
+    shape = tuple(logits.shape)
+    rows = _rows("cross_entropy", logits)
+    weights = _class_weights("cross_entropy", weight, logits, shape[1])
+    if not hasattr(target, "dtype"):
+        target = asarray(target)
+    if target.dtype.kind == "f" and target.shape == shape:
+        target = _rows("cross_entropy", astype(target, logits.dtype))
+        if label_smoothing:
+            target = target * (1.0 - label_smoothing) + label_smoothing / shape[1]
+        if weights is not None:
+            target = target * weights
+        losses = -total(target * log_softmax(rows), 1)
+        return _reduce_weighted(losses, None, reduction, shape)
+    labels = _labels("cross_entropy", target, shape)
+    losses = _mark_bad_labels(_softmax_cross_entropy(rows, labels=labels), labels, shape[1])
+    if label_smoothing:
+        spread = log_softmax(rows) if weights is None else log_softmax(rows) * weights
+    if weights is not None:
+        weights = weights[labels]
+        losses = losses * weights
+    if label_smoothing:
+        losses = losses * (1.0 - label_smoothing) - mean(spread, 1) * label_smoothing
+    return _reduce_weighted(losses, weights, reduction, shape)
+
+
+def hinge_loss(scores: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
+    r"""L_i = sum over classes j other than y_i of max(0, s_ij - s_iy + margin)  (multiclass SVM).
+
+    Shapes: scores (N, C), target (N,) class labels. Slope 0 at the kink. Source: lecture id E1.
+
+    >>> from tinynet import xp
+    >>> scores = xp.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])
+    >>> [round(float(l), 2) for l in hinge_loss(scores, [0, 1, 2], reduction="none")]
+    [2.9, 0.0, 12.9]
+    """
+    _check_reduction(reduction)
+    shape = tuple(scores.shape)
+    rows, labels = _rows("hinge_loss", scores), _labels("hinge_loss", target, shape)
+    correct = one_hot(labels, shape[1], scores.dtype).data
+    own = total(rows * correct, 1, True)
+    # The correct class meets max(0, s_y - s_y + 0): no loss and no gradient.
+    losses = total(relu(rows - own + margin * (1.0 - correct)), 1)
+    return _reduce_weighted(_mark_bad_labels(losses, labels, shape[1]), None, reduction, shape)

@@ -1,0 +1,201 @@
+"""Normalisation: subtract a mean, divide by a standard deviation, then scale and shift.
+
+BatchNorm takes them over the batch, for each channel; LayerNorm and GroupNorm over each sample.
+The operations are pure: `batch_norm` gets the batch's statistics back from its operation as an
+auxiliary result and updates the running ones once, also when gradients of gradients compute
+everything again. Read next: `kernels/norm.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..backend import Array, xp
+from ..kernels import norm as kernel
+from ..operation import fused, primitive
+from ..ops.arithmetic import square
+from ..ops.reduction import mean, var
+from ..ops.reduction import sum as total
+from ..ops.shape import reshape
+from ..tensor import Tensor
+from .activation import relu
+
+__all__ = ["batch_norm", "group_norm", "layer_norm"]
+
+
+def _channels(v: Any, ndim: int) -> Any:
+    """A value for each channel, shaped to meet axis 1 of an array of `ndim` axes."""
+    return reshape(v, (-1,) + (1,) * (ndim - 2))
+
+
+def _all_but_channels(x: Any) -> tuple[int, ...]:
+    return (0, *range(2, len(x.shape)))
+
+
+def batch_norm_reference(x: Any, weight: Any = None, bias: Any = None, *, eps: float,
+                         with_relu: bool) -> tuple[Any, None]:
+    """Centre, divide by the deviation, scale, shift, ReLU: a line each."""
+    axes, ndim = _all_but_channels(x), len(x.shape)
+    centred = x - mean(x, axes, True)
+    y = centred * (mean(square(centred), axes, True) + eps) ** -0.5
+    y = y if weight is None else y * _channels(weight, ndim)
+    y = y if bias is None else y + _channels(bias, ndim)
+    return relu(y) if with_relu else y, None
+
+
+@fused(reference=batch_norm_reference, has_aux=True)
+def _batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float,
+                with_relu: bool, needs: Sequence[bool]) -> Any:
+    y, statistics = kernel.batch_norm(x, weight, bias, eps, with_relu)
+    gate = y if with_relu else None
+
+    def backward(g: Array, wanted: Sequence[bool]) -> list[Array | None]:
+        found = kernel.batch_norm_backward(g, x, weight, statistics, wanted[0], gate)
+        return [dx if w else None for dx, w in zip(found, wanted, strict=True)]
+
+    return y, backward, (statistics.mean, statistics.var)
+
+
+@primitive(lambda g, scale: g * _channels(scale, len(g.shape)),
+           lambda g, x: total(g * x, _all_but_channels(x)),
+           lambda g: total(g, _all_but_channels(g)))
+def _scale_and_shift(x: Array, scale: Array, shift: Array) -> Array:
+    """x * scale + shift, with one scale and one shift for each channel."""
+    return kernel.scale_and_shift(x, scale, shift)
+
+
+@primitive(lambda g, y, x, axes, eps: (g - mean(g, axes, True) - y * mean(g * y, axes, True))
+           * (var(x, axes, 0, True) + eps) ** -0.5)
+def _normalise(x: Array, axes: tuple[int, ...], eps: float) -> Array:
+    """(x - m) / sqrt(v + eps), m and v over `axes` (each sample by itself)."""
+    centred = x - x.mean(axis=axes, keepdims=True)
+    centred /= xp.sqrt(xp.square(centred).mean(axis=axes, keepdims=True) + eps)
+    return centred
+
+
+def _check_channels(what: str, shape: tuple[int, ...], **arrays: Any) -> None:
+    """Arrays must be None or hold one value for each channel, which are axis 1."""
+    for name, a in arrays.items():
+        if a is not None and tuple(a.shape) != shape[1:2]:
+            raise ValueError(f"{what}: {name} must have shape {shape[1:2]}, one value for each "
+                             f"channel of x of shape {shape}, got {tuple(a.shape)}")
+
+
+def _data(running: Any) -> Array:
+    return running.data if isinstance(running, Tensor) else running
+
+
+def _update(running: Any, value: Array, momentum: float) -> None:
+    """running <- (1 - momentum) running + momentum value, in place."""
+    if running is None:
+        return
+    data = _data(running)
+    data *= 1.0 - momentum
+    data += (momentum * value).astype(data.dtype)
+
+
+def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
+               training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Any:
+    r"""y = weight (x - m) / sqrt(v + eps) + bias, for each channel (axis 1) of x
+
+    In training m and v are the mean and (biased) variance of the batch, and the running arrays
+    move by `momentum`, the share of the NEW value: running <- (1 - momentum) running + momentum
+    batch; there the variance is the unbiased one. In evaluation m and v are the running arrays,
+    so what comes out for a sample does not depend on its batch.
+
+    Shapes: x (N, C), (N, C, L) or (N, C, H, W), the others (C,) or None (without running arrays
+    the batch's statistics are used). Source: Ioffe and Szegedy 2015, algorithm 1; lecture id E10.
+
+    >>> from tinynet import xp
+    >>> mean, var = xp.zeros(1), xp.ones(1)
+    >>> batch_norm(xp.array([[1.0], [3.0]]), mean, var, training=True).round(2).tolist()
+    [[-1.0], [1.0]]
+    >>> mean.tolist(), var.tolist()                  # 0.1 * 2, and 0.9 * 1 + 0.1 * 2
+    ([0.2], [1.1])
+    """
+    return _either_norm(x, running_mean, running_var, weight, bias, training, momentum, eps, False)
+
+
+def batch_norm_relu(x: Any, running_mean: Any, running_var: Any, weight: Any = None,
+                    bias: Any = None, training: bool = False, momentum: float = 0.1,
+                    eps: float = 1e-5) -> Any:
+    """relu(batch_norm(...)) in one operation, which saves two passes over the images."""
+    return _either_norm(x, running_mean, running_var, weight, bias, training, momentum, eps, True)
+
+
+def _either_norm(x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any,
+                 training: bool, momentum: float, eps: float, with_relu: bool) -> Any:
+    shape = tuple(x.shape)
+    if len(shape) not in (2, 3, 4):
+        raise ValueError(f"batch_norm: x must have shape (N, C), (N, C, L) or (N, C, H, W), got "
+                         f"{shape}")
+    _check_channels("batch_norm", shape, running_mean=running_mean, running_var=running_var,
+                    weight=weight, bias=bias)
+    if not training and running_mean is not None and running_var is not None:
+        scale, shift = _folded(_data(running_mean), _data(running_var), weight, bias, eps)
+        y = _scale_and_shift(x, scale, shift)
+        return relu(y) if with_relu else y
+    count = math.prod(shape) // max(1, shape[1])
+    if count < 2:
+        raise ValueError(f"batch_norm: training needs more than one value for each channel, got x "
+                         f"of shape {shape}: use a larger batch (drop a last batch of one), or "
+                         "evaluation mode")
+    y, (m, v) = _batch_norm(x, weight, bias, eps=eps, with_relu=with_relu)
+    if training:
+        _update(running_mean, m, momentum)
+        _update(running_var, v * (count / (count - 1)), momentum)
+    return y
+
+
+def _folded(running_mean: Array, running_var: Array, weight: Any, bias: Any, eps: float
+            ) -> tuple[Any, Any]:
+    """The running statistics folded into one factor and one summand for each channel."""
+    inverse = 1.0 / xp.sqrt(running_var + eps)
+    scale = inverse if weight is None else weight * inverse
+    return scale, -running_mean * scale if bias is None else bias - running_mean * scale
+
+
+def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None,
+               bias: Any = None, eps: float = 1e-5) -> Any:
+    r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over the last axes of each sample
+
+    Shapes: x (..., *normalized_shape); weight and bias have `normalized_shape` or are None.
+    Source: Ba, Kiros and Hinton 2016.
+
+    >>> from tinynet import xp
+    >>> layer_norm(xp.array([[1.0, 3.0], [0.0, 8.0]]), 2).round(2).tolist()
+    [[-1.0, 1.0], [-1.0, 1.0]]
+    """
+    wanted = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = tuple(x.shape)
+    if not wanted or shape[-len(wanted):] != wanted:
+        raise ValueError(f"layer_norm: the last axes of x must be normalized_shape {wanted}, got "
+                         f"x of shape {shape}")
+    for name, a in (("weight", weight), ("bias", bias)):
+        if a is not None and tuple(a.shape) != wanted:
+            raise ValueError(f"layer_norm: {name} must have normalized_shape {wanted}, got "
+                             f"{tuple(a.shape)}")
+    y = _normalise(x, tuple(range(len(shape) - len(wanted), len(shape))), eps)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
+               eps: float = 1e-5) -> Any:
+    r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over a group of channels of a sample
+
+    Shapes: x (N, C, ...), C a multiple of `num_groups`; weight and bias (C,) or None.
+    Source: Wu and He 2018.
+    """
+    shape = tuple(x.shape)
+    if len(shape) < 2 or num_groups < 1 or shape[1] % num_groups:
+        raise ValueError(f"group_norm: x must have shape (N, C, ...) with C a multiple of "
+                         f"num_groups, got shape {shape} and num_groups={num_groups}")
+    _check_channels("group_norm", shape, weight=weight, bias=bias)
+    groups = reshape(x, (shape[0], num_groups, shape[1] // num_groups, *shape[2:]))
+    y = reshape(_normalise(groups, tuple(range(2, len(shape) + 1)), eps), shape)
+    y = y if weight is None else y * _channels(weight, len(shape))
+    return y if bias is None else y + _channels(bias, len(shape))
+

@@ -1,0 +1,211 @@
+"""Pooling: windows of an image become one value each, their largest or their mean.
+
+Of equal largest values the first (left to right, top to bottom) gets the gradient, in the kernels
+and in the references. Read next: `kernels/pool.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ..backend import Array, xp
+from ..kernels import memory
+from ..kernels import pool as kernels
+from ..operation import fused, primitive
+from ..ops.indexing import take_along_axis
+from ..ops.reduction import argmax, mean
+from ..ops.shape import expand_dims, pad, reshape, squeeze
+from .checks import Pair, images, pair, window_count
+from .windows import unfold
+
+__all__ = ["adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "global_avg_pool2d",
+           "global_max_pool2d", "max_pool2d"]
+
+
+def _windows(x: Any, kernel: Pair, stride: Pair) -> Any:
+    """All windows of x: (N, C, kH kW, L)."""
+    n, c = x.shape[:2]
+    return reshape(unfold(x, kernel, stride=stride), (n, c, kernel[0] * kernel[1], -1))
+
+
+def _first_largest(windows: Any, axis: int) -> Any:
+    """The largest value along `axis`; of equal ones the first is taken, and gets the gradient."""
+    return squeeze(take_along_axis(windows, expand_dims(argmax(windows, axis), axis), axis), axis)
+
+
+def _bordered(x: Any, padding: Pair, value: float) -> Any:
+    """x with a border of `value`; x itself if there is none."""
+    ph, pw = padding
+    return pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), value) if ph or pw else x
+
+
+def max_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair) -> Any:
+    """Copy every window out, with a border of -infinity, and take its first largest value."""
+    count = window_count("max_pool2d", x.shape[2:], kernel, stride, padding)
+    windows = _windows(_bordered(x, padding, -math.inf), kernel, stride)
+    return reshape(_first_largest(windows, 2), (*x.shape[:2], *count))
+
+
+@fused(reference=max_pool2d_reference)
+def _max_pool2d(x: Array, *, kernel: Pair, stride: Pair, padding: Pair,
+                needs: Sequence[bool]) -> Any:
+    y = kernels.max_pool2d(x, kernel, stride, padding)
+    return y, lambda g, wanted: (kernels.max_pool2d_backward(g, x, y, kernel, stride, padding),)
+
+
+def avg_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair) -> Any:
+    """Copy every window out, with a border of zeros, and take its mean."""
+    count = window_count("avg_pool2d", x.shape[2:], kernel, stride, padding)
+    windows = _windows(_bordered(x, padding, 0.0), kernel, stride)
+    return reshape(mean(windows, 2), (*x.shape[:2], *count))
+
+
+@fused(reference=avg_pool2d_reference)
+def _avg_pool2d(x: Array, *, kernel: Pair, stride: Pair, padding: Pair,
+                needs: Sequence[bool]) -> Any:
+    shape = x.shape
+    y = kernels.avg_pool2d(x, kernel, stride, padding)
+    return y, lambda g, wanted: (kernels.avg_pool2d_backward(g, shape, kernel, stride, padding),)
+
+
+def global_max_pool2d_reference(x: Any) -> Any:
+    """All pixels of a channel in a row, and their first largest value."""
+    return _first_largest(reshape(x, (*x.shape[:2], -1)), 2)
+
+
+@fused(reference=global_max_pool2d_reference)
+def _global_max_pool2d(x: Array, *, needs: Sequence[bool]) -> Any:
+    y = x.max(axis=(2, 3))
+
+    def backward(g: Array, wanted: Sequence[bool]) -> tuple[Array]:
+        n, c, h, w = x.shape
+        rows = memory.as_nhwc(x).reshape(n, h * w, c)
+        winner = (rows == y[:, None]).argmax(axis=1)  # the first pixel that equals the maximum
+        dx = xp.zeros_like(rows)
+        dx[xp.arange(n)[:, None], winner, xp.arange(c)] = g
+        return (memory.as_nchw(dx.reshape(n, h, w, c)),)
+
+    return y, backward
+
+
+@primitive(lambda g, x_shape: _spread_evenly(g, x_shape[2:]))
+def _pixel_mean(x: Array) -> Array:
+    return x.mean(axis=(2, 3))
+
+
+@primitive(lambda g: _pixel_mean(g))
+def _spread_evenly(x: Array, size: Pair) -> Array:
+    """x (N, C) shared equally by the pixels of images of `size`: the adjoint of the mean."""
+    (n, c), (h, w) = x.shape, size
+    y = memory.empty_nhwc(n, c, h, w, x.dtype)
+    y[...] = (x / (h * w))[:, :, None, None]
+    return y
+
+
+def _options(what: str, x: Any, kernel_size: Any, stride: Any, padding: Any
+             ) -> dict[str, Pair]:
+    """Checked options; the stride is the kernel's size if not given."""
+    _, _, h, w = images(what, x)
+    kernel = pair("kernel_size", kernel_size, 1)
+    steps = kernel if stride is None else pair("stride", stride, 1)
+    border = pair("padding", padding, 0)
+    if 2 * border[0] > kernel[0] or 2 * border[1] > kernel[1]:
+        raise ValueError(f"{what}: padding must be at most half of the kernel, or windows lie in "
+                         f"the border alone; got padding {border} for kernel {kernel}")
+    window_count(what, (h, w), kernel, steps, border)
+    return {"kernel": kernel, "stride": steps, "padding": border}
+
+
+def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
+    """The largest value of each window; the border counts as -infinity.
+
+    Shapes: x (N, C, H, W); y (N, C, H', W'), H' = floor((H + 2 padding - kernel) / stride) + 1.
+    The stride is the kernel's size if not given.
+
+    >>> from tinynet import xp
+    >>> max_pool2d(xp.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0].tolist()
+    [[5.0, 7.0], [13.0, 15.0]]
+    """
+    return _max_pool2d(x, **_options("max_pool2d", x, kernel_size, stride, padding))
+
+
+def avg_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
+               count_include_pad: bool = True) -> Any:
+    """The mean of each window; the border counts as zeros, or not at all.
+
+    Shapes as in `max_pool2d`.
+
+    >>> from tinynet import xp
+    >>> avg_pool2d(xp.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0].tolist()
+    [[2.5, 4.5], [10.5, 12.5]]
+    """
+    options = _options("avg_pool2d", x, kernel_size, stride, padding)
+    y = _avg_pool2d(x, **options)
+    if count_include_pad or options["padding"] == (0, 0):
+        return y
+    return y / _avg_pool2d(xp.ones((1, 1, *x.shape[2:]), x.dtype), **options)
+
+
+def _regions(n: int, parts: int) -> list[tuple[int, int]]:
+    """`parts` regions of 0..n, from floor(i n / parts) to ceil((i + 1) n / parts)."""
+    return [(i * n // parts, -(-(i + 1) * n // parts)) for i in range(parts)]
+
+
+def _means(n: int, parts: int, dtype: Any) -> Array:
+    """The matrix (parts, n) that takes the mean of each region."""
+    rows = [[1 / (b - a) if a <= j < b else 0.0 for j in range(n)] for a, b in _regions(n, parts)]
+    return xp.asarray(rows, dtype)
+
+
+def _places(regions: list[tuple[int, int]]) -> Array:
+    """The indices of each region (a row each); the last one is repeated in the shorter ones."""
+    longest = max(b - a for a, b in regions)
+    return xp.asarray([[min(a + j, b - 1) for j in range(longest)] for a, b in regions])
+
+
+def _largest_of_regions(x: Any, rows: list[tuple[int, int]], columns: list[tuple[int, int]]) -> Any:
+    """The largest value in each rectangle rows[p] times columns[q]; they may overlap."""
+    p, q = _places(rows), _places(columns)
+    windows = x[:, :, p[:, None, :, None], q[None, :, None, :]]  # (N, C, P, Q, longest, longest)
+    return _first_largest(reshape(windows, (*windows.shape[:4], -1)), 4)
+
+
+def _even(what: str, x: Any, output_size: Any) -> tuple[Pair, Pair | None]:
+    """The output size, and the kernel that gives it if all regions are equal."""
+    _, _, h, w = images(what, x)
+    p, q = pair("output_size", output_size, 1)
+    return (p, q), (None if h % p or w % q else (h // p, w // q))
+
+
+def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
+    """The mean of each of output_size (height, width) regions, equal or nearly so.
+
+    Region i of n pixels goes from floor(i n / parts) to ceil((i + 1) n / parts).
+    Shapes: x (N, C, H, W); y (N, C, *output_size).
+    """
+    (p, q), kernel = _even("adaptive_avg_pool2d", x, output_size)
+    if kernel is not None:
+        return avg_pool2d(x, kernel)
+    return _means(x.shape[2], p, x.dtype) @ x @ _means(x.shape[3], q, x.dtype).T
+
+
+def adaptive_max_pool2d(x: Any, output_size: Any) -> Any:
+    """The largest value of each of output_size regions, cut as in `adaptive_avg_pool2d`."""
+    (p, q), kernel = _even("adaptive_max_pool2d", x, output_size)
+    if kernel is not None:
+        return max_pool2d(x, kernel)
+    return _largest_of_regions(x, _regions(x.shape[2], p), _regions(x.shape[3], q))
+
+
+def global_avg_pool2d(x: Any) -> Any:
+    """The mean of each channel: (N, C, H, W) to (N, C)."""
+    images("global_avg_pool2d", x)
+    return _pixel_mean(x)
+
+
+def global_max_pool2d(x: Any) -> Any:
+    """The largest value of each channel: (N, C, H, W) to (N, C)."""
+    images("global_max_pool2d", x)
+    return _global_max_pool2d(x)

@@ -1,0 +1,80 @@
+"""Dropout: switch values off at random in training, leave everything as it is in evaluation.
+
+The mask is drawn outside the differentiable operation and comes in as an array, so the operation
+is pure: its gradient is the same multiplication again. Only the mask (one byte for each value)
+is kept for the backward pass. Read next: `norm.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, xp
+from ..kernels import elementwise, memory
+from ..operation import primitive
+from ..random import Generator, default_generator
+from ..random import mask as draw_mask
+from ..tensor import Tensor
+
+__all__ = ["dropout", "dropout2d"]
+
+
+@primitive(lambda g, mask, scale: _masked(g, mask, scale))
+def _masked(x: Array, mask: Array, scale: float) -> Array:
+    """x * mask * scale; the mask has x's shape, or one value for each channel of each sample."""
+    if mask.shape != x.shape:
+        return x * (mask.astype(x.dtype) * scale)
+    return elementwise.masked(x, mask, scale)
+
+
+def _drop(what: str, x: Any, p: float, training: bool, shape: tuple[int, ...],
+          generator: Generator | None, key: int | None) -> Any:
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"{what}: p is the probability of zeroing, between 0 and 1, got {p}")
+    if generator is not None and key is not None:
+        raise ValueError(f"{what}: give a generator or a key, not both")
+    if not training or p == 0.0:
+        return x
+    if key is None:
+        key = (generator or default_generator).key()
+    keep = 1.0 - p
+    mask = draw_mask(key, keep, shape)  # in the order of the axes: layout changes no result
+    values = x.data if isinstance(x, Tensor) else x
+    if shape == values.shape and not values.flags.c_contiguous:
+        order = memory.memory_order(values)
+        mask = xp.ascontiguousarray(mask.transpose(order)).transpose(np.argsort(order))
+    return _masked(x, mask, 1.0 / keep if keep else 0.0)
+
+
+def dropout(x: Any, p: float = 0.5, training: bool = True, *, generator: Generator | None = None,
+            key: int | None = None) -> Any:
+    """Inverted dropout: x * mask / (1 - p) in training, x itself in evaluation.
+
+    `p` is the probability of ZEROING, as in PyTorch. (In the lecture's code p is the probability
+    of keeping, which is 1 - p here.) The mean stays that of x, so evaluation needs no correction.
+    The mask comes from `generator` (tinynet's default one if None) or from a `key`.
+    Source: Srivastava et al. 2014; inverted as in CS231n lecture 8.
+
+    >>> from tinynet import xp
+    >>> dropout(xp.ones(8), p=0.5, key=3).tolist()
+    [0.0, 2.0, 2.0, 0.0, 0.0, 0.0, 2.0, 2.0]
+    >>> dropout("anything", training=False)
+    'anything'
+    """
+    return _drop("dropout", x, p, training, tuple(getattr(x, "shape", ())), generator, key)
+
+
+def dropout2d(x: Any, p: float = 0.5, training: bool = True, *,
+              generator: Generator | None = None, key: int | None = None) -> Any:
+    """Dropout of whole channels: of an (N, C, ...) array, each x[n, c] is zeroed or kept at once.
+
+    Neighbouring pixels of a feature map are alike: what is zeroed alone is still seen beside it.
+    Source: Tompson et al. 2015.
+    """
+    shape = tuple(x.shape)
+    if len(shape) < 3:
+        raise ValueError(f"dropout2d: x must have shape (N, C, H, W), got {shape}: for feature "
+                         "vectors use dropout")
+    return _drop("dropout2d", x, p, training, shape[:2] + (1,) * (len(shape) - 2), generator, key)

@@ -1,0 +1,130 @@
+r"""Work with one value for each channel: x * scale + shift, sums over all pixels.
+
+Channels are axis 1 of an array, but last in memory, so an array is a matrix with a row for each
+pixel. C numbers make a short row, and for rows shorter than its buffer NumPy copies the operands
+first, at half the speed. So several pixels make a row of 8,192 numbers here (`Rows`), and vectors
+of channels are repeated to that length.
+
+Sums of a block are ``ones @ block``: a product by BLAS, three times faster than `sum(axis=0)`. They
+are added in float64, in the order of the blocks. Cost for n numbers: 2 n operations and 2 n numbers
+read or written for `scale_and_shift`, n and n for `channel_sum`. Read next: `norm.py`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..backend import Array, on_gpu, xp
+from .blocks import BLOCK_BYTES, SERIAL_BYTES, pmap
+from .memory import as_nchw, as_nhwc, empty, scratch
+
+_ROW = 8192  # NumPy's buffer, in numbers
+
+
+def is_plain(x: Array) -> bool:
+    return on_gpu or x.nbytes < SERIAL_BYTES
+
+
+class Rows:
+    """An array with channels in axis 1 as a matrix of long rows: some pixels, all channels each."""
+
+    def __init__(self, x: Array) -> None:
+        self.ndim, self.channels = x.ndim, x.shape[1]
+        pixels = x.size // self.channels
+        power = 1 << max(0, math.ceil(math.log2(_ROW / self.channels)))
+        self.repeats = math.gcd(pixels, power)  # pixels of a row
+        self.rows, self.width = pixels // self.repeats, self.repeats * self.channels
+        self.step = max(1, BLOCK_BYTES // (self.width * x.itemsize))
+        self.dtype, self.image_shape = x.dtype, x.shape
+
+    def matrix(self, x: Array) -> Array:
+        """x as (rows, width); a view if channels are last in memory."""
+        if self.ndim == 4:
+            x = as_nhwc(x)
+        elif self.ndim == 3:
+            x = np.ascontiguousarray(x.swapaxes(1, 2))
+        return np.ascontiguousarray(x).reshape(self.rows, self.width)
+
+    def new(self) -> Array:
+        return empty((self.rows, self.width), self.dtype)
+
+    def shaped(self, matrix: Array) -> Array:
+        """The matrix as an array of the shape of x."""
+        n, c, *size = self.image_shape
+        y = matrix.reshape(n, *size, c)
+        return as_nchw(y) if self.ndim == 4 else y.swapaxes(1, -1) if size else y
+
+    def tile(self, channel: Array) -> Array:
+        """A value for each channel, repeated to the length of a row."""
+        return np.tile(channel.astype(self.dtype), self.repeats)
+
+    def total(self, parts: Array) -> Array:
+        """Sums of rows, (blocks, width), added in order in float64: one for each channel."""
+        return parts.reshape(-1, self.channels).sum(axis=0, dtype=np.float64)
+
+    def parts(self, sums: int) -> Array:
+        return np.empty((sums, -(-self.rows // self.step), self.width), self.dtype)
+
+    def work(self, n: int) -> Array:
+        return scratch("norm", (n, self.width), self.dtype)
+
+
+def sum_rows(x: Array, out: Array) -> None:
+    np.matmul(np.ones(len(x), x.dtype), x, out=out)
+
+
+def per_channel(v: Array, x: Array) -> Array:
+    return v.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 2))
+
+
+def plain_scale_and_shift(x: Array, scale: Array, shift: Array, relu: bool = False) -> Array:
+    y = x * per_channel(scale, x) + per_channel(shift, x)
+    return xp.maximum(y, 0) if relu else y
+
+
+def scale_and_shift(x: Array, scale: Array, shift: Array, relu: bool = False) -> Array:
+    """x * scale + shift with a value for each channel (axis 1), then max(., 0) if `relu`."""
+    if is_plain(x):
+        return plain_scale_and_shift(x, scale, shift, relu)
+    r = Rows(x)
+    rows, y, a, b = r.matrix(x), r.new(), r.tile(scale), r.tile(shift)
+
+    def block(i: int, j: int) -> None:
+        out = np.multiply(rows[i:j], a, out=y[i:j])
+        out += b
+        if relu:
+            np.maximum(out, 0, out=out)
+
+    pmap(block, r.rows, r.step)
+    return r.shaped(y)
+
+
+def plain_channel_sum(x: Array) -> Array:
+    return x.sum((0, *range(2, x.ndim)))
+
+
+def channel_sum(x: Array) -> Array:
+    """The sum of each channel (axis 1): the gradient of a bias."""
+    if is_plain(x):
+        return plain_channel_sum(x)
+    r = Rows(x)
+    rows, parts = r.matrix(x), r.parts(1)
+    pmap(lambda i, j: sum_rows(rows[i:j], parts[0, i // r.step]), r.rows, r.step)
+    return r.total(parts[0]).astype(x.dtype)
+
+
+def add_channels(x: Array, bias: Array) -> Array:
+    """x += bias, a value for each channel (axis 1), in place."""
+    if is_plain(x) or not np.moveaxis(x, 1, -1).flags.c_contiguous:
+        x += per_channel(bias, x)
+        return x
+    r = Rows(x)
+    rows, shift = r.matrix(x), r.tile(bias)
+
+    def block(i: int, j: int) -> None:
+        rows[i:j] += shift
+
+    pmap(block, r.rows, r.step)
+    return x

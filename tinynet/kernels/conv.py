@@ -1,0 +1,92 @@
+"""Which algorithm computes a convolution: chosen here, by shape alone, never by timing.
+
+    plain      one im2col of the whole batch and one product: the twin to read and to test by, and
+               the fast way on a GPU
+    im2col     the same in blocks that stay in the cache: any shape
+    winograd   3x3, stride 1, dilation 1, one group, padding at most 2, enough channels: its
+               transforms cost as much as 30 channels' products, and it computes whole 4x4 tiles
+
+`force_algorithm` overrules the choice, for tests: gradient checks in float64 reach every one.
+Read next: `winograd.py` and `im2col.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from ..backend import Array, on_gpu
+from . import im2col, winograd
+from .im2col import Pair, Shape, shape_of
+
+ALGORITHMS = ("plain", "im2col", "winograd")
+MIN_CHANNELS = 16  # of input and of output, for Winograd
+
+_forced: str | None = None
+
+
+def get_algorithm() -> str | None:
+    """The algorithm in force: None means chosen by shape."""
+    return _forced
+
+
+@contextlib.contextmanager
+def force_algorithm(name: str | None) -> Iterator[None]:
+    """Use one of `ALGORITHMS` inside the block, wherever it applies; None chooses by shape.
+
+    >>> with force_algorithm("plain"):
+    ...     get_algorithm()
+    'plain'
+    """
+    global _forced
+    if name is not None and name not in ALGORITHMS:
+        raise ValueError(f"algorithm must be None or one of {', '.join(ALGORITHMS)}, got {name!r}")
+    before, _forced = _forced, name
+    try:
+        yield
+    finally:
+        _forced = before
+
+
+def choose(s: Shape) -> str:
+    """The algorithm for a convolution of these sizes."""
+    if on_gpu:
+        return "plain"
+    fits = (s.kernel == (3, 3) and s.stride == (1, 1) == s.dilation and s.groups == 1
+            and max(s.padding) <= 2)
+    if _forced is not None and (fits or _forced != "winograd"):
+        return _forced
+    rows, columns = (-(-size // winograd.TILE) * winograd.TILE for size in s.out)
+    mostly_full = rows * columns <= 2 * s.out[0] * s.out[1]  # else tiles hang over too far
+    return "winograd" if fits and min(s.c, s.o) >= MIN_CHANNELS and mostly_full else "im2col"
+
+
+def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
+           dilation: Pair = (1, 1), groups: int = 1) -> Array:
+    """y[n, o, p, q] = sum over c, i, j of w[o, c, i, j] x[n, c, P(p, i), Q(q, j)]
+
+    with P(p, i) = p stride + i dilation - padding for rows, Q for columns alike; zeros around.
+    Shapes: x (N, C, H, W), w (O, C / groups, kH, kW), y (N, O, H', W'), the result in
+    channels-last memory. Nothing but x and w is needed for the gradients.
+
+    >>> import numpy as np
+    >>> conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3)), padding=(1, 1))[0, 0].tolist()
+    [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
+    """
+    s = shape_of(x, w, stride, padding, dilation, groups)
+    algorithm = choose(s)
+    if algorithm == "winograd":
+        return winograd.conv2d(x, w, padding)
+    return (im2col.conv2d if algorithm == "im2col" else im2col.plain_conv2d)(x, w, s)
+
+
+def conv2d_backward(g: Array, x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
+                    dilation: Pair = (1, 1), groups: int = 1,
+                    wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
+    """Gradients (dx, dw) from the gradient `g` of y; None for what is not `wanted`."""
+    s = shape_of(x, w, stride, padding, dilation, groups)
+    algorithm = choose(s)
+    if algorithm == "winograd":
+        return winograd.conv2d_backward(g, x, w, padding, wanted)
+    backward = im2col.conv2d_backward if algorithm == "im2col" else im2col.plain_conv2d_backward
+    return backward(g, x, w, s, wanted)

@@ -1,0 +1,126 @@
+"""Element-wise work on large arrays, in blocks on worker threads, keeping the memory layout.
+
+`elementwise(f, a, b)` is f(a, b) for arrays of one shape. If they lie in memory alike, with no
+gaps, the shape does not matter: they are cut into flat blocks, and each block goes through all of
+f's steps while it is in the cache. Everything else (small arrays, mixed layouts, CuPy) is plain f.
+
+Cost: one pass over the operands and the result, whatever f does (a chain of NumPy calls on whole
+arrays makes one pass through main memory for each); a 33 MB map takes a third of the time of plain
+NumPy on two cores, half of that gain because the result's memory is reused (`memory.py`).
+Results never depend on the cut: every element is computed by itself.
+Read next: `norm.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..backend import Array, is_array, on_gpu, xp
+from .blocks import BLOCK_BYTES, SERIAL_BYTES, pmap
+from .memory import empty, empty_like, memory_order
+
+_PLAIN_BYTES = float("inf") if on_gpu else SERIAL_BYTES
+
+
+def flat(x: Array) -> Array | None:
+    """All of `x` as one row in memory order, without a copy; None if it has gaps."""
+    if x.flags.c_contiguous:
+        return x.reshape(-1)
+    y = x.transpose(memory_order(x))
+    return y.reshape(-1) if y.flags.c_contiguous else None
+
+
+def elementwise(f: Callable[..., Array], *arrays: Array, out: Array | None = None) -> Array:
+    """f(*arrays), which must be element-wise and take ``out=``; into `out` if given.
+
+    >>> import numpy as np
+    >>> elementwise(np.add, np.ones(3), np.ones(3)).tolist()
+    [2.0, 2.0, 2.0]
+    """
+    x = arrays[0]
+    if x.nbytes < _PLAIN_BYTES:
+        return f(*arrays) if out is None else f(*arrays, out=out)
+    rows = flat_rows(arrays if out is None else (*arrays, out))
+    if rows is None:
+        return f(*arrays) if out is None else f(*arrays, out=out)
+    y = empty_like(x, np.result_type(*arrays)) if out is None else out
+    operands, target = rows[: len(arrays)], flat(y)
+    assert target is not None
+
+    def block(i: int, j: int) -> None:
+        f(*[row[i:j] for row in operands], out=target[i:j])
+
+    pmap(block, len(target), BLOCK_BYTES // x.itemsize)
+    return y
+
+
+def flat_rows(arrays: tuple[Array, ...]) -> list[Array] | None:
+    """The operands as flat rows, if all have one shape and lie in memory alike."""
+    x = arrays[0]
+    steps = [s // x.itemsize for s in x.strides]
+    for a in arrays[1:]:
+        if a.shape != x.shape or [s // a.itemsize for s in a.strides] != steps:
+            return None
+    rows = [flat(a) for a in arrays]
+    return None if rows[0] is None else rows
+
+
+def add(a: Array, b: Array) -> Array:
+    """a + b, of which one may be a Python number."""
+    if getattr(a, "nbytes", 0) < _PLAIN_BYTES or not is_array(b) or a.dtype != b.dtype:
+        return a + b
+    return elementwise(xp.add, a, b)
+
+
+def add_into(total: Array, part: Array) -> Array:
+    """total += part, in place."""
+    return elementwise(xp.add, total, part, out=total)
+
+
+def positive(x: Array, out: Array | None = None) -> Array:
+    """max(x, 0)."""
+    return xp.maximum(x, 0, out=out)
+
+
+def keep_positive(g: Array, y: Array, out: Array | None = None) -> Array:
+    """g where y > 0, else 0: a mask of bytes and one product; `where` takes ten times as long."""
+    return xp.multiply(g, y > 0, out=out)
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0) in blocks; plain twin: `positive`."""
+    return elementwise(positive, x)
+
+
+def relu_backward(g: Array, y: Array) -> Array:
+    """The gradient of max(x, 0) from its output (or input) y; plain twin: `keep_positive`."""
+    return elementwise(keep_positive, g, y)
+
+
+def masked(x: Array, mask: Array, scale: float) -> Array:
+    """x * mask * scale for a boolean mask: dropout, and its gradient."""
+
+    def f(x: Array, mask: Array, out: Array | None = None) -> Array:
+        y = xp.multiply(x, mask, out=out)
+        y *= scale
+        return y
+
+    return elementwise(f, x, mask)
+
+
+def plain_sum_parts(parts: Array) -> Array:
+    return parts.sum(axis=0)
+
+
+def sum_parts(parts: Array) -> Array:
+    """parts[0] + parts[1] + ..., always in this order, so that partial sums give fixed results."""
+    rows = parts.reshape(len(parts), -1)
+    total = empty(rows.shape[1:], parts.dtype)
+
+    def block(i: int, j: int) -> None:
+        xp.sum(rows[:, i:j], axis=0, out=total[i:j])
+
+    pmap(block, total.size, BLOCK_BYTES // 8)
+    return total.reshape(parts.shape[1:])

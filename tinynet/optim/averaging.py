@@ -1,0 +1,132 @@
+r"""Averages of the weights along the run: the test uses them, training goes on without them.
+
+    EMA (D5, Polyak)    a <- decay a + (1 - decay) x         after every step
+    SWA                 a <- a + (x - a) / n                 n-th update; every epoch, say
+
+Late in training the weights jump around a minimum; their mean lies deeper in it. Averages of
+weights do not include BatchNorm's running statistics, which belong to the weights they were
+measured with: recompute or average them before testing (the `train` package does).
+Read next: `second_order.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+from ..backend import Array, asarray, xp
+from .parameters import named_tensors
+
+
+class Average:
+    """Base of `EMA` and `SWA`: the arrays ``averages[name]``, and how to test with them.
+
+    ``params`` are tensors or (name, tensor) pairs. ``n`` counts updates.
+    """
+
+    def __init__(self, params: Iterable[Any]) -> None:
+        self.params = dict(named_tensors(params))
+        self.averages = {name: p.data.copy() for name, p in self.params.items()}
+        self.n = 0
+
+    def rule(self, a: Array, x: Array) -> Array:
+        """The new average from the old one and the weights."""
+        raise TypeError(f"{type(self).__name__} has no rule(self, a, x)")
+
+    def update(self) -> None:
+        """Take the weights as they are now into the average."""
+        self.n += 1
+        for name, p in self.params.items():
+            self.averages[name][...] = self.rule(self.averages[name], p.data)
+
+    def result(self) -> dict[str, Array]:
+        """The averaged weights by name (the arrays themselves, not copies)."""
+        return self.averages
+
+    def copy_to(self, params: Iterable[Any] | None = None) -> None:
+        """Write the average into `params`, matched by name (default: the averaged tensors)."""
+        targets = self.params if params is None else dict(named_tensors(params))
+        averages = self.result()
+        if missing := sorted(targets.keys() - averages.keys()):
+            raise ValueError(f"there is no average of {missing}: names must be those of the "
+                             "averaged parameters")
+        for name, p in targets.items():
+            p.copy_(averages[name])
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """Inside, the parameters hold the average; afterwards their own values, bit for bit.
+
+        >>> from tinynet import Tensor
+        >>> w = Tensor([1.0]); ema = EMA([w], decay=0.5); _ = w.copy_(3.0); ema.update()
+        >>> with ema.applied():
+        ...     print(w)
+        Tensor([2.])
+        >>> w
+        Tensor([3.])
+        """
+        own = {name: p.data.copy() for name, p in self.params.items()}
+        self.copy_to()
+        try:
+            yield
+        finally:
+            for name, p in self.params.items():
+                p.copy_(own[name])
+
+    def state_dict(self) -> dict[str, Any]:
+        """``{"n": updates, "averages": {name: array}}``, copied."""
+        return {"n": self.n, "averages": {name: a.copy() for name, a in self.averages.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned, by name."""
+        if state["averages"].keys() != self.averages.keys():
+            raise ValueError("the state averages other parameters: "
+                             f"{sorted(state['averages'].keys() ^ self.averages.keys())}")
+        self.n = int(state["n"])
+        for name, a in self.averages.items():
+            a[...] = asarray(state["averages"][name])
+
+
+class EMA(Average):
+    r"""Exponential moving average (Polyak): a <- decay a + (1 - decay) x (D5: decay .995).
+
+    start="copy": a begins as the weights at construction, as in PyTorch's first update.
+    start="zero": a begins at 0 as on the slide; constant weights x give (1 - decay^n) x after n
+    updates, .99335 x after 1000, half after 138. ``debias=True`` divides that factor out.
+    """
+
+    def __init__(self, params: Iterable[Any], decay: float = 0.995,
+                 start: Literal["copy", "zero"] = "copy", debias: bool = False) -> None:
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"decay is the weight of the old average, in [0, 1), got {decay}")
+        if start not in ("copy", "zero"):
+            raise ValueError(f"start={start!r}: choose 'copy' or 'zero'")
+        if debias and start == "copy":
+            raise ValueError("debias=True corrects a start at zero: use it with start='zero'")
+        super().__init__(params)
+        self.decay, self.debias = decay, debias
+        if start == "zero":
+            self.averages = {name: xp.zeros_like(a) for name, a in self.averages.items()}
+
+    def rule(self, a: Array, x: Array) -> Array:
+        return self.decay * a + (1 - self.decay) * x
+
+    def result(self) -> dict[str, Array]:
+        """The averaged weights by name; with `debias`, divided by 1 - decay^n."""
+        if not self.debias or self.n == 0:
+            return self.averages
+        weight = 1 - self.decay**self.n
+        return {name: a / weight for name, a in self.averages.items()}
+
+
+class SWA(Average):
+    r"""Stochastic weight averaging: the plain mean of the weights at every update.
+
+    Call `update` once an epoch (or at the end of each learning-rate cycle) in the last quarter of
+    a run, with a constant or cyclic learning rate. Before the first update it is the weights
+    at construction. Source: Izmailov et al. 2018, "Averaging weights leads to wider optima".
+    """
+
+    def rule(self, a: Array, x: Array) -> Array:
+        return a + (x - a) / self.n if self.n > 1 else x

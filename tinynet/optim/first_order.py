@@ -1,0 +1,245 @@
+r"""The first-order optimizers of CS231n lecture 8, each rule written as on its slide.
+
+x are the weights, g the gradient, rho the momentum ("friction"), v a velocity, s a sum of squares;
+m and v in Adam are the leaky means of g and g^2. `compat` makes an optimizer follow another
+framework where they differ (the table in the package's text says where):
+
+    "lecture"   eps = 1e-7, added to the root; slots start at 0; lr outside the velocity
+    "torch"     PyTorch's eps, added to the root
+    "keras"     eps = 1e-7 under the root (Adagrad, RMSprop) or before bias correction (Adam);
+                Adagrad starts at 0.1; lr inside the velocity
+
+Read next: `schedule.py`, or `second_order.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from ..backend import Array, xp
+from ..kernels import update
+from .optimizer import Closure, Optimizer
+from .schedule import Schedule
+
+Compat = Literal["lecture", "torch", "keras"]
+
+
+def _choose(compat: str, **choices: Any) -> Any:
+    """The choice for `compat`, or an error that lists the names."""
+    if compat not in choices:
+        raise ValueError(f"compat={compat!r}: choose one of {', '.join(choices)}")
+    return choices[compat]
+
+
+class SGD(Optimizer):
+    r"""Stochastic gradient descent, with momentum or Nesterov momentum.
+
+        x <- x - lr g                                       (A1)
+        v <- rho v + g,     x <- x - lr v                   (A7)  momentum: PyTorch, lr outside v
+        v <- rho v - lr g,  x <- x + v                      (A8)  lr_inside: the notes, Keras
+        v as in A7,         x <- x - lr (g + rho v)         (A11) nesterov: PyTorch
+        v as in A8,         x <- x - rho v_old + (1+rho) v  (A11) nesterov, lr_inside: the slide
+
+    Both forms make the same iterates while lr is constant. When it drops, lr outside slows down
+    at once, lr inside only as fast as the old velocity dies. In the A11 forms the weights held
+    are x~ = x + rho v, the look-ahead point of `Nesterov`.
+    Stable on a curvature l for lr < 2/l (A1), 2 (1+rho)/l (A7), 2 (1+rho)/(l (1+2 rho)) (A11).
+
+    >>> from tinynet import Tensor
+    >>> x = Tensor([1.0], requires_grad=True)
+    >>> optimizer = SGD([x], lr=0.1, momentum=0.9)
+    >>> for _ in range(2):
+    ...     _ = optimizer.step(lambda: (x * x).sum())
+    >>> x                                          # 1 - .2 = .8, then v = .9 * 2 + 1.6 = 3.4
+    Tensor([0.46], requires_grad=True)
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float | Schedule, momentum: float = 0.0, *,
+                 nesterov: bool = False, lr_inside: bool | None = None,
+                 compat: Compat = "lecture", **common: Any) -> None:
+        inside = _choose(compat, lecture=False, torch=False, keras=True)
+        super().__init__(params, lr, momentum=momentum, nesterov=nesterov,
+                         lr_inside=inside if lr_inside is None else lr_inside, **common)
+        if any(group["momentum"] for group in self.param_groups):
+            self.slots = ("v",)  # plain SGD keeps nothing
+        elif nesterov:
+            raise ValueError("nesterov=True needs momentum > 0, for example momentum=0.9")
+
+    def rule(self, x: Array, g: Array, v: Any = 0.0) -> tuple[Array, ...]:
+        rho, lr = self.momentum, self.lr
+        if not self.lr_inside:
+            v = rho * v + g
+            return x - lr * (g + rho * v if self.nesterov else v), v
+        v_old = v
+        v = rho * v - lr * g
+        return x + (-rho * v_old + (1 + rho) * v if self.nesterov else v), v
+
+    def in_place(self, x: Array, g: Array, weight_decay: float, *slots: Array) -> bool:
+        return not self.lr_inside and update.sgd(x, g, slots[0] if slots else None, self.lr,
+                                                 self.momentum, self.nesterov, weight_decay)
+
+
+class Nesterov(Optimizer):
+    r"""Nesterov momentum by looking ahead (A10): the gradient is taken where the velocity leads.
+
+        v <- rho v - lr grad f(x + rho v)
+        x <- x + v
+
+    `step` needs a closure, since it has to evaluate the loss at x + rho v. Between steps the
+    weights are x, not the look-ahead point. ``SGD(nesterov=True)`` is the same after a change of
+    variables, x~ = x + rho v, and needs no closure (A11).
+    """
+
+    slots = ("v",)
+
+    def __init__(self, params: Iterable[Any], lr: float | Schedule, momentum: float = 0.9,
+                 **common: Any) -> None:
+        super().__init__(params, lr, momentum=momentum, **common)
+
+    def rule(self, x: Array, g: Array, v: Array) -> tuple[Array, ...]:
+        v = self.momentum * v - self.lr * g
+        return x + v, v
+
+    def step(self, closure: Closure | None = None) -> Any:
+        """Look ahead, call `closure` there, come back, update; returns the loss at x + rho v."""
+        if closure is None:
+            raise TypeError("Nesterov.step needs a closure that computes the loss, since it looks "
+                            "ahead: step(lambda: loss(model(x), y)); or use SGD(nesterov=True)")
+        origins = []
+        for group in self.param_groups:
+            for name, p in zip(group["names"], group["params"], strict=True):
+                origins.append((p, p.data.copy()))
+                p.copy_(p.data + group["momentum"] * self._state_of(name, p)["v"])
+        try:
+            loss = self.evaluate(closure)
+        finally:
+            for p, x in origins:
+                p.copy_(x)
+        super().step()
+        return loss
+
+
+class Adagrad(Optimizer):
+    r"""A step size for each weight, smaller where gradients have been large (A14).
+
+        s <- s + g^2
+        x <- x - lr g / (sqrt(s) + eps)
+
+    At a constant gradient step t has length lr / sqrt(t): the steps fade, and it can stall (A15).
+    Source: Duchi, Hazan and Singer 2011, "Adaptive subgradient methods", equation 1.
+    """
+
+    slots = ("s",)
+
+    def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-2, *,
+                 eps: float | None = None, initial_accumulator_value: float | None = None,
+                 compat: Compat = "lecture", **common: Any) -> None:
+        default_eps = _choose(compat, lecture=1e-7, torch=1e-10, keras=1e-7)
+        start = _choose(compat, lecture=0.0, torch=0.0, keras=0.1)
+        given = initial_accumulator_value
+        super().__init__(params, lr, eps=default_eps if eps is None else eps, compat=compat,
+                         initial_accumulator_value=start if given is None else given, **common)
+
+    def start(self, slot: str) -> float:
+        return float(self.initial_accumulator_value)
+
+    def rule(self, x: Array, g: Array, s: Array) -> tuple[Array, ...]:
+        s = s + g * g
+        return x - self.lr * g / _root(s, self.eps, self.compat), s
+
+
+class RMSprop(Optimizer):
+    r"""Leaky AdaGrad (A17): old squares are forgotten, so the steps do not fade.
+
+        s <- alpha s + (1 - alpha) g^2
+        x <- x - lr g / (sqrt(s) + eps)
+
+    `alpha` is the lecture's decay rate, .9 or .99. s starts at 0, so the first step is
+    1/sqrt(1 - alpha) times lr: 3.16 (.9), 10 (.99). Source: Tieleman and Hinton 2012, lecture 6e.
+    """
+
+    slots = ("s",)
+
+    def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-2, alpha: float = 0.9, *,
+                 eps: float | None = None, compat: Compat = "lecture", **common: Any) -> None:
+        default_eps = _choose(compat, lecture=1e-7, torch=1e-8, keras=1e-7)
+        super().__init__(params, lr, alpha=alpha, eps=default_eps if eps is None else eps,
+                         compat=compat, **common)
+
+    def rule(self, x: Array, g: Array, s: Array) -> tuple[Array, ...]:
+        s = self.alpha * s + (1 - self.alpha) * g * g
+        return x - self.lr * g / _root(s, self.eps, self.compat), s
+
+
+def _root(s: Array, eps: float, compat: str) -> Array:
+    """What a step is divided by: eps outside the root, or (Keras) inside."""
+    return xp.sqrt(s + eps) if compat == "keras" else xp.sqrt(s) + eps
+
+
+class Adam(Optimizer):
+    r"""Momentum and RMSProp together, with bias correction (A19).
+
+        m <- b1 m + (1 - b1) g              v <- b2 v + (1 - b2) g^2
+        m_hat = m / (1 - b1^t)              v_hat = v / (1 - b2^t)          t from 1
+        x <- x - lr m_hat / (sqrt(v_hat) + eps)
+
+    The first step has length lr whatever the gradient. ``bias_correction=False`` is the lecture's
+    first version (A18): m_hat = m, v_hat = v, whose first steps are 3 to 6.6 times too long.
+    The defaults are a good start for most problems (A20). `weight_decay` here adds to g, where
+    the root divides it away for weights with large gradients: `AdamW` decays all alike.
+    t counts the updates of each parameter, which differs from the optimizer's only for parameters
+    that got no gradient in some steps.
+    Source: Kingma and Ba 2015, algorithm 1; "keras" is its section 2's reordering (eps-hat).
+
+    >>> from tinynet import Tensor
+    >>> x = Tensor([1.0, -100.0], requires_grad=True)
+    >>> (x * x).sum().backward(); Adam([x], lr=0.01).step(); x
+    Tensor([  0.99, -99.99], requires_grad=True)
+    """
+
+    slots = ("m", "v")
+
+    def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-3,
+                 betas: tuple[float, float] = (0.9, 0.999), *, eps: float | None = None,
+                 bias_correction: bool = True, compat: Compat = "lecture", **common: Any) -> None:
+        default_eps = _choose(compat, lecture=1e-7, torch=1e-8, keras=1e-7)
+        super().__init__(params, lr, betas=betas, eps=default_eps if eps is None else eps,
+                         bias_correction=bias_correction, compat=compat, **common)
+
+    def rule(self, x: Array, g: Array, m: Array, v: Array) -> tuple[Array, ...]:
+        b1, b2 = self.betas
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g * g
+        c1, c2 = self.corrections()
+        m_hat, v_hat = m / c1, v / c2
+        return x - self.lr * m_hat / (xp.sqrt(v_hat) + self.eps_hat()), m, v
+
+    def in_place(self, x: Array, g: Array, weight_decay: float, *slots: Array) -> bool:
+        t = self.count if self.bias_correction else 0
+        return update.adam(x, g, *slots, self.lr, self.betas, self.eps_hat(), weight_decay, t)
+
+    def corrections(self) -> tuple[float, float]:
+        """1 - b1^t and 1 - b2^t: what m and v still lack, having started at 0."""
+        b1, b2 = self.betas
+        t = self.count
+        return (1 - b1**t, 1 - b2**t) if self.bias_correction else (1.0, 1.0)
+
+    def eps_hat(self) -> float:
+        """eps, or in Keras's order of operations, where it is added before the correction of v."""
+        return float(self.eps / self.corrections()[1] ** 0.5 if self.compat == "keras"
+                     else self.eps)
+
+
+class AdamW(Adam):
+    r"""Adam with decoupled weight decay: x <- x - lr weight_decay x, apart from the gradient.
+
+    So every weight decays at the same rate, which an L2 term in g does not do under Adam.
+    Source: Loshchilov and Hutter 2019, "Decoupled weight decay regularization", algorithm 2
+    (with decay multiplied by lr, as in PyTorch and Keras).
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-3,
+                 betas: tuple[float, float] = (0.9, 0.999), *, weight_decay: float = 1e-2,
+                 **options: Any) -> None:
+        super().__init__(params, lr, betas, weight_decay=weight_decay, decoupled=True, **options)

@@ -1,0 +1,91 @@
+"""Which tensors an optimizer updates: their names, and groups with settings of their own.
+
+State is kept by name, so a checkpoint fits a net whose parameters come in another order.
+A name comes from the pair ``(name, tensor)`` (what ``model.named_parameters()`` gives), else from
+the tensor's own ``name`` (which a model writes there), else it is "param0", "param1" by position.
+Read next: `optimizer.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..tensor import Tensor
+
+Pairs = list[tuple[str, Tensor]]
+
+
+def named_tensors(params: Iterable[Any], first: int = 0) -> Pairs:
+    """`params` as (name, tensor) pairs; `first` is the number of the first nameless tensor."""
+    if isinstance(params, Tensor):
+        raise TypeError("params is a single tensor: put it in a list, [tensor]")
+    if hasattr(params, "named_parameters"):
+        raise TypeError(f"params is a {type(params).__name__}: pass its .named_parameters()")
+    pairs = []
+    for place, item in enumerate(params, first):
+        name, tensor = item if isinstance(item, tuple) and len(item) == 2 else (None, item)
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"params[{place}] is {type(tensor).__name__}: params are tensors, "
+                            "(name, tensor) pairs, or dicts with a 'params' entry")
+        if not tensor.is_leaf:
+            raise ValueError(f"params[{place}] was computed by an operation: an optimizer updates "
+                             "leaf tensors, those made with requires_grad=True")
+        pairs.append((name or getattr(tensor, "name", None) or f"param{place}", tensor))
+    return pairs
+
+
+def make_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Groups, each with "names", "params" and every setting (its own, or the default)."""
+    if not isinstance(params, Tensor) and not hasattr(params, "named_parameters"):
+        params = list(params)
+    given = list(params) if _are_groups(params) else [{"params": params}]
+    groups: list[dict[str, Any]] = []
+    names: set[str] = set()
+    tensors: set[int] = set()
+    for own in given:
+        unknown = sorted(own.keys() - defaults.keys() - {"params"})
+        if unknown or "params" not in own:
+            what = f"does not know {unknown}" if unknown else "has no 'params'"
+            raise ValueError(f"a parameter group {what}: its entries are 'params' and, of this "
+                             f"optimizer, {', '.join(sorted(defaults))}")
+        pairs = named_tensors(own["params"], len(tensors))
+        for name, tensor in pairs:
+            if id(tensor) in tensors:
+                raise ValueError(f"parameter {name!r} is given twice: it would be updated twice")
+            if name in names:
+                raise ValueError(f"two parameters are called {name!r}, and state is kept by name: "
+                                 "pass (name, tensor) pairs with names that differ")
+            names.add(name)
+            tensors.add(id(tensor))
+        group = {**defaults, **own}
+        group |= {"names": [name for name, _ in pairs], "params": [p for _, p in pairs]}
+        groups.append(group)
+    if not tensors:
+        raise ValueError("params is empty: there is nothing to optimize (was a generator of "
+                         "parameters used up before?)")
+    return groups
+
+
+def _are_groups(params: Any) -> bool:
+    return isinstance(params, list) and bool(params) and isinstance(params[0], Mapping)
+
+
+def param_groups(params: Any, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups: weights with `weight_decay`, biases and norm parameters (ndim <= 1) without.
+
+    `params` is a model, its ``named_parameters()``, or tensors. Decay keeps products of weights
+    and activations small; a bias or a norm's scale multiplies nothing, so it is left alone.
+
+    >>> from tinynet import ones
+    >>> weight, bias = ones((2, 3)), ones(2)
+    >>> groups = param_groups([("weight", weight), ("bias", bias)], weight_decay=1e-4)
+    >>> [(group["weight_decay"], [name for name, _ in group["params"]]) for group in groups]
+    [(0.0001, ['weight']), (0.0, ['bias'])]
+    """
+    if hasattr(params, "named_parameters"):
+        params = params.named_parameters()
+    pairs = named_tensors(params)
+    split = [(weight_decay, [pair for pair in pairs if pair[1].ndim > 1]),
+             (0.0, [pair for pair in pairs if pair[1].ndim <= 1])]
+    return [{"params": chosen, "weight_decay": decay} for decay, chosen in split if chosen]

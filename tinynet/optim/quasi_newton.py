@@ -1,0 +1,125 @@
+r"""Quasi-Newton: learn the inverse Hessian from the gradients met on the way (C5, C6).
+
+A step s = x' - x that changed the gradient by y = g' - g says that H s ~ y. BFGS keeps a matrix
+that agrees with the last such pair and changes as little as possible otherwise; L-BFGS keeps the
+last few pairs themselves and multiplies by that matrix without building it. Both want the full
+batch: on mini-batches y is mostly the difference between two batches (C7).
+This is the last file of the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, asarray, xp
+from .line_search import LineSearch
+from .optimizer import Closure
+from .second_order import FlatOptimizer
+
+
+class QuasiNewton(FlatOptimizer):
+    """What BFGS and L-BFGS share: the first trial step, and which pairs are worth learning."""
+
+    def __init__(self, params: Iterable[Any], lr: float = 1.0, *, max_iter: int = 20,
+                 tolerance_grad: float = 1e-7,
+                 line_search_fn: str | LineSearch | None = "strong_wolfe") -> None:
+        super().__init__(params, lr, max_iter=max_iter, tolerance_grad=tolerance_grad,
+                         line_search_fn=line_search_fn)
+        self.memory: dict[str, Array] = {}  # empty: nothing learned yet, the direction is -g
+
+    def first_alpha(self, g: Array) -> float:
+        """1, the minimum of the model; without a model a step of at most length 1."""
+        return self.lr if self.memory else self.lr * min(1.0, 1.0 / float(xp.abs(g).sum()))
+
+    def forget(self) -> bool:
+        had, self.memory = bool(self.memory), {}
+        return had
+
+    def learn(self, s: Array, y: Array) -> None:
+        """Skip a pair with s'y <= 0: no positive definite matrix agrees with it."""
+        sy, eps = float(s @ y), float(np.finfo(s.dtype).eps)
+        if sy > eps * float(xp.sqrt((s @ s) * (y @ y))):
+            self.remember(s, y, sy)
+
+    def remember(self, s: Array, y: Array, sy: float) -> None:
+        """Take a good pair into the memory; `sy` is s'y > 0."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"memory": {k: a.copy() for k, a in self.memory.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        n = sum(p.size for p in self.params)
+        for name, a in state["memory"].items():
+            if a.shape[-1] != n:
+                raise ValueError(f"{name} in the state is for {a.shape[-1]} weights, there are {n}")
+        self.memory = {name: asarray(a).copy() for name, a in state["memory"].items()}
+
+
+class BFGS(QuasiNewton):
+    r"""Broyden, Fletcher, Goldfarb, Shanno: a dense inverse Hessian B, N^2 numbers (C5).
+
+        d = -B g,      B <- (I - r s y') B (I - r y s') + r s s',      r = 1 / s'y
+
+    B starts as the identity, scaled by s'y / y'y at the first pair.
+    Source: Nocedal and Wright 2006, equations 6.17 and 6.20.
+
+    >>> from tinynet import Tensor
+    >>> x = Tensor([-1.2, 1.0], requires_grad=True, dtype="float64")
+    >>> rosenbrock = lambda: 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+    >>> _ = BFGS([x], max_iter=50).step(rosenbrock); [round(v, 6) for v in x.tolist()]
+    [1.0, 1.0]
+    """
+
+    def direction(self, x: Array, g: Array, closure: Closure) -> Array:
+        return -(self.memory["B"] @ g) if self.memory else -g
+
+    def remember(self, s: Array, y: Array, sy: float) -> None:
+        b = self.memory.get("B")
+        if b is None:
+            b = sy / float(y @ y) * xp.eye(s.size, dtype=s.dtype)
+        by = b @ y  # the product above, multiplied out: three outer products, no matrix product
+        scale = (1 + float(y @ by) / sy) / sy
+        self.memory["B"] = b + scale * xp.outer(s, s) - (xp.outer(by, s) + xp.outer(s, by)) / sy
+
+
+class LBFGS(QuasiNewton):
+    r"""Limited-memory BFGS: the last `history_size` pairs (s, y), 2 m N numbers (C6).
+
+    The direction -B g comes from two loops over the pairs, newest first and then oldest first;
+    with all pairs kept it is that of BFGS started from (s'y / y'y) I.
+    PyTorch's arguments; here the strong Wolfe line search is the default, not an option.
+    Source: Nocedal and Wright 2006, algorithm 7.4.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float = 1.0, *, max_iter: int = 20,
+                 history_size: int = 10, tolerance_grad: float = 1e-7,
+                 line_search_fn: str | LineSearch | None = "strong_wolfe") -> None:
+        if history_size < 1:
+            raise ValueError(f"history_size must be at least 1, got {history_size}")
+        super().__init__(params, lr, max_iter=max_iter, tolerance_grad=tolerance_grad,
+                         line_search_fn=line_search_fn)
+        self.history_size = history_size
+
+    def direction(self, x: Array, g: Array, closure: Closure) -> Array:
+        if not self.memory:
+            return -g
+        pairs = list(zip(self.memory["s"], self.memory["y"], strict=True))  # oldest first
+        q, weights = g.copy(), []
+        for s, y in reversed(pairs):
+            weights.append((s @ q) / (s @ y))
+            q -= weights[-1] * y
+        s, y = pairs[-1]
+        q *= (s @ y) / (y @ y)
+        for (s, y), a in zip(pairs, reversed(weights), strict=True):
+            q += (a - (y @ q) / (s @ y)) * s
+        return -q
+
+    def remember(self, s: Array, y: Array, sy: float) -> None:
+        for name, new in (("s", s), ("y", y)):
+            kept = self.memory.get(name, xp.empty((0, s.size), s.dtype))
+            full = len(kept) == self.history_size
+            self.memory[name] = xp.concatenate([kept[1:] if full else kept, new[None]])

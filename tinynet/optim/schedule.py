@@ -1,0 +1,309 @@
+r"""Learning rates that change with the step, as pure functions of it.
+
+A `Schedule` is called with the number of finished steps, t = 0, 1, 2 ..., and returns the learning
+rate of the next one. It has no hidden counter: a checkpoint needs only t, and there is no order in
+which to call things. Formulas of the lecture that count t from 1 (B5, B6, D4) have t + 1 here.
+Schedules count steps: for epochs, multiply by the steps of one epoch. They compute with Python
+floats only, since a float64 array scalar would turn a float32 net into float64.
+
+The first three and the last three of 100 steps (`table`):
+
+                                          0         1         2        97        98        99
+    constant(0.1)                       0.1       0.1       0.1       0.1       0.1       0.1
+    step_decay(0.1, every=30)           0.1       0.1       0.1    0.0001    0.0001    0.0001
+    multistep(0.1, [30, 60, 90])        0.1       0.1       0.1    0.0001    0.0001    0.0001
+    cosine(0.1, T=100)                  0.1   0.09998    0.0999 0.0002219 9.866e-05 2.467e-05
+    linear(0.1, T=100)                  0.1     0.099     0.098     0.003     0.002     0.001
+    inverse_sqrt(0.1)                   0.1   0.07071   0.05774    0.0101   0.01005      0.01
+    exponential(0.1, k=0.05)            0.1   0.09512   0.09048 0.0007828 0.0007447 0.0007083
+    one_over_t(0.1, k=0.05)             0.1   0.09524   0.09091   0.01709   0.01695   0.01681
+    cyclic_cosine(0.1, period=50)       0.1    0.0999   0.09961 0.0008856 0.0003943 9.866e-05
+    one_cycle(0.1, T=100)             0.004  0.004263  0.005049 0.0004529 0.0002017 5.075e-05
+    warmup(cosine(0.1, T=90), 10)      0.01      0.02      0.03 0.0002739 0.0001218 3.046e-05
+
+Read next: `averaging.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+class Schedule:
+    """A learning rate as a function of the step: ``schedule(t)``, t from 0.
+
+    ``a >> b`` is `a` to its end and then `b` from its own step 0; ``0.1 * a`` scales. The `repr`
+    draws it. Make one with the functions of this module, or of any function of t:
+
+    >>> Schedule(lambda t: 0.1 / (1 + t // 10), "mine", span=60)
+    mine ██████▅▅▅▅▅▃▃▃▃▃▃▃▃▃▃▃▂▂▂▂▂▂▂▂▂▂▂ 0.1..0.0143
+    >>> linear(1.0, T=4) >> constant(0.1)
+    linear(1, T=4) >> constant(0.1) ████▆▆▆▆▆▆▅▅▅▅▅▅▅▃▃▃▃▃▃▂▂▂▂▂▂▂▂▂▂ 1..0.1
+
+    `span` is how many steps the picture shows, `length` when the schedule has ended (None: it has
+    no end), `parts` the schedules inside it.
+    """
+
+    def __init__(self, rule: Callable[[float], float], text: str, span: float,
+                 length: int | None = None, parts: Sequence[Schedule] = ()) -> None:
+        self.rule, self.text, self.span = rule, text, span
+        self.length, self.parts = length, tuple(parts)
+
+    def __call__(self, t: float) -> float:
+        """The learning rate of step `t` (0 at the first)."""
+        if t < 0:
+            raise ValueError(f"t counts steps from 0, got {t}")
+        return self.rule(t)
+
+    def then(self, following: Schedule, after: int | None = None) -> Schedule:
+        """This schedule for `after` steps (default: to its end), then `following` from its 0."""
+        end = self.length if after is None else after
+        if end is None:
+            raise ValueError(f"{self.text} has no end: say when, .then(following, after=steps)")
+        return Schedule(lambda t: self(t) if t < end else following(t - end),
+                        f"{self.text} >> {following.text}", end + following.span,
+                        None if following.length is None else end + following.length,
+                        (self, following))
+
+    def __rshift__(self, following: Schedule) -> Schedule:
+        return self.then(following)
+
+    def __mul__(self, factor: float) -> Schedule:
+        return Schedule(lambda t: factor * self(t), f"{factor:g} * ({self.text})", self.span,
+                        self.length, (self,))
+
+    __rmul__ = __mul__
+
+    # Only a `Plateau` does something here; the others pass it on to their parts.
+
+    def observe(self, metric: Any) -> None:
+        """Hand over a metric, such as the validation loss after an epoch."""
+        for part in self.parts:
+            part.observe(metric)
+
+    def state_dict(self) -> dict[str, float]:
+        """What has been learned from metrics; empty for a pure function of the step."""
+        return {f"{i}.{name}": value for i, part in enumerate(self.parts)
+                for name, value in part.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Restore what `state_dict` returned."""
+        for i, part in enumerate(self.parts):
+            part.load_state_dict({name.partition(".")[2]: value for name, value in state.items()
+                                  if name.partition(".")[0] == str(i)})
+
+    def __repr__(self) -> str:
+        values = [self(t) for t in _spread(self.span)]
+        scale = (len(_BARS) - 1) / (max(values) or 1.0)
+        bars = "".join(_BARS[round(v * scale)] for v in values)
+        return f"{self.text} {bars} {values[0]:.3g}..{values[-1]:.3g}"
+
+
+def _spread(span: float, n: int = 32) -> list[int]:
+    """Steps from 0 to `span`, about `n` of them."""
+    return [round(i * span / n) for i in range(n + 1)]
+
+
+def _as_schedule(lr: Schedule | float) -> Schedule:
+    return lr if isinstance(lr, Schedule) else constant(lr)
+
+
+def _positive(**values: float) -> None:
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value!r}")
+
+
+def constant(lr: float) -> Schedule:
+    """lr at every step."""
+    return Schedule(lambda t: lr, f"constant({lr:g})", span=1)
+
+
+def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
+    """lr * factor^floor(t / every): x0.1 every so many steps, as for ResNet (B1, B7).
+
+    >>> [step_decay(1.0, every=30, factor=0.5)(t) for t in (0, 29, 30, 60)]
+    [1.0, 1.0, 0.5, 0.25]
+    """
+    _positive(every=every, factor=factor)
+    more = "" if factor == 0.1 else f", factor={factor:g}"
+    return Schedule(lambda t: lr * factor ** (t // every),
+                    f"step_decay({lr:g}, every={every}{more})", span=4 * every)
+
+
+def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Schedule:
+    """lr * factor^(how many milestones are <= t) (B1).
+
+    >>> [multistep(1.0, [30, 60], factor=0.5)(t) for t in (29, 30, 59, 60)]
+    [1.0, 0.5, 0.5, 0.25]
+    """
+    _positive(factor=factor)
+    steps = sorted(milestones)
+    more = "" if factor == 0.1 else f", factor={factor:g}"
+    return Schedule(lambda t: lr * factor ** sum(t >= m for m in steps),
+                    f"multistep({lr:g}, {steps}{more})", span=1.25 * max(steps, default=1))
+
+
+def cosine(lr: float, T: int, end: float = 0.0) -> Schedule:
+    """end + (lr - end)/2 (1 + cos(pi t / T)); stays at `end` after T (B2).
+
+    >>> [round(cosine(1.0, T=100)(t), 6) for t in (0, 25, 50, 75, 100, 150)]
+    [1.0, 0.853553, 0.5, 0.146447, 0.0, 0.0]
+    """
+    _positive(T=T)
+    more = f", end={end:g}" if end else ""
+    return Schedule(lambda t: end + (lr - end) * 0.5 * (1 + math.cos(math.pi * min(t, T) / T)),
+                    f"cosine({lr:g}, T={T}{more})", span=T, length=T)
+
+
+def linear(lr: float, T: int, end: float = 0.0) -> Schedule:
+    """From lr at 0 straight to `end` at T; stays there (B4).
+
+    >>> [linear(1.0, T=10)(t) for t in (0, 5, 10, 11)]
+    [1.0, 0.5, 0.0, 0.0]
+    """
+    _positive(T=T)
+    more = f", end={end:g}" if end else ""
+    return Schedule(lambda t: end + (lr - end) * (1 - min(t, T) / T),
+                    f"linear({lr:g}, T={T}{more})", span=T, length=T)
+
+
+def inverse_sqrt(lr: float) -> Schedule:
+    """lr / sqrt(t + 1): lr at the first step, half of it at the fourth (B5).
+
+    >>> [inverse_sqrt(1.0)(t) for t in (0, 3, 99)]
+    [1.0, 0.5, 0.1]
+    """
+    return Schedule(lambda t: lr / math.sqrt(t + 1), f"inverse_sqrt({lr:g})", span=99)
+
+
+def exponential(lr: float, k: float) -> Schedule:
+    """lr * exp(-k t) (B7)."""
+    _positive(k=k)
+    return Schedule(lambda t: lr * math.exp(-k * t), f"exponential({lr:g}, k={k:g})", span=4 / k)
+
+
+def one_over_t(lr: float, k: float) -> Schedule:
+    """lr / (1 + k t) (B7)."""
+    _positive(k=k)
+    return Schedule(lambda t: lr / (1 + k * t), f"one_over_t({lr:g}, k={k:g})", span=9 / k)
+
+
+def cyclic_cosine(lr: float, period: int, end: float = 0.0) -> Schedule:
+    """A cosine from lr towards `end` that starts anew every `period` steps (D4).
+
+    For M snapshots in T steps: period = ceil(T / M); save the weights at the end of each period.
+    Source: Huang et al. 2017, "Snapshot ensembles", equation 2 (its t is t + 1 here).
+
+    >>> [round(cyclic_cosine(0.1, period=50)(t), 8) for t in (0, 25, 49, 50)]
+    [0.1, 0.05, 9.866e-05, 0.1]
+    """
+    _positive(period=period)
+    more = f", end={end:g}" if end else ""
+    return Schedule(
+        lambda t: end + (lr - end) * 0.5 * (1 + math.cos(math.pi * (t % period) / period)),
+        f"cyclic_cosine({lr:g}, period={period}{more})", span=3 * period)
+
+
+def one_cycle(lr: float, T: int, peak: float = 0.3, start: float | None = None,
+              end: float | None = None) -> Schedule:
+    """Up to lr in the first `peak` share of T steps, down to `end` in the rest, both cosines.
+
+    `start` is lr/25 and `end` start/10000 unless given. Source: Smith and Topin 2018,
+    "Super-convergence", in the shape PyTorch gives it.
+    """
+    _positive(T=T)
+    if not 0 < peak < 1:
+        raise ValueError(f"peak is the share of T before the top, in (0, 1), got {peak}")
+    first = lr / 25 if start is None else start
+    last = first / 1e4 if end is None else end
+    top = peak * T
+
+    def rule(t: float) -> float:
+        if t < top:
+            return first + (lr - first) * 0.5 * (1 - math.cos(math.pi * t / top))
+        return last + (lr - last) * 0.5 * (1 + math.cos(math.pi * (min(t, T) - top) / (T - top)))
+
+    return Schedule(rule, f"one_cycle({lr:g}, T={T})", span=T, length=T)
+
+
+def warmup(schedule: Schedule | float, steps: int) -> Schedule:
+    """lr (t + 1) / steps for `steps` steps, then the schedule from its own 0: no jump (B6).
+
+    lr is the schedule's value at 0 (or the number given); it is reached at step t = steps - 1,
+    and the first step is lr / steps, not 0. The lecture warms up for about 5000 steps.
+
+    >>> [round(warmup(cosine(1.0, T=100), 4)(t), 4) for t in (0, 1, 2, 3, 4, 54, 104)]
+    [0.25, 0.5, 0.75, 1.0, 1.0, 0.5, 0.0]
+    """
+    _positive(steps=steps)
+    main = _as_schedule(schedule)
+    return Schedule(lambda t: main(0) * (t + 1) / steps if t < steps else main(t - steps),
+                    f"warmup({main.text}, {steps})", steps + main.span,
+                    None if main.length is None else steps + main.length, (main,))
+
+
+class Plateau(Schedule):
+    """lr that drops by `factor` when a metric has not improved for `patience` + 1 reports (B7).
+
+    This one is no function of the step: call ``observe(metric)`` after each evaluation (also on a
+    schedule that contains it, such as ``warmup(Plateau(0.1), 500)``). `mode` says whether "min" or
+    "max" is better, and an improvement must exceed `min_delta`; never below `end`.
+
+    >>> lr = Plateau(1.0, factor=0.5, patience=2)
+    >>> for loss in (3.0, 2.0, 2.0, 2.0, 2.0):
+    ...     lr.observe(loss)
+    >>> lr(0), lr.best                              # the third 2.0 without progress fires
+    (0.5, 2.0)
+    """
+
+    def __init__(self, lr: float, factor: float = 0.1, patience: int = 10,
+                 mode: Literal["min", "max"] = "min", min_delta: float = 0.0,
+                 end: float = 0.0) -> None:
+        if mode not in ("min", "max"):
+            raise ValueError(f"mode={mode!r}: choose 'min' or 'max'")
+        if not 0 < factor < 1 or patience < 0:
+            raise ValueError("factor must lie in (0, 1) and patience must be >= 0, got "
+                             f"factor={factor}, patience={patience}")
+        super().__init__(lambda t: self.lr, f"Plateau({lr:g}, factor={factor:g}, "
+                         f"patience={patience})", span=1)
+        self.lr, self.factor, self.patience, self.end = float(lr), factor, patience, end
+        self.sign, self.min_delta = (1.0 if mode == "min" else -1.0), min_delta
+        self.best, self.bad = self.sign * math.inf, 0
+
+    def observe(self, metric: Any) -> None:
+        """Count a report without improvement (NaN is none); drop lr at the patience + 1st."""
+        value = float(metric)
+        if self.sign * (self.best - value) > self.min_delta:
+            self.best, self.bad = value, 0
+            return
+        self.bad += 1
+        if self.bad > self.patience:
+            self.lr, self.bad = max(self.end, self.lr * self.factor), 0
+
+    def state_dict(self) -> dict[str, float]:
+        return {"lr": self.lr, "best": self.best, "bad": self.bad}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        if state:
+            self.lr, self.best, self.bad = state["lr"], state["best"], int(state["bad"])
+
+
+def table(schedules: Schedule | Sequence[Schedule], steps: int) -> str:
+    """The first three and the last three values of a run of `steps` steps, as text.
+
+    >>> print(table([constant(0.1), linear(1.0, T=8)], steps=8))
+                           0         1         2         5         6         7
+    constant(0.1)        0.1       0.1       0.1       0.1       0.1       0.1
+    linear(1, T=8)         1     0.875      0.75     0.375      0.25     0.125
+    """
+    rows = [schedules] if isinstance(schedules, Schedule) else list(schedules)
+    ts = sorted({t for t in (0, 1, 2, steps - 3, steps - 2, steps - 1) if 0 <= t < steps})
+    width = max(len(row.text) for row in rows)
+    lines = [" " * width + "".join(f"{t:>10}" for t in ts)]
+    lines += [f"{row.text:{width}}" + "".join(f"{row(t):>10.4g}" for t in ts) for row in rows]
+    return "\n".join(lines)

@@ -1,0 +1,253 @@
+r"""Newton's method: go to the minimum of the quadratic model (C2, C3).
+
+    J(theta) ~ J(theta_0) + g'd + d'Hd / 2,      d = theta - theta_0 = -H^-1 g
+
+There is no step size in it. Near a minimum the number of right digits doubles at each step; the
+price is N^2 numbers for H and N^3 operations to solve with it (C4), hence toys only. `NewtonCG`
+never builds H: it needs products H v alone, which cost about two gradients each.
+
+All second-order optimizers see the parameters as one flat vector and take a closure:
+``optimizer.step(closure)`` makes up to `max_iter` iterations on the loss that the closure returns,
+which must be the same function each time (the full batch, no dropout).
+Read next: `line_search.py`, then `quasi_newton.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, xp
+from ..ops.shape import concatenate
+from ..tensor import Tensor, enable_grad, grad
+from .line_search import LineSearch, Point, strong_wolfe
+from .optimizer import Closure, Optimizer, graph_is_alive
+
+
+class FlatOptimizer(Optimizer):
+    """Base of the second-order optimizers: one flat vector, a direction, a step along it.
+
+    ``line_search_fn``: "strong_wolfe", None (a step of length `lr`), or a function
+    ``(phi, start, alpha) -> Point`` as in `line_search`. `step` ends early when
+    ``max |g| <= tolerance_grad`` or when the search finds nothing lower. A trial point where the
+    loss is not finite shrinks the step. With a search every iteration goes down, so the
+    parameters are left at the lowest point accepted; without one, at the last.
+
+    Attributes: ``evaluations`` counts calls of the closure, ``iterations`` accepted steps,
+    ``converged`` says whether the last `step` ended at a gradient below `tolerance_grad`.
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float = 1.0, *, max_iter: int = 20,
+                 tolerance_grad: float = 1e-7,
+                 line_search_fn: str | LineSearch | None = "strong_wolfe") -> None:
+        super().__init__(params, lr)
+        group, *more = self.param_groups
+        if more or any(group[name] for name in ("weight_decay", "l1", "max_norm")):
+            raise ValueError(f"{type(self).__name__} sees one long vector: it takes one parameter "
+                             "group, and penalties belong into the loss")
+        if isinstance(line_search_fn, str) and line_search_fn != "strong_wolfe":
+            raise ValueError(f"line_search_fn={line_search_fn!r}: choose 'strong_wolfe', None, or "
+                             "a function (phi, start, alpha) -> Point")
+        self.search = strong_wolfe if isinstance(line_search_fn, str) else line_search_fn
+        self.max_iter, self.tolerance_grad = max_iter, tolerance_grad
+        self.params: list[Tensor] = self.param_groups[0]["params"]
+        self.evaluations, self.iterations, self.converged = 0, 0, False
+        self._last: tuple[Array, float] | None = None  # where the last step ended
+
+    def direction(self, x: Array, g: Array, closure: Closure) -> Array:
+        """The step to the minimum of the model at `x`, where the gradient is `g`."""
+        raise TypeError(f"{type(self).__name__} has no direction(self, x, g, closure)")
+
+    def learn(self, s: Array, y: Array) -> None:
+        """A step `s` changed the gradient by `y`: take that into the model of the curvature."""
+
+    def forget(self) -> bool:
+        """Drop what was learned; False if there is nothing, so -g was the direction already."""
+        return False
+
+    def first_alpha(self, g: Array) -> float:
+        """The step length to try first."""
+        return self.lr
+
+    def step(self, closure: Closure | None = None) -> Any:
+        """Up to `max_iter` iterations; returns the loss before the first of them."""
+        if closure is None:
+            raise TypeError(f"{type(self).__name__}.step needs a closure that computes the loss: "
+                            "step(lambda: loss(model(x), y))")
+        here = self._visit(closure, self._flat([p.data for p in self.params]))
+        self._warn_if_changed(here)
+        loss = here.value
+        for _ in range(self.max_iter):
+            self.converged = float(xp.abs(here.g).max()) <= self.tolerance_grad
+            if self.converged or not math.isfinite(here.value):
+                break
+            there = self._advance(closure, here)
+            if there is here:
+                if self.forget():
+                    continue
+                break
+            self.learn(there.x - here.x, there.g - here.g)
+            here = there
+            self.iterations += 1
+        else:
+            self.converged = float(xp.abs(here.g).max()) <= self.tolerance_grad
+        self._write(here.x)
+        self._last = here.x, here.value
+        self.t += 1
+        return loss
+
+    def _advance(self, closure: Closure, here: Point) -> Point:
+        """One step along the direction; `here` itself if it leads nowhere lower."""
+        self._write(here.x)
+        d = self.direction(here.x, here.g, closure)
+        slope = float(here.g @ d)
+        if self.search is not None and not slope < 0:
+            return here
+        start = here._replace(alpha=0.0, slope=slope)
+
+        def phi(alpha: float) -> Point:
+            return self._visit(closure, here.x + alpha * d, alpha, d)
+
+        if self.search is not None:
+            point = self.search(phi, start, self.first_alpha(here.g))
+            return point if point.value < here.value else here
+        alpha = self.lr
+        for _ in range(20):
+            point = phi(alpha)
+            if math.isfinite(point.value) and math.isfinite(point.slope):
+                return point
+            alpha *= 0.1
+        return here
+
+    def _visit(self, closure: Closure, x: Array, alpha: float = 0.0,
+               d: Array | None = None) -> Point:
+        """Loss and gradient at `x`, and the slope along `d`."""
+        self._write(x)
+        self.evaluations += 1
+        value = float(self.evaluate(closure))
+        g = self._flat([xp.zeros_like(p.data) if p.grad is None else p.grad.data
+                        for p in self.params])
+        return Point(alpha, value, 0.0 if d is None else float(g @ d), x, g)
+
+    def _warn_if_changed(self, here: Point) -> None:
+        """C7: a loss that differs at the same weights is that of another batch."""
+        if self._last is None or not bool((self._last[0] == here.x).all()):
+            return
+        before, now = self._last[1], here.value
+        if abs(now - before) > math.sqrt(np.finfo(here.x.dtype).eps) * (1e-3 + abs(before)):
+            warnings.warn(
+                f"the closure's loss was {before:.6g} and is now {now:.6g} at the same weights: "
+                f"{type(self).__name__} needs the same loss each time (the full batch, no "
+                "dropout); on mini-batches use SGD or Adam", RuntimeWarning, stacklevel=3)
+
+    def _flat(self, arrays: list[Array]) -> Array:
+        return xp.concatenate([a.reshape(-1) for a in arrays])
+
+    def _write(self, x: Array) -> None:
+        """Put the flat vector back into the parameters."""
+        place = 0
+        for p in self.params:
+            p.data[...] = x[place : place + p.size].reshape(p.shape)
+            p.mark_changed()
+            place += p.size
+
+    def _gradient_graph(self, closure: Closure) -> Tensor:
+        """The flat gradient at the present weights, as a tensor that can be differentiated."""
+        self.evaluations += 1
+        with enable_grad():
+            loss = closure()
+            if not graph_is_alive(loss):
+                raise RuntimeError(f"{type(self).__name__} differentiates the loss twice: its "
+                                   "closure must return the loss and not call backward()")
+            parts = grad(loss, self.params, create_graph=True)
+            return concatenate([g.reshape(-1) for g in parts])  # type: ignore[no-any-return]
+
+    def _pull_back(self, gradient: Tensor, v: Array) -> Array:
+        """d(gradient . v) / d weights = H v, flat."""
+        if gradient.node is None:  # a linear loss: its gradient is constant
+            return xp.zeros_like(v)
+        return self._flat([h.data for h in grad(gradient, self.params, v)])
+
+
+class Newton(FlatOptimizer):
+    r"""Newton's method with the explicit Hessian, for toys (C2, C3).
+
+        H d = -g,   x <- x + lr d
+
+    `damping` is added to H's diagonal. Where H is not positive definite, -H^-1 g leads to a
+    saddle or up: then the eigenvalues are replaced by their absolute values (Dauphin et al. 2014,
+    "saddle-free Newton"), and a RuntimeWarning says so; ``fallbacks`` counts these steps.
+    Memory: N^2 numbers; time: N gradients of the gradient and N^3 operations.
+
+    >>> x = Tensor([3.0, -1.0], requires_grad=True)
+    >>> _ = Newton([x]).step(lambda: (Tensor([1.0, 100.0]) * x * x).sum() + x.sum())
+    >>> x                                                          # one step, whatever the valley
+    Tensor([-0.5  , -0.005], requires_grad=True)
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float = 1.0, *, damping: float = 0.0,
+                 max_iter: int = 1, tolerance_grad: float = 0.0,
+                 line_search_fn: str | LineSearch | None = None) -> None:
+        super().__init__(params, lr, max_iter=max_iter, tolerance_grad=tolerance_grad,
+                         line_search_fn=line_search_fn)
+        self.damping, self.fallbacks = damping, 0
+
+    def hessian(self, closure: Closure) -> Array:
+        """The symmetric (N, N) matrix of second derivatives at the present weights."""
+        gradient = self._gradient_graph(closure)
+        unit = xp.eye(gradient.size, dtype=gradient.dtype)
+        h = xp.stack([self._pull_back(gradient, row) for row in unit])
+        return (h + h.T) / 2
+
+    def direction(self, x: Array, g: Array, closure: Closure) -> Array:
+        h = self.hessian(closure) + self.damping * xp.eye(x.size, dtype=x.dtype)
+        try:
+            if bool(xp.isfinite(xp.linalg.cholesky(h)).all()):
+                return xp.linalg.solve(h, -g)
+        except np.linalg.LinAlgError:  # NumPy raises where CuPy fills in NaN
+            pass
+        self.fallbacks += 1
+        warnings.warn("the Hessian is not positive definite: Newton replaces its eigenvalues by "
+                      "their absolute values", RuntimeWarning, stacklevel=4)
+        values, vectors = xp.linalg.eigh(h)
+        sizes = xp.maximum(xp.abs(values), 1e-6 * xp.abs(values).max())
+        return -(vectors @ ((vectors.T @ g) / sizes))
+
+
+class NewtonCG(FlatOptimizer):
+    r"""Newton's method for nets: H d = -g is solved by conjugate gradients on products H v.
+
+    The products are gradients of the gradient, so H is never built: memory is a few vectors.
+    Conjugate gradients stop when the residual is below min(.5, sqrt|g|) |g|, after `cg_iter`
+    products, or at a direction of negative curvature, before which the model has no minimum.
+    Source: Nocedal and Wright 2006, algorithm 7.1 (line search Newton-CG).
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float = 1.0, *, max_iter: int = 20,
+                 cg_iter: int = 50, tolerance_grad: float = 1e-7,
+                 line_search_fn: str | LineSearch | None = "strong_wolfe") -> None:
+        super().__init__(params, lr, max_iter=max_iter, tolerance_grad=tolerance_grad,
+                         line_search_fn=line_search_fn)
+        self.cg_iter = cg_iter
+
+    def direction(self, x: Array, g: Array, closure: Closure) -> Array:
+        gradient = self._gradient_graph(closure)
+        size = float(xp.sqrt(g @ g))
+        d, r, p = xp.zeros_like(g), g, -g  # r = H d + g, the residual
+        rr = float(r @ r)
+        for i in range(self.cg_iter):
+            hp = self._pull_back(gradient, p)
+            curvature = float(p @ hp)
+            if curvature <= 0:
+                return -g if i == 0 else d
+            a = rr / curvature
+            d, r = d + a * p, r + a * hp
+            rr, before = float(r @ r), rr
+            if math.sqrt(rr) <= min(0.5, math.sqrt(size)) * size:
+                break
+            p = rr / before * p - r
+        return d

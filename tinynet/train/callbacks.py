@@ -1,0 +1,214 @@
+r"""Small objects that watch a training run: best weights, early stopping, update ratios.
+
+    on_start(t)        before the first step of a fit
+    before_update(t)   gradients are there, weights not yet changed: t.step steps are done
+    on_step(t)         weights are changed: t.step now counts this step as well
+    on_log(t)          every t.log_every steps and at the end of an epoch: t.history has new rows
+    on_epoch(t)        after validation: t.epoch epochs are done; t.stop(why) ends the run
+    on_end(t)          always, whatever ended the run: t.history.stopped says what
+
+`t` is the `Trainer`: its model, optimizer, history, step and epoch are there to be read. A hook
+that runs inside a step (`before_update`, `on_step`) must not read an array's value on the host:
+a GPU would have to stop for it. Collect there, and read in `on_log`. Read next: `trainer.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import TYPE_CHECKING
+
+from ..backend import Array, to_numpy, xp
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+RATIO_LOW, RATIO_HIGH = 1e-4, 1e-2  # outside this band the learning rate deserves a look
+
+
+class Callback:
+    """The hooks, doing nothing: override those you need.
+
+    >>> class StopAfter(Callback):
+    ...     def on_epoch(self, trainer):
+    ...         if trainer.epoch == 3: trainer.stop("three is enough")
+    """
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Before the first step of a `fit`."""
+
+    def before_update(self, trainer: Trainer) -> None:
+        """After backward(), before the optimizer changes the weights."""
+
+    def on_step(self, trainer: Trainer) -> None:
+        """After the optimizer has changed the weights."""
+
+    def on_log(self, trainer: Trainer) -> None:
+        """After the metrics of the last steps were read and added to the history."""
+
+    def on_epoch(self, trainer: Trainer) -> None:
+        """After an epoch and its validation."""
+
+    def on_end(self, trainer: Trainer) -> None:
+        """After the last step, also after an error or Ctrl-C."""
+
+
+class BestWeights(Callback):
+    """Keep a copy of the weights of the best validation score, and put it back at the end.
+
+    The copy holds the buffers too (BatchNorm's running statistics). It is made on the device when
+    an epoch is better than all before it, so of equal epochs the first one counts; it is put back
+    bit for bit whatever ended the run: the last epoch, early stopping, Ctrl-C or an error
+    (lecture id D2). Without validation there is nothing to choose, and the last weights stay.
+    """
+
+    def __init__(self, monitor: str = "val_accuracy") -> None:
+        self.monitor = monitor
+        self.epoch = 0  # 0: nothing kept yet
+        self.weights: dict[str, Array] = {}
+
+    def on_epoch(self, trainer: Trainer) -> None:
+        """Copy the weights if this epoch is the best one."""
+        if self.monitor in trainer.history.epochs \
+                and trainer.history.best(self.monitor)[0] == trainer.epoch:
+            self.weights = trainer.model.state_dict()  # a copy; Ctrl-C leaves the old one whole
+            self.epoch = trainer.epoch
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Put the best weights back."""
+        if self.weights:
+            trainer.model.load_state_dict(self.weights)
+
+
+class EarlyStopping(Callback):
+    """Stop when `patience` epochs in a row were no better than the best: at epoch best + patience.
+
+    It only stops; `BestWeights` (on by default in the trainer) brings the best weights back.
+    """
+
+    def __init__(self, patience: int, monitor: str = "val_accuracy") -> None:
+        if patience < 1:
+            raise ValueError(f"patience must be at least 1 epoch, got {patience}")
+        self.patience, self.monitor = patience, monitor
+
+    def on_epoch(self, trainer: Trainer) -> None:
+        """Compare the epoch with the best one."""
+        if self.monitor not in trainer.history.epochs:
+            raise ValueError(f"early stopping watches {self.monitor}, which is not measured: give "
+                             "fit() a val_loader")
+        epoch, value = trainer.history.best(self.monitor)
+        if trainer.epoch - epoch >= self.patience:
+            trainer.stop(f"no better {self.monitor} than {value:.4g} (epoch {epoch}) in "
+                         f"{self.patience} epochs")
+
+
+class ReportToSchedule(Callback):
+    """Tell the optimizer's schedules the loss of each epoch: what `schedule.Plateau` waits for.
+
+    It is the validation loss, or without validation the training loss. Other schedules are pure
+    functions of the step and do not listen.
+    """
+
+    def on_epoch(self, trainer: Trainer) -> None:
+        """Report to each schedule once, also if several parameter groups share it."""
+        row = {name: column[-1] for name, column in trainer.history.epochs.items()}
+        loss = row["train_loss"] if math.isnan(row.get("val_loss", math.nan)) else row["val_loss"]
+        schedules = {id(group["lr"]): group["lr"] for group in trainer.optimizer.param_groups}
+        for schedule in schedules.values():
+            if hasattr(schedule, "observe"):
+                schedule.observe(loss)
+
+
+class UpdateRatio(Callback):
+    r"""How far one step moves the weights: for each parameter W, once per log interval,
+
+        ratio = || W_after - W_before ||_2 / || W_before ||_2        (want about 1e-3)
+
+    Lecture id H9, the snippet of the CS231n notes (neural-networks-3). The history's table
+    `ratios` gets one column per parameter and `update_ratio`, the median over the weights
+    (parameters of two or more axes: biases and norm scales start at 0 or 1 and say little).
+    The ratio of a parameter that is all zeros is nan.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, Array] = {}
+        self._measured: tuple[int, list[str], Array] | None = None
+        self._warned: set[str] = set()
+        self._highest_lr = 0.0
+
+    def before_update(self, trainer: Trainer) -> None:
+        """Copy the weights at the first step of each log interval."""
+        if trainer.step % trainer.log_every == 0:
+            self._before = {name: xp.array(p.data) for name, p in trainer.model.named_parameters()
+                            if p.grad is not None}
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Compare; the norms stay on the device until `on_log`."""
+        if not self._before:
+            return
+        norms = []
+        for name, p in trainer.model.named_parameters():
+            if name in self._before:
+                before = self._before[name]
+                norms += [xp.linalg.norm((p.data - before).ravel()),
+                          xp.linalg.norm(before.ravel())]
+        self._measured = (trainer.step - 1, list(self._before), xp.stack(norms))
+        self._before = {}
+
+    def on_log(self, trainer: Trainer) -> None:
+        """Read the norms and add the ratios to the history."""
+        if self._measured is None:
+            return
+        step, names, norms = self._measured
+        self._measured = None
+        pairs = to_numpy(norms).reshape(-1, 2).tolist()
+        ratios = {name: update / weight if weight > 0 else math.nan
+                  for name, (update, weight) in zip(names, pairs, strict=True)}
+        matrices = {name for name, p in trainer.model.named_parameters() if p.ndim > 1}
+        typical = _median([r for name, r in ratios.items() if name in matrices or not matrices])
+        trainer.history.add("ratios", step=step, update_ratio=typical, **ratios)
+
+    def on_epoch(self, trainer: Trainer) -> None:
+        """Say so, once, if the epoch's typical ratio is outside the band."""
+        history = trainer.history
+        if "update_ratio" not in history:
+            return
+        start = history.epochs["step"][-2] if len(history.epochs["step"]) > 1 else 0
+        rows = zip(history.ratios["step"], history.ratios["update_ratio"], strict=True)
+        typical = _median([ratio for step, ratio in rows if step >= start])
+        self._highest_lr = max([self._highest_lr, *history.steps["lr"]])
+        advice = ratio_advice(typical)
+        decayed = history.steps["lr"][-1] < 0.1 * self._highest_lr  # low by the schedule's wish
+        if advice and advice not in self._warned and not (decayed and typical < RATIO_LOW):
+            self._warned.add(advice)
+            trainer.say(f"update ratio {typical:.1e}, {advice}")
+
+
+def _median(values: Iterable[float]) -> float:
+    finite = [v for v in values if math.isfinite(v)]
+    return median(finite) if finite else math.nan
+
+
+def ratio_advice(ratio: float) -> str:
+    """What the lecture says about an update ratio; empty if all is well.
+
+    >>> ratio_advice(1e-3), ratio_advice(3e-5)
+    ('', 'below 1e-04: if the loss hardly falls, raise the learning rate')
+    """
+    if ratio < RATIO_LOW:
+        return f"below {RATIO_LOW:.0e}: if the loss hardly falls, raise the learning rate"
+    if ratio > RATIO_HIGH:
+        return f"above {RATIO_HIGH:.0e}: if the loss jumps about, lower the learning rate"
+    return ""
+
+
+def ratio_warnings(ratios: Mapping[str, list[float]]) -> dict[str, str]:
+    """Advice for each parameter of a history's `ratios` whose median is outside the band.
+
+    >>> ratio_warnings({"step": [0, 9], "weight": [2e-3, 1e-3], "bias": [0.5, 0.2]})
+    {'bias': 'above 1e-02: if the loss jumps about, lower the learning rate'}
+    """
+    found = {name: ratio_advice(_median(column)) for name, column in ratios.items()
+             if name != "step"}
+    return {name: advice for name, advice in found.items() if advice}

@@ -1,0 +1,198 @@
+r"""Pictures of a training run: its curves in one file, and a schedule before it is used.
+
+Figures are drawn on matplotlib's Agg canvas, as objects: no display is needed, and neither pyplot
+nor any other global state is touched, so a notebook's own figures are left alone.
+
+`plot_history` draws four panels over the epochs: the loss (every step as a light dot, its moving
+average as a line, validation at the end of each epoch), the accuracy, the learning rate, and the
+update ratio of the lecture (H9) with the band around 1e-3 that it should keep to. Lecture ids D1,
+H6, H9.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..train.callbacks import RATIO_HIGH, RATIO_LOW
+from ..train.history import History
+from ..train.history import smooth as smooth_values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Colours that stay apart for colour-blind readers (Okabe and Ito 2008).
+TRAIN, VAL, QUIET, GOOD = "#0072B2", "#D55E00", "#999999", "#009E73"
+
+
+def plot_history(history: History, path: str | os.PathLike[str], smooth: float = 0.9,
+                 title: str = "") -> None:
+    """Draw loss, accuracy, learning rate and update ratio of `history` into the file `path`.
+
+    `smooth` is the factor of the moving average (0.9: about the last 10 steps). The file's suffix
+    says its kind (.png, .pdf, .svg). ValueError if nothing was recorded.
+    """
+    if not history.steps:
+        raise ValueError("this history has no steps yet: train before plotting it")
+    figure, axes = _figure(2, 2, (11, 7.2))
+    to_epochs = _epochs_of(history)
+    _draw_loss(axes[0], history, to_epochs, smooth)
+    _draw_accuracy(axes[1], history, to_epochs, smooth)
+    _draw_lr(axes[2], history, to_epochs)
+    _draw_ratio(axes[3], history, to_epochs)
+    for panel in axes:
+        panel.set_xlabel("epoch" if history.epochs else "step")
+        panel.set_xlim(0, 1.01 * to_epochs(history.steps["step"][-1] + 1))
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    _save(figure, path)
+
+
+def plot_schedule(schedule: Callable[[int], float] | Sequence[Callable[[int], float]], steps: int,
+                  path: str | os.PathLike[str], labels: Sequence[str] = ()) -> None:
+    """Draw lr(t) for t = 0 .. steps - 1: look at a schedule before training with it.
+
+    A list of schedules is drawn into one picture, with `labels`.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    schedules = [schedule] if callable(schedule) else list(schedule)
+    times = range(0, steps, max(1, steps // 4000))
+    figure, (panel,) = _figure(1, 1, (7, 3.6))
+    for i, one in enumerate(schedules):
+        label = labels[i] if i < len(labels) else getattr(one, "text", "schedule")
+        panel.plot(times, [float(one(t)) for t in times], label=label, linewidth=1.8)
+    _name(panel, "", "learning rate")
+    panel.set(xlabel="step t", xlim=(0, max(1, steps - 1)))
+    panel.set_ylim(bottom=0)
+    panel.legend(frameon=False)
+    _save(figure, path)
+
+
+def _draw_loss(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
+               beta: float) -> None:
+    t, loss = to_epochs(np.array(history.steps["step"]) + 1), np.array(history.steps["loss"])
+    panel.plot(t, loss, ".", color=TRAIN, alpha=_alpha(len(t)), markersize=4, linewidth=0,
+               markeredgewidth=0, rasterized=True)
+    panel.plot([], [], ".", color=TRAIN, alpha=0.4, label="training, each step")
+    panel.plot(t, smooth_values(history.steps["loss"], beta), color=TRAIN, linewidth=1.4,
+               label=f"training, moving average ({beta:g})")
+    if "val_loss" in history.epochs:
+        panel.plot(history.epochs["epoch"], history.epochs["val_loss"], "o-", color=VAL,
+                   markersize=4, label="validation")
+    top = np.percentile(loss[np.isfinite(loss)], 99.5) if np.isfinite(loss).any() else 1.0
+    _name(panel, "Loss", "loss (mean per picture)")
+    panel.set_ylim(0, 1.1 * top or 1.0)
+    panel.legend(frameon=False)
+
+
+def _draw_accuracy(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
+                   beta: float) -> None:
+    _name(panel, "Accuracy", "right answers (%)")
+    panel.set_ylim(0, 100)
+    if "accuracy" not in history.steps:
+        return _say(panel, "not measured")
+    t = to_epochs(np.array(history.steps["step"]) + 1)
+    panel.plot(t, _percent(smooth_values(history.steps["accuracy"], beta)), color=TRAIN,
+               linewidth=0.8, alpha=0.45, label="training batches, moving average")
+    if history.epochs:
+        middle = np.array(history.epochs["epoch"]) - 0.5  # a mean belongs to the middle
+        panel.plot(middle, _percent(history.epochs["train_accuracy"]), "o-",
+                   color=TRAIN, markersize=4, label="training, mean of the epoch")
+    if "val_accuracy" in history.epochs:
+        epoch, best = history.best("val_accuracy")
+        panel.plot(history.epochs["epoch"], _percent(history.epochs["val_accuracy"]), "o-",
+                   color=VAL, markersize=4, label=f"validation, best {best:.1%} (epoch {epoch})")
+        panel.plot([epoch], [100 * best], "*", color=VAL, markersize=13, clip_on=False)
+    panel.legend(loc="lower right", frameon=False)
+
+
+def _draw_lr(panel: Axes, history: History, to_epochs: Callable[[Any], Any]) -> None:
+    panel.plot(to_epochs(np.array(history.steps["step"])), history.steps["lr"], color=TRAIN,
+               linewidth=1.6)
+    _name(panel, "Learning rate", "learning rate")
+    panel.set_ylim(bottom=0)
+
+
+def _draw_ratio(panel: Axes, history: History, to_epochs: Callable[[Any], Any]) -> None:
+    _name(panel, "Update ratio", "|update| / |weights| (norms)")
+    if not history.ratios:
+        return _say(panel, "not measured")
+    t = to_epochs(np.array(history.ratios["step"]))
+    columns = {n: np.array(c) for n, c in history.ratios.items() if n != "step"}
+    for name, values in columns.items():
+        if name != "update_ratio":
+            panel.plot(t, _positive(values), color=QUIET, linewidth=0.6, alpha=0.5)
+    panel.plot([], [], color=QUIET, linewidth=0.6, label="each parameter")
+    panel.plot(t, _positive(columns["update_ratio"]), color=TRAIN, linewidth=1.6,
+               label="median over the weights")
+    panel.axhspan(RATIO_LOW, RATIO_HIGH, color=GOOD, alpha=0.1, linewidth=0)
+    panel.axhline(1e-3, color=GOOD, linewidth=1, linestyle="--", label="about 1e-3 is good")
+    typical = columns["update_ratio"][columns["update_ratio"] > 0]
+    low, high = (typical.min(), typical.max()) if typical.size else (RATIO_LOW, RATIO_HIGH)
+    panel.set_yscale("log")
+    panel.set_ylim(min(low, RATIO_LOW) / 3, max(high, RATIO_HIGH) * 3)
+    panel.legend(loc="lower left", frameon=False)
+
+
+def _epochs_of(history: History) -> Callable[[Any], Any]:
+    """From steps to epochs: a straight line between the ends of epochs, and beyond the last."""
+    if not history.epochs:
+        return lambda step: step
+    ends = np.array([0.0, *history.epochs["step"]])
+    epochs = np.array([history.epochs["epoch"][0] - 1, *history.epochs["epoch"]])
+    slope = (epochs[-1] - epochs[-2]) / max(1.0, ends[-1] - ends[-2])
+
+    def convert(step: Any) -> Any:
+        return np.interp(step, ends, epochs) + np.maximum(step - ends[-1], 0) * slope
+
+    return convert
+
+
+def _percent(values: Sequence[float]) -> Any:
+    return 100.0 * np.array(values)
+
+
+def _positive(values: Any) -> Any:
+    """What a logarithmic axis can show."""
+    return np.where(values > 0, values, math.nan)
+
+
+def _alpha(n: int) -> float:
+    """Dots are lighter where they are many."""
+    return float(np.clip(400 / max(n, 1), 0.15, 0.6))
+
+
+def _say(panel: Axes, text: str) -> None:
+    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", color=QUIET)
+
+
+def _name(panel: Axes, title: str, unit: str) -> None:
+    panel.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    panel.set_ylabel(unit)
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(np.ravel(figure.subplots(rows, columns)))
+    for panel in axes:
+        panel.grid(color="#dddddd", linewidth=0.6)
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
