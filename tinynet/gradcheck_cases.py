@@ -1,9 +1,10 @@
 """A row for every operation of the library, and the table of their gradients.
 
 `python -m tinynet gradcheck` prints the table, the tests run the same rows, and both complain
-about a registered operation without a row. A row is the operation's registered name, a function
-of tensors and their shapes; inputs are normal numbers unless the row gives bounds. Broadcasting,
-options and awkward shapes have rows of their own.
+about a registered operation without a row. A row is a name (the registered one of an operation, or
+that of a function composed of them), a function of tensors, and the shapes of its inputs, which
+are normal numbers unless the row gives bounds. Broadcasting, options and awkward shapes have rows
+of their own. Read next: `calculus.py`.
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ from .ops import shape as s
 
 
 class Case(NamedTuple):
-    """One row: the registered name of an operation, a call of it, and the inputs' shapes."""
+    """One row: a name, a function, the shapes of its inputs."""
 
-    operation: str
+    name: str
     f: Callable[..., Any]
     shapes: tuple[tuple[int, ...], ...]
     bounds: tuple[float, float] | None = None  # inputs are uniform between them; None: normal
 
     def inputs(self, seed: int = 0) -> list[Array]:
         """Random float64 inputs."""
-        keys = [random.key(seed, i) for i in range(len(self.shapes))]
+        keyed = [(random.key(seed, i), shape) for i, shape in enumerate(self.shapes)]
         if self.bounds is None:
-            return [random.normal(k, n, dtype=float) for k, n in zip(keys, self.shapes, strict=True)]
-        return [random.uniform(k, n, *self.bounds, dtype=float)
-                for k, n in zip(keys, self.shapes, strict=True)]
+            return [random.normal(key, shape, dtype=float) for key, shape in keyed]
+        low, high = self.bounds
+        return [random.uniform(key, shape, low, high, dtype=float) for key, shape in keyed]
 
 
 def row(name: str, f: Callable[..., Any], *shapes: tuple[int, ...],
@@ -84,7 +85,7 @@ TABLES: dict[str, list[Case]] = {
         row("abs", a.abs, (2, 3)),
         *(row("maximum", a.maximum, *shapes) for shapes in _binary),
         *(row("minimum", a.minimum, *shapes) for shapes in _binary),
-        row("maximum", lambda x: a.clip(x, -0.5, 0.5), (4, 5)),
+        row("clip", lambda x: a.clip(x, -0.5, 0.5), (4, 5)),
         row("where", lambda x, y: a.where(_mask, x, y), (2, 3), (3,)),
         row("where", lambda x: a.where(x > 0, x * x, 0.0), (2, 3)),
         row("_astype", lambda x: a.astype(x, "float64"), (2, 3)),
@@ -95,22 +96,22 @@ TABLES: dict[str, list[Case]] = {
                           ("min", r.min), ("logsumexp", r.logsumexp), ("_euclidean", r.norm))
           for axis, keep in ((None, False), (1, False), (-1, True), ((0, 2), False))),
         row("var", lambda x: r.var(x, axis=0, ddof=1), (4, 3)),
-        row("var", lambda x: r.std(x, axis=1), (2, 5)),
-        row("max", lambda x: r.norm(x, ord=float("inf"), axis=1), (3, 4)),
-        row("abs", lambda x: r.norm(x, ord=1), (3, 4)),
-        row("multiply", lambda x: r.prod(x, axis=(0, 2)), (2, 3, 3)),
-        row("multiply", lambda x: r.prod(x * xp.asarray([1.0, 0.0, 0.0])), (3,)),
+        row("std", lambda x: r.std(x, axis=1), (2, 5)),
+        row("norm", lambda x: r.norm(x, ord=float("inf"), axis=1), (3, 4)),
+        row("norm", lambda x: r.norm(x, ord=1), (3, 4)),
+        row("prod", lambda x: r.prod(x, axis=(0, 2)), (2, 3, 3)),
+        row("prod", lambda x: r.prod(x * xp.asarray([1.0, 0.0, 0.0])), (3,)),
         row("cumsum", lambda x: r.cumsum(x, 1), (2, 4)),
-        row("_get", lambda x: r.sort(x, axis=0), (4, 3)),
-        row("_get", lambda x: r.median(x, axis=-1), (3, 4)),
+        row("sort", lambda x: r.sort(x, axis=0), (4, 3)),
+        row("median", lambda x: r.median(x, axis=-1), (3, 4)),
     ],
     "shape": [
         row("reshape", lambda x: s.reshape(x, (-1, 2)), (2, 3, 2)),
-        row("reshape", lambda x: s.flatten(x, 1), (2, 3, 2)),
-        row("reshape", lambda x: s.squeeze(s.expand_dims(x, 1)), (2, 3)),
+        row("flatten", lambda x: s.flatten(x, 1), (2, 3, 2)),
+        row("squeeze", lambda x: s.squeeze(s.expand_dims(x, 1)), (2, 3)),
         row("transpose", s.transpose, (2, 3)),
         row("transpose", lambda x: s.transpose(x, (1, -1, 0)), (2, 3, 4)),
-        row("transpose", lambda x: s.moveaxis(s.swapaxes(x, 0, 1), -1, 0), (2, 3, 4)),
+        row("moveaxis", lambda x: s.moveaxis(s.swapaxes(x, 0, 1), -1, 0), (2, 3, 4)),
         row("broadcast_to", lambda x: s.broadcast_to(x, (4, 2, 3)), (2, 1)),
         row("broadcast_to", lambda x: s.broadcast_to(x, (100, 3, 50)), (3, 1)),
         row("sum_to", lambda x: s.sum_to(x, (2, 1)), (4, 2, 3)),
@@ -118,8 +119,8 @@ TABLES: dict[str, list[Case]] = {
         row("pad", lambda x: s.pad(x, 1, 2.0), (2, 3)),
         row("pad", lambda x: s.pad(x, ((1, 2), (0, 1))), (2, 3)),
         row("_concatenate", lambda x, y: s.concatenate([x, y, x], axis=-1), (2, 3), (2, 1)),
-        row("_concatenate", lambda x, y: s.stack([x, y], axis=1), (2, 3), (2, 3)),
-        row("_get", lambda x: s.split(x, (1, 3), axis=1)[1], (2, 4)),
+        row("stack", lambda x, y: s.stack([x, y], axis=1), (2, 3), (2, 3)),
+        row("split", lambda x: s.split(x, (1, 3), axis=1)[1], (2, 4)),
     ],
     "indexing": [
         row("_get", lambda x: x[1:, ::-2], (3, 4)),
@@ -127,7 +128,8 @@ TABLES: dict[str, list[Case]] = {
         row("_get", lambda x: x[[0, 0, 2]], (3, 2)),
         row("_get", lambda x: x[_mask], (2, 3)),
         row("_get", lambda x: x[[1, 0], :, [2, 2]], (2, 3, 4)),
-        row("_get", lambda x: indexing.take_along_axis(x, xp.asarray([[1], [0]]), 1), (2, 3)),
+        row("take_along_axis", lambda x: indexing.take_along_axis(x, xp.asarray([[1], [0]]), 1),
+            (2, 3)),
         row("_put", lambda x: indexing.put(x, [0, 2, 0], (3, 2)), (3, 2)),
         row("_put", lambda x: indexing.put(x, (slice(1, 3), 0), (4, 2)), (2,)),
         row("_put", lambda x: indexing.put(x, _mask, (2, 3)), (4,)),
@@ -162,8 +164,9 @@ TABLES: dict[str, list[Case]] = {
         row("_linear", F.linear, (2, 4, 3), (2, 3)),
     ],
     "conv": [
-        row("_conv2d", lambda *args: F.conv2d(*args, padding=1), (2, 3, 5, 4), (2, 3, 3, 3), (2,)),
-        row("_conv2d", lambda *args: F.conv2d(*args, stride=2, groups=2), (2, 4, 6, 5),
+        row("_conv2d", lambda x, w, b: F.conv2d(x, w, b, padding=1), (2, 3, 5, 4), (2, 3, 3, 3),
+            (2,)),
+        row("_conv2d", lambda x, w: F.conv2d(x, w, stride=2, groups=2), (2, 4, 6, 5),
             (2, 2, 3, 2)),
     ],
     "windows": [
@@ -176,8 +179,8 @@ TABLES: dict[str, list[Case]] = {
         row("_global_max_pool2d", F.global_max_pool2d, (2, 3, 2, 2)),
         row("_pixel_mean", F.global_avg_pool2d, (2, 3, 2, 2)),
         row("_spread_evenly", lambda x: pool._spread_evenly(x, (2, 3)), (2, 3)),
-        row("_matmul", lambda x: F.adaptive_avg_pool2d(x, (2, 3)), (1, 2, 5, 4)),
-        row("_get", lambda x: F.adaptive_max_pool2d(x, (2, 3)), (1, 2, 5, 4)),
+        row("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, (2, 3)), (1, 2, 5, 4)),
+        row("adaptive_max_pool2d", lambda x: F.adaptive_max_pool2d(x, (2, 3)), (1, 2, 5, 4)),
     ],
     "norm": [
         row("_batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b), (4, 2, 3, 2), (2,),
@@ -185,7 +188,7 @@ TABLES: dict[str, list[Case]] = {
         row("_batch_norm", lambda x, w, b: F.batch_norm_relu(x, None, None, w, b), (5, 3), (3,),
             (3,)),
         row("_scale_and_shift", norm._scale_and_shift, (4, 2, 3, 2), (2,), (2,)),
-        row("_normalise", lambda x, w, b: F.group_norm(x, 2, w, b), (2, 4, 3), (4,), (4,)),
+        row("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), (2, 4, 3), (4,), (4,)),
         row("_normalise", lambda x: F.layer_norm(x, (3, 2)), (2, 3, 2)),
     ],
     "regularize": [
@@ -196,15 +199,16 @@ TABLES: dict[str, list[Case]] = {
         row("_mean_squared_error", loss.mse_loss, (5, 4), (5, 4)),
         row("_softmax_cross_entropy", lambda x: F.cross_entropy(x, _labels, label_smoothing=0.1),
             (5, 4)),
-        row("softplus", lambda x: F.binary_cross_entropy_with_logits(x, xp.ones((3,))), (3,)),
-        row("relu", lambda x: F.hinge_loss(x, _labels), (5, 4)),
+        row("binary_cross_entropy",
+            lambda x: F.binary_cross_entropy_with_logits(x, xp.asarray([0.0, 0.3, 1.0])), (3,)),
+        row("hinge_loss", lambda x: F.hinge_loss(x, _labels), (5, 4)),
     ],
 }
 
 
 def missing() -> list[str]:
     """The registered operations of the library that have no row."""
-    covered = {case.operation for table in TABLES.values() for case in table}
+    covered = {case.name for table in TABLES.values() for case in table}
     return sorted({**operation.primitives, **operation.fusions}.keys() - covered)
 
 
@@ -217,17 +221,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help="operations or tables (arithmetic, conv ...); all if none is given")
     names = {name.lstrip("_") for name in parser.parse_args(argv).names}
-    known = TABLES.keys() | {case.operation.lstrip("_") for t in TABLES.values() for case in t}
+    known = TABLES.keys() | {case.name.lstrip("_") for t in TABLES.values() for case in t}
     if names - known:
         parser.error(f"no operation or table is called {', '.join(sorted(names - known))}; "
                      f"there are {', '.join(sorted(known))}")
     start, rows, failed = time.perf_counter(), 0, 0
     print(f"{'table':12}{'operation':24}{'rows':>5}   {'order 1':24}{'order 2':24}")
     for table, cases in TABLES.items():
-        for name in dict.fromkeys(case.operation for case in cases):
+        for name in dict.fromkeys(case.name for case in cases):
             if names and not names & {table, name.lstrip("_")}:
                 continue
-            own = [case for case in cases if case.operation == name]
+            own = [case for case in cases if case.name == name]
             reports = [gradcheck(case.f, *case.inputs(), order=2, check=False) for case in own]
             print(f"{table:12}{name.lstrip('_'):24}{len(own):5}   "
                   + "".join(f"{_cell(reports, order):24}" for order in (1, 2)))

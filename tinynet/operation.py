@@ -148,7 +148,8 @@ class Rules:
             raise TypeError(f"{self.name}{self.signature} has {len(vjps)} vjps: one is needed for "
                             "each parameter that can be differentiated, the first ones")
         self.arguments, self.options = list(parameters)[: len(vjps)], list(parameters)[len(vjps) :]
-        self.omissible = {p.name: p.default for p in parameters.values() if p.default is not p.empty}
+        self.omissible = {p.name: p.default for p in parameters.values()
+                          if p.default is not p.empty}
         self.defaults = {o: self.omissible[o] for o in self.options if o in self.omissible}
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
         # What a vjp can name besides g, in the order in which `keep` lines it up.

@@ -11,12 +11,13 @@ from typing import Any
 from ..backend import Array
 from ..kernels import matmul as kernel
 from ..operation import primitive
+from ..ops.linalg import matmul
 from ..ops.shape import reshape
 
 __all__ = ["linear"]
 
 
-@primitive(lambda g, weight: g @ weight, lambda g, x: g.T @ x, lambda g: g)
+@primitive(lambda g, weight: matmul(g, weight), lambda g, x: matmul(g.T, x), lambda g: g)
 def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     y = kernel.matmul(x, weight.T)
     if bias is not None:
