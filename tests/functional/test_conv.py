@@ -89,3 +89,18 @@ def test_errors_name_argument_value_and_fix(change: dict[str, Any], words: str) 
               for name, shape in arguments.items()}
     with pytest.raises(ValueError, match=words):
         F.conv2d(**arrays, **options)
+
+
+def test_dtypes_must_agree() -> None:
+    w = Tensor(np.ones((2, 1, 3, 3), "f4"))
+    with pytest.raises(TypeError, match=r"x is uint8, weight is float32: .*\.astype"):
+        F.conv2d(Tensor(np.ones((1, 1, 4, 4), "u1")), w)
+    with pytest.raises(TypeError, match="x is float64, weight is float32"):
+        F.conv2d(Tensor(np.ones((1, 1, 4, 4))), w)
+
+
+def test_sizes_may_be_numpy_integers(rng: Any) -> None:
+    x, w = rng.normal((1, 2, 5, 5)), rng.normal((3, 2, 3, 3))
+    one = np.int64(1)
+    assert np.array_equal(F.conv2d(x, w, stride=one, padding=[one, 0]),
+                          F.conv2d(x, w, padding=(1, 0)))

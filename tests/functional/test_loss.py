@@ -10,6 +10,8 @@ import pytest
 
 from tinynet import Tensor, grad
 from tinynet import functional as F
+from tinynet.functional import loss
+from tinynet.ops import creation, indexing
 
 
 def logits_of(rng: Any, *shape: int) -> Tensor:
@@ -62,10 +64,10 @@ def test_E2_gradient_is_probabilities_minus_one_hot(rng: Any) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_E2_stable_at_large_scores(dtype: str) -> None:
     logits = Tensor(np.array([[1e4, 0, -1e4], [-1e4, 1e4, 1e4]], dtype), requires_grad=True)
-    loss = F.cross_entropy(logits, [0, 0], reduction="none")
-    assert loss.dtype == dtype
-    assert np.allclose(loss.data, [0, 2e4 + math.log(2)], rtol=1e-6)
-    assert np.allclose(grad(loss.sum(), logits).data, [[0, 0, 0], [-1, 0.5, 0.5]], atol=1e-6)
+    losses = F.cross_entropy(logits, [0, 0], reduction="none")
+    assert losses.dtype == dtype
+    assert np.allclose(losses.data, [0, 2e4 + math.log(2)], rtol=1e-6)
+    assert np.allclose(grad(losses.sum(), logits).data, [[0, 0, 0], [-1, 0.5, 0.5]], atol=1e-6)
 
 
 def test_labels_probabilities_and_smoothing_agree(rng: Any) -> None:
@@ -87,8 +89,8 @@ def test_nll_of_log_softmax_is_cross_entropy(rng: Any) -> None:
 def test_probabilities_can_want_gradients(rng: Any) -> None:
     logits = logits_of(rng, 3, 4)
     target = Tensor(np.full((3, 4), 0.25), requires_grad=True)
-    loss = F.cross_entropy(logits, target)
-    assert np.allclose(grad(loss, target).data, -F.log_softmax(logits.data) / 3, atol=1e-15)
+    y = F.cross_entropy(logits, target)
+    assert np.allclose(grad(y, target).data, -F.log_softmax(logits.data) / 3, atol=1e-15)
 
 
 @pytest.mark.parametrize("kind", ["list", "int32", "uint8", "tensor"])
@@ -102,7 +104,7 @@ def test_kinds_of_labels(kind: str) -> None:
         pytest.approx(math.log(1 + math.e + math.e**2) - 1, abs=1e-15)
 
 
-@pytest.mark.parametrize("loss", [F.cross_entropy, F.hinge_loss, F.nll_loss])
+@pytest.mark.parametrize("f", [F.cross_entropy, F.hinge_loss, F.nll_loss])
 @pytest.mark.parametrize(("shape", "target", "error", "words"), [
     ((3, 4), [0, 4, 1], ValueError, r"labels must lie in 0..3, got 4 at position 1"),
     ((3, 4), [0, 1, -1], ValueError, r"labels must lie in 0..3, got -1 at position 2"),
@@ -114,10 +116,21 @@ def test_kinds_of_labels(kind: str) -> None:
     ((4,), [0], ValueError, r"scores must have shape \(N, C\).*got \(4,\)"),
     ((0, 4), [], ValueError, r"got \(0, 4\)"),
 ])
-def test_errors_name_the_label(loss: Any, shape: Any, target: Any, error: Any,
-                               words: str) -> None:
+def test_errors_name_the_label(f: Any, shape: Any, target: Any, error: Any, words: str) -> None:
     with pytest.raises(error, match=words):
-        loss(Tensor(np.zeros(shape, "f4")), target)
+        f(Tensor(np.zeros(shape, "f4")), target)
+
+
+@pytest.mark.parametrize("f", [F.cross_entropy, F.hinge_loss, F.nll_loss])
+def test_unchecked_labels_give_nan(f: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss, "on_gpu", True)  # where labels are not read back to be checked
+    for module in (loss, creation, indexing):
+        monkeypatch.setattr(module, "check_range", lambda *args: None)
+    scores = Tensor(np.zeros((3, 4), "f4"), requires_grad=True)
+    assert np.isfinite(f(scores, [0, 1, 2]).item())
+    assert math.isnan(f(scores, [0, -1, 2]).item())
+    assert np.isnan(f(scores, [0, -1, 2], reduction="none").data).tolist() == \
+        [False, True, False]
 
 
 @pytest.mark.parametrize(("options", "words"), [
@@ -132,18 +145,18 @@ def test_unknown_options(options: dict[str, Any], words: str) -> None:
 
 # Regression
 
-@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.binary_cross_entropy_with_logits])
-def test_no_silent_broadcast(loss: Any) -> None:
+@pytest.mark.parametrize("f", [F.mse_loss, F.l1_loss, F.binary_cross_entropy_with_logits])
+def test_no_silent_broadcast(f: Any) -> None:
     with pytest.raises(ValueError, match=r"target has shape \(4,\), the output \(4, 1\): reshape"):
-        loss(Tensor(np.ones((4, 1))), Tensor(np.ones(4)))
+        f(Tensor(np.ones((4, 1))), Tensor(np.ones(4)))
     with pytest.raises(ValueError, match="every output needs a target of its own"):
-        loss(Tensor(np.ones((4, 1))), 1.0)
+        f(Tensor(np.ones((4, 1))), 1.0)
 
 
-@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.binary_cross_entropy_with_logits])
-def test_float64_target_does_not_promote(loss: Any) -> None:
+@pytest.mark.parametrize("f", [F.mse_loss, F.l1_loss, F.binary_cross_entropy_with_logits])
+def test_float64_target_does_not_promote(f: Any) -> None:
     x = Tensor(np.array([0.5, 1.5], "f4"), requires_grad=True)
-    y = loss(x, np.array([0.0, 1.0]))
+    y = f(x, np.array([0.0, 1.0]))
     assert y.dtype == grad(y, x).dtype == np.float32
 
 

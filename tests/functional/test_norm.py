@@ -146,3 +146,10 @@ def test_group_norm_normalises_each_group(rng: Any) -> None:
 def test_errors(call: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         call(Tensor(np.ones((2, 3, 4))))
+
+
+@pytest.mark.parametrize("call", [lambda x: F.batch_norm(x, *fresh()),
+                                  lambda x: F.layer_norm(x, 4), lambda x: F.group_norm(x, 3)])
+def test_integers_are_refused(call: Any) -> None:
+    with pytest.raises(TypeError, match=r"x is int64: .* convert"):
+        call(Tensor(np.ones((2, 3, 4), int)))

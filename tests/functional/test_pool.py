@@ -101,3 +101,9 @@ def test_results_lie_channels_last(pool: Any, channels_last: bool, rng: Any) -> 
 def test_errors(call: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         call(Tensor(np.ones((1, 2, 4, 4))))
+
+
+@pytest.mark.parametrize("pool", [F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d])
+def test_pictures_of_bytes_are_refused(pool: Any) -> None:
+    with pytest.raises(TypeError, match=r"x is uint8: .* convert"):
+        pool(Tensor(np.ones((1, 1, 5, 5), "u1")), 2)

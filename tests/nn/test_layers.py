@@ -206,3 +206,13 @@ def test_the_gradient_of_a_whole_network_is_its_slope(float64: None) -> None:
     h = 1e-5
     measured = (loss(h).item() - loss(-h).item()) / (2 * h)
     assert measured == pytest.approx(slope, rel=1e-7)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_with_relu_is_batch_norm_and_then_relu(training: bool) -> None:
+    x = tn.randn(4, 3, 5, 5)
+    apart, together = nn.BatchNorm2d(3).train(training), nn.BatchNorm2d(3, relu=True)
+    together.train(training)
+    np.testing.assert_array_equal(together(x).numpy(), nn.ReLU()(apart(x)).numpy())
+    np.testing.assert_array_equal(together.running_var.numpy(), apart.running_var.numpy())
+    assert repr(together).endswith("affine=True, relu=True)")

@@ -21,7 +21,6 @@ def test_rows_and_totals() -> None:
     assert found.rows == [
         nn.Row("0.0", "Conv2d", (8, 8, 8), 216, 8 * 8 * 8 * 27),
         nn.Row("0.1", "BatchNorm2d", (8, 8, 8), 16, 0),
-        nn.Row("0.2", "ReLU", (8, 8, 8), 0, 0),
         nn.Row("1", "MaxPool2d", (8, 4, 4), 0, 0),
         nn.Row("2", "Dropout", (8, 4, 4), 0, 0),
         nn.Row("3", "Flatten", (128,), 0, 0),
@@ -38,7 +37,6 @@ def test_the_printed_table() -> None:
 ---------------------------------------------------
 0.0  Conv2d       8x8x8          216         13,824
 0.1  BatchNorm2d  8x8x8           16              0
-0.2  ReLU         8x8x8            0              0
 1    MaxPool2d    8x4x4            0              0
 2    Dropout      8x4x4            0              0
 3    Flatten      128              0              0

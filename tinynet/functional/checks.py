@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 Pair = tuple[int, int]
@@ -9,15 +10,14 @@ Pair = tuple[int, int]
 
 def pair(what: str, value: Any, least: int) -> Pair:
     """`value`, one integer or two (height, width), as two; neither below `least`."""
-    two = (value, value) if isinstance(value, int) else value
     try:
-        height, width = two
-        if isinstance(height, int) and isinstance(width, int) and min(height, width) >= least:
-            return height, width
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(f"{what} must be an integer of at least {least} or two of them (height, "
-                     f"width), got {value!r}")
+        two = [index(v) for v in (value if isinstance(value, tuple | list) else (value, value))]
+    except TypeError:
+        two = []
+    if len(two) != 2 or min(two) < least:
+        raise ValueError(f"{what} must be an integer of at least {least} or two of them (height, "
+                         f"width), got {value!r}")
+    return two[0], two[1]
 
 
 def images(what: str, x: Any) -> tuple[int, int, int, int]:

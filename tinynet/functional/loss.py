@@ -118,8 +118,8 @@ def _labels(what: str, target: Any, shape: tuple[int, ...]) -> Array:
             fix = f"take target.reshape({wanted})"
         raise ValueError(f"{what}: target must have shape {wanted} for scores of shape {shape}, "
                          f"got {labels.shape}: {fix}")
-    check_range(f"{what}: labels", labels, shape[1], f"The scores have {shape[1]} classes, "
-                "numbered from 0.")
+    check_range(f"{what}: labels", labels if isinstance(target, Tensor) else target, shape[1],
+                f"The scores have {shape[1]} classes, numbered from 0.")
     return labels.reshape(-1)
 
 
@@ -201,10 +201,9 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing:
     shape = tuple(logits.shape)
     rows = _rows("cross_entropy", logits)
     weights = _class_weights("cross_entropy", weight, logits, shape[1])
-    if not hasattr(target, "dtype"):
-        target = asarray(target)
-    if target.dtype.kind == "f" and target.shape == shape:
-        target = _rows("cross_entropy", astype(target, logits.dtype))
+    given = target if hasattr(target, "dtype") else asarray(target)
+    if given.dtype.kind == "f" and given.shape == shape:
+        target = _rows("cross_entropy", astype(given, logits.dtype))
         if label_smoothing:
             target = target * (1.0 - label_smoothing) + label_smoothing / shape[1]
         if weights is not None:

@@ -21,6 +21,7 @@ from ..ops.reduction import sum as total
 from ..ops.shape import reshape
 from ..tensor import Tensor
 from .activation import relu
+from .checks import float_of_one_dtype
 
 __all__ = ["batch_norm", "group_norm", "layer_norm"]
 
@@ -131,6 +132,7 @@ def _either_norm(x: Any, running_mean: Any, running_var: Any, weight: Any, bias:
     if len(shape) not in (2, 3, 4):
         raise ValueError(f"batch_norm: x must have shape (N, C), (N, C, L) or (N, C, H, W), got "
                          f"{shape}")
+    float_of_one_dtype("batch_norm", x=x)
     _check_channels("batch_norm", shape, running_mean=running_mean, running_var=running_var,
                     weight=weight, bias=bias)
     if not training and running_mean is not None and running_var is not None:
@@ -177,6 +179,7 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
         if a is not None and tuple(a.shape) != wanted:
             raise ValueError(f"layer_norm: {name} must have normalized_shape {wanted}, got "
                              f"{tuple(a.shape)}")
+    float_of_one_dtype("layer_norm", x=x)
     y = _normalise(x, tuple(range(len(shape) - len(wanted), len(shape))), eps)
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
@@ -193,6 +196,7 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
     if len(shape) < 2 or num_groups < 1 or shape[1] % num_groups:
         raise ValueError(f"group_norm: x must have shape (N, C, ...) with C a multiple of "
                          f"num_groups, got shape {shape} and num_groups={num_groups}")
+    float_of_one_dtype("group_norm", x=x)
     _check_channels("group_norm", shape, weight=weight, bias=bias)
     groups = reshape(x, (shape[0], num_groups, shape[1] // num_groups, *shape[2:]))
     y = reshape(_normalise(groups, tuple(range(2, len(shape) + 1)), eps), shape)

@@ -17,7 +17,7 @@ from ..operation import fused, primitive
 from ..ops.indexing import take_along_axis
 from ..ops.reduction import argmax, mean
 from ..ops.shape import expand_dims, pad, reshape, squeeze
-from .checks import Pair, images, pair, window_count
+from .checks import Pair, float_of_one_dtype, images, pair, window_count
 from .windows import unfold
 
 __all__ = ["adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "global_avg_pool2d",
@@ -108,6 +108,7 @@ def _options(what: str, x: Any, kernel_size: Any, stride: Any, padding: Any
              ) -> dict[str, Pair]:
     """Checked options; the stride is the kernel's size if not given."""
     _, _, h, w = images(what, x)
+    float_of_one_dtype(what, x=x)
     kernel = pair("kernel_size", kernel_size, 1)
     steps = kernel if stride is None else pair("stride", stride, 1)
     border = pair("padding", padding, 0)
@@ -175,6 +176,7 @@ def _largest_of_regions(x: Any, rows: list[tuple[int, int]], columns: list[tuple
 def _even(what: str, x: Any, output_size: Any) -> tuple[Pair, Pair | None]:
     """The output size, and the kernel that gives it if all regions are equal."""
     _, _, h, w = images(what, x)
+    float_of_one_dtype(what, x=x)
     p, q = pair("output_size", output_size, 1)
     return (p, q), (None if h % p or w % q else (h // p, w // q))
 

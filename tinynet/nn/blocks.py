@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
-from .activation import ReLU
 from .container import Sequential
 from .conv import Conv2d
 from .linear import Identity
@@ -19,9 +18,9 @@ __all__ = ["Residual", "ResidualBlock", "conv_bn_relu"]
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1) -> Sequential:
-    """3x3 convolution (padding 1, no bias: the norm has one), batch norm, ReLU."""
+    """3x3 convolution (padding 1, no bias: the norm has one), batch norm and ReLU as one layer."""
     return Sequential(Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
-                      BatchNorm2d(out_channels), ReLU())
+                      BatchNorm2d(out_channels, relu=True))
 
 
 class Residual(Module):

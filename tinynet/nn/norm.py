@@ -46,13 +46,13 @@ class _BatchNorm(_Norm):
     layout = ""
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1,
-                 affine: bool = True) -> None:
+                 affine: bool = True, *, relu: bool = False) -> None:
         if not 0.0 <= momentum <= 1.0:
             raise ValueError(f"momentum must lie between 0 and 1, got {momentum}: it is the "
                              "weight of the NEW batch, usually 0.1")
         self.num_features = positive("num_features", num_features)
         super().__init__((num_features,), eps, affine)
-        self.momentum = momentum
+        self.momentum, self.relu = momentum, relu
         self.running_mean = Buffer(empty(num_features))
         self.running_var = Buffer(empty(num_features))
         self.reset_running_stats()
@@ -68,12 +68,13 @@ class _BatchNorm(_Norm):
         if len(x.shape) not in self.axes or x.shape[1] != self.num_features:
             raise ValueError(f"{type(self).__name__}({self.num_features}) takes inputs of shape "
                              f"{self.layout} with C = {self.num_features}, got {tuple(x.shape)}")
-        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
-                            self.training, self.momentum, self.eps)
+        normalise = F.batch_norm_relu if self.relu else F.batch_norm
+        return normalise(x, self.running_mean, self.running_var, self.weight, self.bias,
+                         self.training, self.momentum, self.eps)
 
     def extra_repr(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-                f"affine={self.weight is not None}")
+                f"affine={self.weight is not None}{', relu=True' if self.relu else ''}")
 
 
 class BatchNorm1d(_BatchNorm):
@@ -85,8 +86,9 @@ class BatchNorm1d(_BatchNorm):
         running_var  <- (1 - momentum) running_var  + momentum var n / (n - 1)
 
     so `momentum` is the weight of the NEW value, and the running variance is unbiased. In
-    evaluation the running statistics take the place of the batch's. Source: Ioffe and Szegedy
-    2015; CS231n lecture 8 (E10).
+    evaluation the running statistics take the place of the batch's. With `relu` the output is
+    max(0, y), computed in the same pass over memory. Source: Ioffe and Szegedy 2015; CS231n
+    lecture 8 (E10).
 
     >>> norm = BatchNorm1d(1)
     >>> y = norm(tn.tensor([[1.0], [3.0]]))

@@ -111,8 +111,11 @@ def _run(model: Module, x: Tensor) -> _Run:
         calls.append(call)
         for node in _new_nodes(call, owner):
             owner[node] = call.order
-            if node.pull is not None:
-                node.pull = _timed(node.pull, seconds, call.order)
+            if node.vjps is not None:
+                node.vjps = [_timed(vjp, seconds, call.order)
+                             for _, vjp in zip(node.inputs, node.vjps, strict=False)]
+            else:
+                node.prepare = _timed(node.prepare, seconds, call.order)
 
     with observe(ended):
         output = model(x)
