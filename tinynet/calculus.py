@@ -56,7 +56,7 @@ def _rows(y: Tensor, x: Tensor) -> Tensor:
         one[i] = 1.0
         rows.append(grad(y, x, one.reshape(y.shape)))
     table = stack(rows).data if rows else xp.zeros(0, x.dtype)
-    return Tensor(table.reshape(*y.shape, *x.shape))
+    return Tensor(table.reshape((*y.shape, *x.shape)))
 
 
 def hessian(f: Function, x: Any) -> Tensor:

@@ -25,8 +25,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from . import random
-from .backend import Array, asarray, xp
+from .backend import Array, asarray, to_numpy
 from .ops.shape import concatenate, reshape
 from .tensor import Tensor, grad
 
@@ -192,7 +194,7 @@ def _first_level(f: Callable[..., Any], inputs: Sequence[Any], names: Sequence[s
             found = []
         names = [f"input {i}" + (f" ({found[i]})" if i < len(found) else "")
                  for i in range(len(inputs))]
-    point = [Tensor(inputs[i], dtype=float).data.copy() for i in floats]
+    point = [Tensor(inputs[i], dtype=float).numpy() for i in floats]
     return _Level(1, of_floats, point, [names[i] for i in floats], settings)
 
 
@@ -212,7 +214,10 @@ def _checked_output(y: Any) -> Tensor:
 
 
 class _Level:
-    """One order: a function, the point where it is checked (arrays), and the names of these."""
+    """One order: a function, the point where it is checked, and the names of its parts.
+
+    All arrays here are NumPy's; only `call` puts them where the library computes.
+    """
 
     def __init__(self, order: int, f: Callable[..., Tensor], point: list[Array],
                  names: Sequence[str], settings: _Settings) -> None:
@@ -235,9 +240,9 @@ class _Level:
 
     def same_as(self, plain: Array) -> Comparison:
         """The value of this gradient, recorded for the next order, against the plain gradient."""
-        difference = xp.abs(self.y - plain)
+        difference = np.abs(self.y - plain)
         place = int(difference.argmax())
-        error = float(difference[place]) / (float(xp.abs(plain).max()) or 1.0)
+        error = float(difference[place]) / (float(np.abs(plain).max()) or 1.0)
         return Comparison(
             self.order, f"{self.describe(place)}, recorded and plain gradient of order "
             f"{self.order - 1}", float(self.y[place]), float(plain[place]), error, error < 1e-9,
@@ -247,12 +252,12 @@ class _Level:
 
     def draw(self, shape: tuple[int, ...], *key: int) -> Array:
         """Random numbers that depend on nothing but the seed and the key."""
-        return random.normal(random.key(self.settings.seed, self.order, *key), shape,
-                             dtype=float)
+        return to_numpy(random.normal(random.key(self.settings.seed, self.order, *key), shape,
+                                      dtype=float))
 
     def cotangent(self, d: int = 0) -> Array:
         """The c of s = sum(c * f): random, but 1 if f is one number, so that s is f."""
-        return self.draw(self.y.shape, d, 0) if self.y.size > 1 else xp.ones_like(self.y)
+        return self.draw(self.y.shape, d, 0) if self.y.size > 1 else np.ones_like(self.y)
 
     # The two sides of a comparison
 
@@ -261,18 +266,19 @@ class _Level:
         random.set_state(self.settings.random_state)
         leaves, start = [], 0
         for part in self.point:
-            data = x[start : start + part.size].reshape(part.shape).copy()
-            leaves.append(Tensor(data, requires_grad=True))
+            data = x[start : start + part.size].reshape(part.shape)
+            leaves.append(Tensor(asarray(data.copy()), requires_grad=True))
             start += part.size
         return self.f(*leaves), leaves
 
     def value(self, x: Array) -> Array:
-        return self.call(x)[0].data
+        """f at the flat point `x`, as an array."""
+        return self.call(x)[0].numpy()
 
     def gradient(self, c: Array) -> Array:
         """The analytic side: the gradient of sum(c * f), flat."""
         y, leaves = self.call(self.x)
-        return _flat([g.data for g in grad(y, leaves, c)])
+        return _flat([g.numpy() for g in grad(y, leaves, asarray(c))])
 
     def slopes(self, v: Array, h: float) -> Array:
         """The numeric side: the derivative of each output along `v`, with an error of h^4."""
@@ -286,7 +292,7 @@ class _Level:
         results: list[Comparison] = []
         for h in (eps, eps / 10, eps / 100, eps / 1000):
             numeric = float((c * self.slopes(v, h)).sum())
-            terms = float(xp.abs(c * self.y).sum())
+            terms = float(np.abs(c * self.y).sum())
             rounding = _ROUNDING * terms / h
             miss, size = abs(analytic - numeric), max(abs(analytic), abs(numeric))
             if results and rounding > 0.1 * abs(analytic - results[0].numeric):
@@ -320,15 +326,19 @@ class _Level:
                 if not found.passed:
                     break
                 v[place], note = 0.0, found.note  # on a kink: go on without this element
+            else:
+                note = (f"more than {_MOST_KINKS} elements sit exactly on a kink: move the inputs "
+                        "away, for example by adding small random numbers")
+                found = found._replace(passed=False, note=note)
             yield found._replace(note=found.note or note)
 
     def locate(self, v: Array, c: Array, gradient: Array) -> int | None:
         """The element of `v` where the sides differ most, by halving; None if no half differs."""
-        places = xp.nonzero(v)[0]
+        places = np.nonzero(v)[0]
         while len(places) > 1:
             misses = []
-            for half in xp.array_split(places, 2):
-                part = xp.zeros_like(v)
+            for half in np.array_split(places, 2):
+                part = np.zeros_like(v)
                 part[half] = v[half]
                 found = self.compare("", part / _length(part), c, gradient)
                 misses.append((not found.passed, found.error * _length(part), half))
@@ -343,24 +353,25 @@ class _Level:
         c, start = self.cotangent(), 0
         gradient = self.gradient(c)
         for k, part in enumerate(self.point):
-            order = random.permutation(random.key(self.settings.seed, self.order, k), part.size)
-            chosen = order if wanted is True else order[:wanted]
-            for place in sorted(chosen.tolist()):
+            key = random.key(self.settings.seed, self.order, k)
+            places = random.permutation(key, part.size).tolist()
+            for place in sorted(places if wanted is True else places[:wanted]):
                 yield self.element(start + place, c, gradient)
             start += part.size
 
     def element(self, place: int, c: Array, gradient: Array) -> Comparison:
         """One element of the flat point; excused if it sits on a kink."""
-        v = xp.zeros_like(self.x)
+        v = np.zeros_like(self.x)
         v[place] = 1.0
         found = self.compare(self.describe(place), v, c, gradient)
         note = "" if found.passed else self.kink(v, c)
         return found._replace(passed=True, error=0.0, note=note) if note else found
 
     def describe(self, place: int) -> str:
+        """The input and the index that a place of the flat point belongs to."""
         for name, part in zip(self.names, self.point, strict=True):
             if place < part.size:
-                index = tuple(int(i) for i in xp.unravel_index(place, part.shape))
+                index = tuple(int(i) for i in np.unravel_index(place, part.shape))
                 return f"{name}, index {index}"
             place -= part.size
         raise IndexError(place)
@@ -373,17 +384,17 @@ class _Level:
             for step in (10 * h, h)]
         # Of a smooth output, the slopes on the two sides come together as the step shrinks. At a
         # kink they stay apart, and at a jump they grow.
-        rounding = 4 * _ROUNDING * float(xp.abs(self.y).max()) / h
-        jump = (xp.abs(right) > xp.maximum(5 * xp.abs(right_far), rounding)) \
-            | (xp.abs(left) > xp.maximum(5 * xp.abs(left_far), rounding))
-        bent = xp.abs(right - left) > xp.maximum(0.5 * xp.abs(right_far - left_far), rounding)
-        smooth = xp.where(jump | bent, 0.0, c)
+        rounding = 4 * _ROUNDING * float(np.abs(self.y).max()) / h
+        jump = (np.abs(right) > np.maximum(5 * np.abs(right_far), rounding)) \
+            | (np.abs(left) > np.maximum(5 * np.abs(left_far), rounding))
+        bent = np.abs(right - left) > np.maximum(0.5 * np.abs(right_far - left_far), rounding)
+        smooth = np.where(jump | bent, 0.0, c)
         if not (jump | bent).any() or not self.compare("", v, smooth, self.gradient(smooth)).passed:
             return ""
         note = (f"{self.describe(int(v.argmax()))}: f jumps here (two winners of a max are equal), "
                 f"so it has no derivative of order {self.order} to compare with")
-        for output in xp.argwhere(bent & ~jump)[:10].tolist():
-            one = xp.zeros_like(c)
+        for output in np.argwhere(bent & ~jump)[:10].tolist():
+            one = np.zeros_like(c)
             one[tuple(output)] = 1.0
             slope = float((self.gradient(one) * v).sum())
             low, high = sorted((float((one * left).sum()), float((one * right).sum())))
@@ -395,20 +406,21 @@ class _Level:
         return note
 
     def refuse_nondeterminism(self) -> None:
+        """Differences of a function that changes from call to call mean nothing."""
         again = self.value(self.x)
-        if not xp.array_equal(self.y, again, equal_nan=True):
+        if not np.array_equal(self.y, again, equal_nan=True):
             raise GradcheckError(
                 "gradcheck: f is not deterministic: with the same inputs, two calls differ by up "
-                f"to {float(xp.abs(self.y - again).max()):.3g}. Draw random numbers from "
+                f"to {float(np.abs(self.y - again).max()):.3g}. Draw random numbers from "
                 "tinynet.random's default generator, and change nothing that f depends on")
 
 
 def _flat(parts: Sequence[Array]) -> Array:
-    return xp.concatenate([part.reshape(-1) for part in parts])
+    return np.concatenate([part.reshape(-1) for part in parts])
 
 
 def _length(v: Array) -> float:
-    return float(xp.sqrt((v * v).sum())) or 1.0
+    return float(np.sqrt((v * v).sum())) or 1.0
 
 
 def _hint(analytic: float, numeric: float) -> str:

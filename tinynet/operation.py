@@ -41,6 +41,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import os
 from collections.abc import Callable, Iterable, Sequence, Set
 from operator import itemgetter
 from typing import Any, ParamSpec
@@ -48,11 +49,10 @@ from typing import Any, ParamSpec
 import numpy as np
 
 from .backend import Array, asarray, get_default_dtype, xp
-from .tensor import Node, Tensor, _mode, _wrap, grad
+from .tensor import Node, Tensor, _mode, _wrap, grad, record
 
 P = ParamSpec("P")
 Vjp = Callable[..., Any] | None
-Gradients = list[tuple[Node, Any]]  # nodes of inputs, and the gradient that goes to each
 _ndarray, _float64 = xp.ndarray, np.dtype(np.float64)
 _CONSTANTS = frozenset((float, int, bool, type(None), _ndarray))
 
@@ -66,7 +66,7 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
     def decorate(forward: Callable[P, Array]) -> Callable[P, Any]:
         name, arity, rules = forward.__name__, len(vjps), Rules(forward, vjps)
         compute: Callable[..., Array] = forward
-        pull = rules.pull
+        prepare = rules.prepare
 
         def call(*args: Any, **options: Any) -> Any:
             if options or len(args) != arity:
@@ -82,7 +82,7 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
                 y = as_data(y, raw)
             if not recorded:
                 return _wrap(y, None)
-            return _wrap(y, Node(y, nodes, pull, rules.keep(y, raw, nodes, options)))
+            return record(y, nodes, rules.vjps, rules.keep(y, raw, nodes, options), prepare)
 
         # The same for one argument, and for two without options, written out: this halves the
         # cost of small operations.
@@ -100,7 +100,7 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
             if node is None or not _mode.recording:
                 return _wrap(y, None)
             values = (y, data) if plain else (y, data, data.shape, *(options or defaults).values())
-            return _wrap(y, Node(y, (node,), pull, (pick_1(values),)))
+            return record(y, (node,), vjps, (pick_1(values),), prepare)
 
         def call_2(*args: Any, **options: Any) -> Any:
             if options or len(args) != 2:
@@ -111,7 +111,8 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
             elif isinstance(b, Tensor):
                 data_a, node_a = a if type(a) in _CONSTANTS else constant(a, name), None
             else:
-                return compute(_as_array(a), _as_array(b))
+                return compute(a, b) if type(a) is type(b) is _ndarray else \
+                    compute(_as_array(a), _as_array(b))
             if isinstance(b, Tensor):
                 data_b, node_b = b.data, b.node
             else:
@@ -124,15 +125,15 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
             values = (y, data_a, data_b)
             saved = (None if node_a is None else pick_1(values),
                      None if node_b is None else pick_2(values))
-            return _wrap(y, Node(y, (node_a, node_b), pull, saved))
+            return record(y, (node_a, node_b), vjps, saved, prepare)
 
-        plain, defaults, (pick_1, *_, pick_2) = rules.plain, rules.defaults, rules.picks * 2
+        plain, defaults = rules.plain, rules.defaults
+        pick_1, pick_2 = rules.picks[0], rules.picks[-1]
         quick: Any = call
         if None not in vjps and not rules.variadic:
             quick = call_1 if arity == 1 else call_2 if arity == 2 and plain else call
         operation: Callable[P, Any] = functools.wraps(forward)(quick)
-        if forward.__module__.startswith("tinynet."):
-            primitives[name] = operation
+        _enlist(primitives, forward, operation)
         return operation
 
     return decorate
@@ -200,17 +201,8 @@ class Rules:
         return [pick(values) if node else None
                 for node, pick in zip(nodes, self.picks, strict=True)]
 
-    def pull(self, g: Any, node: Node, path: Set[Node | None], graph: bool) -> Gradients:
-        """Each vjp on the path, applied to `g` and to what it named."""
-        saved = self._as_tensors(node) if graph else node.saved
-        gradients = []
-        for i, vjp, values in zip(node.inputs, self.vjps, saved):  # noqa: B905 (strict takes time)
-            if i in path:
-                gradients.append((i, vjp(g, *values)))
-        return gradients
-
-    def _as_tensors(self, node: Node) -> list[Any]:
-        """What `keep` kept, as the tensors it belonged to: so a vjp's own graph goes on there."""
+    def prepare(self, g: Any, node: Node, path: Set[Node | None], graph: bool) -> tuple[Any, Any]:
+        """What was kept, as the tensors it belonged to: there the graph of the vjps goes on."""
         owners = [node, node.inputs] if self.variadic else [node, *node.inputs]
 
         def owned(value: Any, place: int) -> Any:
@@ -220,9 +212,9 @@ class Rules:
             return value if owner is None else [v if n is None else _wrap(v, n)
                                                 for v, n in zip(value, owner, strict=True)]
 
-        return [values and [owned(value, place)
-                            for value, place in zip(values, places, strict=True)]
-                for values, places in zip(node.saved, self.places, strict=False)]
+        return node.vjps, [values and [owned(value, place)
+                                       for value, place in zip(values, places, strict=True)]
+                           for values, places in zip(node.saved, self.places, strict=False)]
 
 
 def _picker(places: list[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
@@ -230,6 +222,14 @@ def _picker(places: list[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
     if len(places) > 1:
         return itemgetter(*places)
     return itemgetter(slice(places[0], places[0] + 1)) if places else lambda values: ()
+
+
+def _enlist(registry: dict[str, Callable[..., Any]], forward: Callable[..., Any],
+            operation: Callable[..., Any]) -> None:
+    """List an operation if it is defined in a file of the library: users' own are not."""
+    code = getattr(forward, "__code__", None)
+    if code is not None and code.co_filename.startswith(os.path.dirname(__file__) + os.sep):
+        registry[forward.__name__] = operation
 
 
 def unpack(args: Sequence[Any], name: str) -> tuple[list[Any], list[Node | None], bool, bool]:
@@ -306,13 +306,16 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
             y, backward, *aux = forward(*raw, needs=needs, **options)
             if tensors:
                 y = as_data(y, raw)
-                node = Node(y, nodes, pull, (backward, raw, options)) if recorded else None
-                y = _wrap(y, node)
+                y = record(y, nodes, None, (backward, raw, options), prepare) if recorded else \
+                    _wrap(y, None)
             return (y, *aux) if has_aux else y
 
-        def pull(g: Any, node: Node, path: Set[Node | None], graph: bool) -> Gradients:
+        def prepare(g: Any, node: Node, path: Set[Node | None], graph: bool) -> tuple[Any, Any]:
+            """All gradients at once; the vjps only hand them out."""
             backward, raw, options = node.saved
             wanted = [i in path for i in node.inputs]
+            if not any(wanted):
+                return (), ()
             if graph:
                 gradients = through_reference(g, node, wanted, raw, options)
             else:
@@ -320,8 +323,7 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
             if len(gradients) != len(wanted):
                 raise ValueError(f"the backward of {name} returned {len(gradients)} gradients for "
                                  f"{len(wanted)} inputs: return None for those not wanted")
-            return [(i, gi) for i, gi, w in zip(node.inputs, gradients, wanted, strict=True)
-                    if w and gi is not None]
+            return itertools.repeat(_hand_out), [(gradient,) for gradient in gradients]
 
         def through_reference(g: Any, node: Node, wanted: Sequence[bool], raw: Sequence[Any],
                               options: dict[str, Any]) -> list[Any]:
@@ -335,11 +337,14 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
             return [next(found) if w else None for w in wanted]
 
         call.reference = reference  # type: ignore[attr-defined]
-        if forward.__module__.startswith("tinynet."):
-            fusions[name] = call
+        _enlist(fusions, forward, call)
         return call
 
     return decorate
+
+
+def _hand_out(g: Any, gradient: Any) -> Any:
+    return gradient
 
 
 @primitive(lambda g: g)

@@ -24,6 +24,7 @@ from .kernels.elementwise import add as add_arrays
 
 _clock = itertools.count(1)  # creation order is a topological order of the graph
 _order = attrgetter("order")
+_new = object.__new__
 _ndarray = xp.ndarray
 
 
@@ -62,17 +63,20 @@ def is_grad_enabled() -> bool:
 class Node:
     """What is left of an operation: its place in time, its inputs' nodes, how to pull back.
 
-    It does not hold its output (no reference cycles), and of the inputs only what the vjps name.
-    ``pull(g, node, path, graph)`` returns pairs of an input's node and the gradient that goes
-    there, for the inputs on `path`. A graph that is freed loses inputs, pull and saved.
+    The gradient that goes to ``inputs[k]`` is ``vjps[k](g, *saved[k])``. With ``vjps`` None, and
+    whenever the gradients are to be recorded, ``prepare(g, node, path, graph)`` gives the vjps
+    and what they are applied to. A node does not hold its output (no reference cycles), and of
+    the inputs only what the vjps name. `record` makes it; freeing it sets inputs to None.
     """
 
-    __slots__ = ("dtype", "inputs", "order", "pull", "saved", "shape")
-
-    def __init__(self, y: Array, inputs: Sequence[Node | None], pull: Any, saved: Any) -> None:
-        self.order, self.shape, self.dtype = next(_clock), y.shape, y.dtype
-        self.inputs: Any = inputs
-        self.pull, self.saved = pull, saved
+    __slots__ = ("dtype", "inputs", "order", "prepare", "saved", "shape", "vjps")
+    order: int
+    shape: tuple[int, ...]
+    dtype: DType
+    inputs: Any  # None where no gradient goes
+    vjps: Any
+    saved: Any
+    prepare: Any
 
 
 class Leaf(Node):
@@ -83,7 +87,7 @@ class Leaf(Node):
 
     def __init__(self, y: Array) -> None:
         self.order, self.shape, self.dtype = 0, y.shape, y.dtype
-        self.inputs, self.pull, self.saved = (), None, None
+        self.inputs = self.vjps = self.saved = ()
         self.changed = 0  # when this one was last written in place
         self.grad: Tensor | None = None
 
@@ -163,13 +167,14 @@ class Tensor:
             raise RuntimeError(f"backward() needs a scalar, got shape {self.shape}: reduce it "
                                "with .sum() or .mean(), or pass grad_output of that shape")
         g = _seed(self, grad_output).data
-        taken = {id(g), id(g.base)}
+        taken = {id(g), id(g.base)}  # .grad shares no memory with anything
         for leaf, gx in _walk(self.node, g, None, graph=False, free=not retain_graph).items():
-            gx = xp.asarray(gx)  # NumPy's arithmetic without axes returns scalars
             if leaf.grad is not None:
                 gx = leaf.grad.data + gx
+            if type(gx) is not _ndarray:  # NumPy's arithmetic without axes gives scalars
+                gx = xp.asarray(gx)
             root = gx if gx.base is None else gx.base
-            if id(root) in taken or 0 in gx.strides:  # .grad shares no memory with anything
+            if id(root) in taken or (root is not gx and 0 in gx.strides):
                 gx = root = gx.copy()
             taken.add(id(root))
             leaf.grad = _wrap(gx, None)
@@ -266,9 +271,25 @@ class Tensor:
 
 
 def _wrap(data: Array, node: Node | None) -> Tensor:
-    """A tensor without checks: what every operation returns."""
+    """A tensor without checks."""
     tensor = Tensor.__new__(Tensor)
     tensor.data, tensor.node = data, node
+    return tensor
+
+
+def record(y: Array, inputs: Sequence[Node | None], vjps: Any, saved: Any, prepare: Any) -> Tensor:
+    """The result of an operation, with the node that remembers how it was made."""
+    node = _new(Node)  # and not Node(...): this is the price of every small operation
+    node.order = next(_clock)
+    node.shape = y.shape
+    node.dtype = y.dtype
+    node.inputs = inputs
+    node.vjps = vjps
+    node.saved = saved
+    node.prepare = prepare
+    tensor = _new(Tensor)
+    tensor.data = y
+    tensor.node = node
     return tensor
 
 
@@ -369,10 +390,17 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, graph: bool,
             continue
         if targets is not None and node in targets:
             asked[node] = g
-        gradients = node.pull(g, node, path, graph)
+        inputs, vjps, saved = node.inputs, node.vjps, node.saved
+        if graph or vjps is None:
+            vjps, saved = node.prepare(g, node, path, graph)
         if free:
-            node.inputs = node.pull = node.saved = None
-        for i, gi in gradients:
+            node.inputs = node.vjps = node.saved = None
+        for i, vjp, values in zip(inputs, vjps, saved):  # noqa: B905  (strict takes time)
+            if i not in path:
+                continue
+            gi = vjp(g, *values)
+            if gi is None:
+                continue
             if gi.shape != i.shape:
                 # broadcasting is undone here, once, for all operations
                 gi = gi.sum_to(i.shape) if graph else sum_to(gi, i.shape)

@@ -141,7 +141,8 @@ def test_train_cifar10_refuses_wrong_options(run_python: Run, options: list[str]
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("content, message", [(None, "is no folder"), (b"x", "has 1 bytes instead")])
+@pytest.mark.parametrize("content, message", [
+    (None, "is no folder"), (b"x", "has 1 bytes instead")])
 def test_train_cifar10_names_data_that_cannot_be_used(
         run_python: Run, tmp_path: Path, content: bytes | None, message: str) -> None:
     if content is not None:
@@ -170,6 +171,7 @@ def test_without_data_and_network_auto_falls_back_and_says_so(
     monkeypatch.setattr(data, "load_cifar10", no_network)
     train, test = example.load(example.arguments(["--limit", "20"]))
     assert train.name == "shapes" and len(train) == len(test) == 20
-    assert "no answer within 5 s\nUsing the built-in set `shapes` instead" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no answer within 5 s\nUsing the built-in set `shapes` instead" in said
     assert example.main(["--data", "cifar10"]) == 2
     assert "error: no connection" in capsys.readouterr().err

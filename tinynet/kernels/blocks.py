@@ -97,7 +97,7 @@ def pmap(work: Callable[[int, int], None], n: int, step: int) -> None:
     job = _Job(work, n, step)
     with single_threaded_blas():
         if _workers == 1 or step >= n or not _running.acquire(blocking=False):
-            return job.pull()
+            return job.run()
         try:
             helpers = min(_workers, -(-n // step)) - 1
             _start_helpers(helpers)
@@ -111,57 +111,46 @@ def pmap(work: Callable[[int, int], None], n: int, step: int) -> None:
 class _Job:
     """The blocks of one `pmap` call: whoever is free pulls the next.
 
-    Lighter than an executor's futures: the caller waits for helpers that hold a block, not for
-    those that have yet to wake up (50 us and more on a virtual machine).
+    Lighter than an executor's futures: the caller waits for helpers that are at work, not for those
+    that have yet to wake up (50 us and more on a virtual machine); these find no block left.
     """
 
     def __init__(self, work: Callable[[int, int], None], n: int, step: int) -> None:
         self.work: Callable[[int, int], None] | None = work
-        self.starts = iter(range(0, n, step))
-        self.n, self.step = n, step
-        self.lock, self.finished = threading.Lock(), threading.Lock()
+        self.blocks = iter([(i, min(n, i + step)) for i in range(0, n, step)])
         self.helping = 0
-        self.caller_waits = False
+        self.idle = threading.Condition()
         self.error: BaseException | None = None
 
     def pull(self) -> None:
-        for i in self.starts:  # one shared iterator: each block goes to one thread
-            self.work(i, min(self.n, i + self.step))  # type: ignore[misc]
-
-    def stop(self) -> None:
-        for _ in self.starts:
-            pass
+        try:
+            for i, j in self.blocks:  # one shared iterator: each block goes to one thread
+                self.work(i, j)  # type: ignore[misc]
+        except BaseException as error:
+            self.error = error
+            for _ in self.blocks:  # nothing left for the others
+                pass
 
     def help(self) -> None:
-        """A helper's share; one that comes too late finds no block left and does nothing."""
-        with self.lock:
+        """A helper's share."""
+        with self.idle:
             self.helping += 1
-        try:
-            self.pull()
-        except BaseException as error:  # handed to the caller
-            self.error = error
-            self.stop()
-        with self.lock:
+        self.pull()
+        with self.idle:
             self.helping -= 1
-            if self.caller_waits and self.helping == 0:
-                self.finished.release()
+            self.idle.notify()
 
     def run(self) -> None:
-        """The caller's share, then wait for the blocks that helpers are working on."""
-        try:
-            self.pull()
-        finally:
-            self.stop()
-            with self.lock:
-                self.caller_waits = self.helping > 0
-                if self.caller_waits:
-                    self.finished.acquire()
-            if self.caller_waits:
-                self.finished.acquire()
-            self.work = None  # a late helper must not keep the caller's arrays alive
+        """The caller's share; then wait for the helpers."""
+        self.pull()
+        with self.idle:
+            self.idle.wait_for(lambda: self.helping == 0)
+        self.work = None  # a late helper must not keep the caller's arrays alive
         if self.error is not None:
-            error, self.error = self.error, None
-            raise error
+            try:
+                raise self.error
+            finally:
+                self.error = None
 
 
 def _start_helpers(n: int) -> None:

@@ -11,10 +11,13 @@ FILL = 1 << 12  # a smaller result is filled: cheaper than the view NumPy makes 
 
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
     """`x` stretched to `shape`: a view where the result is large."""
-    if math.prod(shape) > FILL or x.ndim > len(shape):
-        return xp.broadcast_to(x, shape)
-    y = xp.empty(shape, x.dtype)
-    y[...] = x
+    try:
+        if math.prod(shape) > FILL or x.ndim > len(shape):
+            return xp.broadcast_to(x, shape)
+        y = xp.empty(shape, x.dtype)
+        y[...] = x
+    except ValueError:
+        raise ValueError(f"shape {x.shape} cannot be stretched to {shape}") from None
     return y
 
 
@@ -28,7 +31,7 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
     lead = x.ndim - len(shape)
     y = x
     if lead > 0:
-        y = y.sum(0) if lead == 1 else y.sum(tuple(range(lead)))
+        y = xp.add.reduce(y, 0 if lead == 1 else tuple(range(lead)))
     if y.shape != shape:
         stretched = tuple(i for i, n in enumerate(shape) if n == 1 and y.shape[i] != 1)
         y = y.sum(stretched, keepdims=True)

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 
 from ..backend import Array, on_gpu
 from . import im2col, winograd
-from .im2col import Pair, Shape, shape_of
+from .im2col import Shape, shape_of
+from .windows import Pair
 
 ALGORITHMS = ("plain", "im2col", "winograd")
 MIN_CHANNELS = 16  # of input and of output, for Winograd

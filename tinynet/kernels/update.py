@@ -1,48 +1,73 @@
 """Optimizer updates in place, in blocks that stay in the cache, on worker threads.
 
 Written as array expressions, a momentum update makes ten passes through main memory and six
-arrays; here each block of 128 KB goes through all steps while it is in the cache: one pass over
+arrays; here each block of 512 KB goes through all steps while it is in the cache: one pass over
 weights, gradient and slots. The plain twins are the rules in `optim/first_order.py`, which the
-tests hold equal. The gradient is never written to. Every function returns False, and touches
-nothing, if the arrays do not lie in memory alike (or live on a GPU): the caller then takes the
-plain rule. Read next: `optim/optimizer.py`.
+tests hold equal. The gradient is never written to.
+
+`sgd` and `adam` describe the `Update` of one tensor, or return None if its arrays do not lie in
+memory alike (or live on a GPU): the caller then takes the plain rule. `run` does all updates of a
+net at once: it has a few large tensors and many small ones, and cut into blocks together they keep
+all workers busy to the end (1.2 to 1.4 times as fast as one after the other, on two cores). Blocks
+are larger than the cache alone would ask for, since a worker needs the interpreter lock between
+two NumPy calls: with calls shorter than some 20 us the workers mostly wait for each other.
+Read next: `optim/optimizer.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ..backend import Array, on_gpu
-from .blocks import SERIAL_BYTES, pmap
+from .blocks import BLOCK_BYTES, SERIAL_BYTES, pmap
 from .elementwise import flat_rows
 from .memory import scratch
 
-BLOCK = 1 << 15  # elements: four to six float32 operands of 128 KB share the second-level cache
+
+class Update(NamedTuple):
+    """Call step(*blocks) for all blocks of `rows`, which it overwrites."""
+
+    step: Callable[..., None]
+    rows: Sequence[Array]
 
 
-def _in_blocks(step: Callable[..., None], *arrays: Array) -> bool:
-    """Call step(*blocks) for all blocks of `arrays`, which it overwrites."""
-    rows = None if on_gpu else flat_rows(arrays)
-    if rows is None or not all(a.flags.writeable for a in arrays):
-        return False
-    size = rows[0].size
+def run(updates: Sequence[Update]) -> None:
+    """Do all updates, cut into blocks of one size; small tensors share a block."""
+    jobs: list[list[Update]] = [[]]
+    room = 0  # bytes that the last job may still take
+    for step, rows in updates:
+        length = max(1, BLOCK_BYTES // rows[0].itemsize)
+        for i in range(0, rows[0].size, length):
+            part = Update(step, [row[i : i + length] for row in rows])
+            if part.rows[0].nbytes > room:
+                jobs.append([])
+                room = BLOCK_BYTES
+            jobs[-1].append(part)
+            room -= part.rows[0].nbytes
 
-    def block(i: int, j: int) -> None:
-        step(*[row[i:j] for row in rows])
+    def work(i: int, j: int) -> None:
+        for job in jobs[i:j]:
+            for step, rows in job:
+                step(*rows)
 
-    if rows[0].nbytes < SERIAL_BYTES:
-        for i in range(0, size, BLOCK):
-            block(i, min(size, i + BLOCK))
-    else:
-        pmap(block, size, BLOCK)
-    return True
+    total = sum(rows[0].nbytes for _, rows in updates)
+    pmap(work, len(jobs), 1 if total >= SERIAL_BYTES else len(jobs))
+
+
+def _update(step: Callable[..., None], *arrays: Array) -> Update | None:
+    """The update of `arrays` by `step`, unless they do not lie alike."""
+    if on_gpu or not all(a.flags.writeable for a in arrays):
+        return None
+    rows = flat_rows(arrays)
+    return None if rows is None else Update(step, rows)
 
 
 def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool,
-        weight_decay: float) -> bool:
+        weight_decay: float) -> Update | None:
     """v <- momentum v + g + weight_decay x;  x <- x - lr v  (nesterov: lr (g + momentum v)).
 
     `v` None: no momentum. Lecture ids A1, A7, A11.
@@ -68,11 +93,11 @@ def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nestero
             np.multiply(v, lr, out=t)
         x -= t
 
-    return _in_blocks(step, x, g) if v is None else _in_blocks(step, x, g, v)
+    return _update(step, x, g) if v is None else _update(step, x, g, v)
 
 
 def adam(x: Array, g: Array, m: Array, v: Array, lr: float, betas: tuple[float, float],
-         eps: float, weight_decay: float, t: int) -> bool:
+         eps: float, weight_decay: float, t: int) -> Update | None:
     """m, v <- leaky means of g and g^2;  x <- x - lr m^ / (sqrt(v^) + eps), ^ correcting the bias.
 
     `t` is 1 at the first update; 0 means no correction. L2 `weight_decay` is added to g.
@@ -80,7 +105,8 @@ def adam(x: Array, g: Array, m: Array, v: Array, lr: float, betas: tuple[float, 
     """
     b1, b2 = betas
     rate = lr / (1 - b1**t) if t else lr
-    root = 1 / math.sqrt(1 - b2**t) if t else 1.0
+    root = math.sqrt(1 - b2**t) if t else 1.0  # m^ / (sqrt(v^) + eps) with both multiplied by it
+    rate, eps = rate * root, eps * root
 
     def step(x: Array, g: Array, m: Array, v: Array) -> None:
         a, b = (scratch(name, x.shape, x.dtype) for name in ("update", "update 2"))
@@ -96,10 +122,9 @@ def adam(x: Array, g: Array, m: Array, v: Array, lr: float, betas: tuple[float, 
         v *= b2
         v += a
         np.sqrt(v, out=a)
-        a *= root
         a += eps
         np.divide(m, a, out=a)
         a *= rate
         x -= a
 
-    return _in_blocks(step, x, g, m, v)
+    return _update(step, x, g, m, v)

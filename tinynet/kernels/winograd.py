@@ -25,7 +25,6 @@ Read next: `im2col.py`, or `conv.py`.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -106,9 +105,8 @@ class Plan:
     of the image [0] and for the columns [1]."""
 
     def __init__(self, x: Array, w: Array, padding: tuple[int, int]) -> None:
-        self.n, self.c, *pixels = x.shape
-        self.o, self.dtype = int(w.shape[0]), x.dtype
-        self.pixels = pixels
+        self.n, self.c, *self.pixels = x.shape
+        self.o, self.dtype, pixels = w.shape[0], x.dtype, self.pixels
         self.out = [size + 2 * p - 2 for size, p in zip(pixels, padding, strict=True)]
         self.tiles = [-(-size // TILE) for size in self.out]
         bt, at, a, b, self.gg = matrices(self.dtype)
@@ -121,8 +119,8 @@ class Plan:
 
     def images(self, at_least: int) -> int:
         """Images of a block: a cacheful of V and M, but at least so many tiles."""
-        tiles = CHUNK_BYTES / (36 * self.dtype.itemsize * (self.c + self.o))
-        return max(1, round(max(tiles, at_least) / math.prod(self.tiles)))
+        tiles: float = CHUNK_BYTES / (36 * self.dtype.itemsize * (self.c + self.o))
+        return max(1, round(max(tiles, at_least) / (self.tiles[0] * self.tiles[1])))
 
     def work(self, name: str, images: int, channels: int) -> Array:
         """Scratch for transformed tiles: (images, rows, columns, j, i, channels)."""

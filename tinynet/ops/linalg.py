@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import Array, xp
+from ..backend import Array, asarray, xp
 from ..kernels import matmul as kernel
 from ..operation import primitive
+from ..tensor import Tensor
 from .shape import broadcast_to, expand_dims, reshape, squeeze
 
 
-@primitive(lambda g, b: _matmul(g, b.swapaxes(-1, -2)), lambda g, a: _matmul(a.swapaxes(-1, -2), g))
+def _times(a: Any, b: Any) -> Any:
+    """a @ b: an operation if one of them is a tensor, else the kernel."""
+    return _matmul(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else kernel.matmul(a, b)
+
+
+@primitive(lambda g, b: _times(g, b.swapaxes(-1, -2)), lambda g, a: _times(a.swapaxes(-1, -2), g))
 def _matmul(a: Array, b: Array) -> Array:
     return kernel.matmul(a, b)
 
@@ -23,6 +29,8 @@ def matmul(a: Any, b: Any) -> Any:
     product or a column after it, and its axis is dropped.
     """
     na, nb = getattr(a, "ndim", 0), getattr(b, "ndim", 0)
+    if isinstance(a, list) or isinstance(b, list):
+        return matmul(*(asarray(x) if isinstance(x, list) else x for x in (a, b)))
     if na == 0 or nb == 0:
         raise ValueError("matmul needs an array with at least one axis on both sides; multiply "
                          "by numbers with *")

@@ -75,9 +75,10 @@ class SGD(Optimizer):
         v = rho * v - lr * g
         return x + (-rho * v_old + (1 + rho) * v if self.nesterov else v), v
 
-    def in_place(self, x: Array, g: Array, weight_decay: float, *slots: Array) -> bool:
-        return not self.lr_inside and update.sgd(x, g, slots[0] if slots else None, self.lr,
-                                                 self.momentum, self.nesterov, weight_decay)
+    def in_place(self, x: Array, g: Array, weight_decay: float,
+                 v: Array | None = None) -> update.Update | None:
+        return None if self.lr_inside else update.sgd(x, g, v, self.lr, self.momentum,
+                                                      self.nesterov, weight_decay)
 
 
 class Nesterov(Optimizer):
@@ -215,9 +216,10 @@ class Adam(Optimizer):
         m_hat, v_hat = m / c1, v / c2
         return x - self.lr * m_hat / (xp.sqrt(v_hat) + self.eps_hat()), m, v
 
-    def in_place(self, x: Array, g: Array, weight_decay: float, *slots: Array) -> bool:
+    def in_place(self, x: Array, g: Array, weight_decay: float, m: Array,
+                 v: Array) -> update.Update | None:
         t = self.count if self.bias_correction else 0
-        return update.adam(x, g, *slots, self.lr, self.betas, self.eps_hat(), weight_decay, t)
+        return update.adam(x, g, m, v, self.lr, self.betas, self.eps_hat(), weight_decay, t)
 
     def corrections(self) -> tuple[float, float]:
         """1 - b1^t and 1 - b2^t: what m and v still lack, having started at 0."""

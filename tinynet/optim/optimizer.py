@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..backend import Array, asarray, xp
+from ..kernels import update
 from ..tensor import Tensor, enable_grad
 from .clip import clipped_by_norm
 from .parameters import make_groups
@@ -114,12 +115,13 @@ class Optimizer:
         """The lecture's lines: new x and new slots from x, its gradient g and the slots."""
         raise TypeError(f"{type(self).__name__} has no rule(self, x, g, ...)")
 
-    def in_place(self, x: Array, g: Array, weight_decay: float, *slots: Array) -> bool:
-        """The fused twin: add the L2 term, then overwrite x and slots as `rule` would.
+    def in_place(self, x: Array, g: Array, weight_decay: float,
+                 *slots: Array) -> update.Update | None:
+        """The fused twin: what will overwrite x and slots as the L2 term and `rule` would.
 
-        False: there is none for these arrays and settings, and nothing was touched.
+        None: there is no twin for these arrays and settings.
         """
-        return False
+        return None
 
     def start(self, slot: str) -> float:
         """What `slot` is filled with before a parameter's first update."""
@@ -163,12 +165,18 @@ class Optimizer:
             raise RuntimeError("no parameter has a gradient: call loss.backward() before step(), "
                                "with a loss computed from these parameters")
         gradients = self._clipped([p.grad.data for _, _, p in work])
+        fused: list[update.Update | None] = []
         try:
             for (group, name, p), g in zip(work, gradients, strict=True):
                 self._group = group
-                self._update(name, p, g)
+                fused.append(self._update(name, p, g))
         finally:
             self._group = self.param_groups[0]
+        update.run([u for u in fused if u is not None])
+        for group, _, p in work:
+            if group["max_norm"] is not None and p.ndim > 1:
+                p.data[...] = _rows_at_most(p.data, group["max_norm"])
+            p.mark_changed()
         self.t += 1
         return loss
 
@@ -196,8 +204,8 @@ class Optimizer:
             gradients, _ = clipped_by_norm(gradients, self.clip_norm)
         return gradients
 
-    def _update(self, name: str, p: Tensor, g: Array) -> None:
-        """One parameter: penalties, rule, max-norm, write-back."""
+    def _update(self, name: str, p: Tensor, g: Array) -> update.Update | None:
+        """One parameter: penalties, rule, write-back; or the fused update that is still to do."""
         state = self._state_of(name, p)
         state["count"] += 1
         self.count = state["count"]
@@ -208,15 +216,14 @@ class Optimizer:
         if decay and self.decoupled:
             x *= 1.0 - self.lr * decay
             decay = 0.0
-        if not (self.fused and self.in_place(x, g, decay, *slots)):
-            x, *new = self.rule(x, g + decay * x if decay else g, *slots)
-            for slot, value in zip(self.slots, new, strict=False):
-                state[slot][...] = value
-        if self.max_norm is not None and x.ndim > 1:
-            x = _rows_at_most(x, self.max_norm)
-        if x is not p.data:
-            p.data[...] = x
-        p.mark_changed()
+        fused = self.in_place(x, g, decay, *slots) if self.fused else None
+        if fused is not None:
+            return fused
+        x, *new = self.rule(x, g + decay * x if decay else g, *slots)
+        p.data[...] = x
+        for slot, value in zip(self.slots, new, strict=False):
+            state[slot][...] = value
+        return None
 
     def _state_of(self, name: str, p: Tensor) -> dict[str, Any]:
         if name not in self.state:
@@ -289,7 +296,7 @@ class Optimizer:
 
 def graph_is_alive(loss: Any) -> bool:
     """Whether `loss` can still be differentiated: a tensor whose graph no backward() has freed."""
-    return isinstance(loss, Tensor) and loss.node is not None and loss.node.pull is not None
+    return isinstance(loss, Tensor) and loss.node is not None and loss.node.inputs is not None
 
 
 def _rows_at_most(x: Array, max_norm: float) -> Array:

@@ -1,0 +1,189 @@
+"""`pmap`: every block once, errors, nesting, other threads, and BLAS left as it was found."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet.kernels import blocks
+from tinynet.kernels.blocks import pmap, set_num_workers, single_threaded_blas
+
+
+@pytest.fixture(autouse=True)
+def two_workers() -> Iterator[None]:
+    before = blocks.get_num_workers()
+    set_num_workers(2)
+    yield
+    set_num_workers(before)
+
+
+def blas_threads() -> list[int]:
+    return [library.get_num_threads() for library in blocks._blas_libraries()]
+
+
+@pytest.mark.parametrize(("n", "step"), [(1, 1), (7, 3), (8, 2), (100, 1), (3, 10), (0, 4)])
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_every_block_is_done_once(n: int, step: int, workers: int) -> None:
+    set_num_workers(workers)
+    seen: list[tuple[int, int]] = []
+    pmap(lambda i, j: seen.append((i, j)), n, step)
+    assert sorted(seen) == [(i, min(n, i + step)) for i in range(0, n, step)]
+
+
+def test_blocks_run_at_the_same_time() -> None:
+    meeting = threading.Barrier(2)  # passes only if two threads wait at it
+    pmap(lambda i, j: None if meeting.wait(timeout=30) is None else None, 2, 1)
+
+
+def test_an_error_stops_the_others_and_arrives_here() -> None:
+    done: list[int] = []
+
+    def work(i: int, j: int) -> None:
+        if i == 3:
+            raise KeyError("block 3")
+        done.append(i)
+        time.sleep(0.001)
+
+    before = blas_threads()
+    with pytest.raises(KeyError, match="block 3"):
+        pmap(work, 1000, 1)
+    assert len(done) < 900
+    assert blas_threads() == before
+    pmap(lambda i, j: done.append(i), 4, 1)  # and the next call works
+    assert sorted(done[-4:]) == [0, 1, 2, 3]
+
+
+def test_an_error_in_a_helper_arrives_here() -> None:
+    caller = threading.get_ident()
+    meeting = threading.Barrier(2)
+
+    def work(i: int, j: int) -> None:
+        meeting.wait(timeout=30)
+        if threading.get_ident() != caller:
+            raise ValueError("of the helper")
+
+    with pytest.raises(ValueError, match="of the helper"):
+        pmap(work, 2, 1)
+
+
+def test_nested_calls_run_serially() -> None:
+    seen: list[tuple[int, int]] = []
+
+    def outer(i: int, j: int) -> None:
+        here = threading.get_ident()
+
+        def inner(k: int, _: int) -> None:
+            assert threading.get_ident() == here
+            seen.append((i, k))
+
+        pmap(inner, 3, 1)
+
+    pmap(outer, 4, 1)
+    assert sorted(seen) == [(i, k) for i in range(4) for k in range(3)]
+
+
+def test_user_threads_at_once() -> None:
+    results: dict[int, np.ndarray] = {}
+
+    def user(k: int) -> None:
+        out = np.zeros(1000)
+        for _ in range(20):
+            pmap(lambda i, j: out.__setitem__(slice(i, j), out[i:j] + k), 1000, 10)
+        results[k] = out
+
+    threads = [threading.Thread(target=user, args=(k,)) for k in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all((results[k] == 20 * k).all() for k in range(1, 5))
+    assert not blocks._running.locked()
+
+
+def test_blas_threads_are_one_inside_and_restored() -> None:
+    before = blas_threads()
+    inside: list[list[int]] = []
+    pmap(lambda i, j: inside.append(blas_threads()), 4, 1)
+    assert all(n == 1 for threads in inside for n in threads)
+    with single_threaded_blas(), single_threaded_blas():
+        assert all(n == 1 for n in blas_threads())
+    assert blas_threads() == before
+    with pytest.raises(ZeroDivisionError), single_threaded_blas():
+        _ = 1 / 0
+    assert blas_threads() == before
+
+
+def test_overlapping_users_of_single_threaded_blas() -> None:
+    before = blas_threads()
+    entered, leave = threading.Event(), threading.Event()
+
+    def user() -> None:
+        with single_threaded_blas():
+            entered.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=user)
+    thread.start()
+    entered.wait(30)
+    with single_threaded_blas():
+        pass
+    assert all(n == 1 for n in blas_threads())  # the other user is still inside
+    leave.set()
+    thread.join()
+    assert blas_threads() == before
+
+
+def test_a_late_helper_holds_nothing() -> None:
+    """The caller does not wait for a helper that has not started; it must not keep arrays alive."""
+    class Canary:
+        alive = 0
+
+        def __init__(self) -> None:
+            Canary.alive += 1
+
+        def __del__(self) -> None:
+            Canary.alive -= 1
+
+    for _ in range(50):
+        canary = Canary()
+        pmap(lambda i, j, kept=canary: None, 2, 1)
+        del canary
+    deadline = time.monotonic() + 30
+    while Canary.alive and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert Canary.alive == 0
+
+
+def test_number_of_workers() -> None:
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        set_num_workers(0)
+    pmap(lambda i, j: None, 4, 1)
+    set_num_workers(1)
+    here = threading.get_ident()
+    seen: list[int] = []
+    pmap(lambda i, j: seen.append(threading.get_ident()), 50, 1)
+    assert seen == [here] * 50
+
+
+def _in_child(queue: Any) -> None:
+    out = np.zeros(100)
+    pmap(lambda i, j: out.__setitem__(slice(i, j), 1.0), 100, 10)
+    queue.put(float(out.sum()))
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # fork with threads, 3.12+
+def test_a_forked_child_starts_its_own_threads() -> None:
+    pmap(lambda i, j: None, 4, 1)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=30) == 100
+    child.join(30)
+    assert child.exitcode == 0

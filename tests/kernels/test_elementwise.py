@@ -1,0 +1,94 @@
+"""Blocks give what the plain function gives, bit for bit, in the layout of the operands."""
+
+from __future__ import annotations
+
+import timeit
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.kernels.measure import error, images
+from tinynet.kernels import blocks, elementwise
+from tinynet.kernels.elementwise import (
+    add,
+    add_into,
+    keep_positive,
+    masked,
+    plain_sum_parts,
+    positive,
+    sum_parts,
+)
+
+SHAPES = [(3, 2, 5, 4), (64, 32, 33, 31), (1, 1, 1, 700_001)]
+TWO_ARGUMENTS = [np.add, np.multiply, np.maximum, keep_positive]
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("f", TWO_ARGUMENTS)
+def test_equal_to_plain(f: Any, shape: Any, dtype: str, layout: str, rng: Any) -> None:
+    a, b = images(rng, shape, dtype, layout), images(rng, shape, dtype, layout)
+    y = elementwise.elementwise(f, a, b)
+    assert (y == f(a, b)).all()
+    assert y.dtype == a.dtype
+    assert y.strides == a.strides
+    out = np.empty_like(a)
+    assert elementwise.elementwise(f, a, b, out=out) is out
+    assert (out == y).all()
+
+
+@pytest.mark.parametrize("f", TWO_ARGUMENTS)
+def test_other_layouts_take_the_plain_way(f: Any, rng: Any) -> None:
+    shape = (64, 16, 32, 33)
+    a, b = images(rng, shape, "f4", "nchw"), images(rng, shape, "f4", "nhwc")
+    c = images(rng, shape, "f4", "gaps")
+    row = rng.normal((33,))
+    for x, y in ((a, b), (c, c), (a, c), (a, row)):
+        assert (elementwise.elementwise(f, x, y) == f(x, y)).all()
+
+
+def test_one_argument_and_mixed_dtypes(rng: Any) -> None:
+    x = images(rng, (64, 32, 32, 32), "f4", "nhwc")
+    assert (elementwise.elementwise(positive, x) == np.maximum(x, 0)).all()
+    mask = x > 0.3
+    y = masked(x, mask, 2.0)
+    assert y.dtype == np.float32
+    assert (y == np.where(mask, 2 * x, 0)).all()
+    assert (masked(x, mask.copy(order="C"), 2.0) == y).all()
+    assert (elementwise.elementwise(np.multiply, mask, x) == mask * x).all()
+
+
+def test_add(rng: Any) -> None:
+    a, b = rng.normal((1 << 20,)), rng.normal((1 << 20,))
+    assert (add(a, b) == a + b).all()
+    assert (add(a, 1.5) == a + 1.5).all()
+    assert add(2, 3) == 5
+    assert add(a, b.astype("f8")).dtype == np.float64
+    total = a.copy()
+    assert add_into(total, b) is total
+    assert (total == a + b).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (7, 3, 4), (5, 400_000), (300, 64, 65)])
+def test_sum_parts(shape: Any, rng: Any) -> None:
+    parts = rng.normal(shape, dtype="f8")
+    assert error(sum_parts(parts), plain_sum_parts(parts)) < 1e-14
+    in_order = parts[0].copy()
+    for part in parts[1:]:
+        in_order += part
+    workers = blocks.get_num_workers()
+    for n in (1, 2):
+        blocks.set_num_workers(n)
+        assert (sum_parts(parts) == in_order).all()
+    blocks.set_num_workers(workers)
+
+
+def test_small_arrays_cost_little_more_than_numpy() -> None:
+    a, b = np.ones(32, "f4"), np.ones(32, "f4")
+    best = [min(timeit.repeat(f, number=2000, repeat=15)) / 2000
+            for f in (lambda: np.add(a, b), lambda: add(a, b),
+                      lambda: elementwise.elementwise(np.add, a, b))]
+    assert best[1] - best[0] < 1e-6
+    assert best[2] - best[0] < 1e-6

@@ -1,0 +1,96 @@
+"""jacobian, hessian and products with them, against formulas and differences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynet as tn
+from tinynet import Tensor, random
+from tinynet.calculus import hessian, hvp, jacobian, jvp
+
+
+def numbers(seed: int, *shape: int) -> Any:
+    return random.normal(seed, shape, dtype=float)
+
+
+def rosenbrock(x: Any) -> Any:
+    return (100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2).sum()
+
+
+def test_jacobian_of_a_linear_map_is_its_matrix() -> None:
+    a, x = numbers(1, 3, 4), numbers(2, 4)
+    assert np.allclose(jacobian(lambda x: Tensor(a) @ x, x).data, a, atol=1e-15)
+    assert jacobian(lambda x: x.sum(), x).shape == (4,)
+    assert jacobian(lambda x: x.reshape(2, 2), x).shape == (2, 2, 4)
+    assert jacobian(lambda x: x[:0], x).shape == (0, 4)
+    assert jacobian(lambda x: x * 2.0, 3.0).shape == ()
+    assert jacobian(lambda x: tn.ones(2), x).tolist() == [[0.0] * 4] * 2  # does not depend on x
+
+
+def test_hessian_of_a_quadratic_is_its_matrix() -> None:
+    a = numbers(3, 5, 5)
+    h = hessian(lambda x: 0.5 * x @ Tensor(a + a.T) @ x, numbers(4, 5))
+    assert np.allclose(h.data, a + a.T, atol=1e-13)
+
+
+def test_hessian_equals_differences_of_the_gradient_and_is_symmetric() -> None:
+    x = numbers(5, 6)
+    h = hessian(rosenbrock, x).data
+    eps, numeric = 1e-6, np.empty((6, 6))
+    for i in range(6):
+        step = np.zeros(6)
+        step[i] = eps
+        sides = [jacobian(rosenbrock, x + s * step).data for s in (1, -1)]
+        numeric[i] = (sides[0] - sides[1]) / (2 * eps)
+    assert np.abs(h - h.T).max() <= 1e-12 * np.abs(h).max()
+    assert np.abs(h - numeric).max() <= 1e-6 * np.abs(h).max()
+
+
+def test_hessian_has_the_axes_of_x_twice() -> None:
+    x = numbers(6, 2, 3)
+    h = hessian(lambda x: (x**3).sum(), x)
+    assert h.shape == (2, 3, 2, 3)
+    assert np.allclose(h.data.reshape(6, 6), np.diag(6 * x.ravel()))
+
+
+def test_products_equal_the_matrices_times_the_vector() -> None:
+    x, v = numbers(7, 6), numbers(8, 6)
+    assert np.allclose(hvp(rosenbrock, x, v).data, hessian(rosenbrock, x).data @ v)
+
+    def f(x: Any) -> Any:
+        return tn.stack([tn.sin(x).sum(), (x * x).prod(), x[0] * x[1]])
+
+    assert np.allclose(jvp(f, x, v).data, jacobian(f, x).data @ v)
+
+
+def test_hvp_of_several_tensors() -> None:
+    x, y, u, v = (numbers(i, 3) for i in range(10, 14))
+    hx, hy = hvp(lambda x, y: (x * x * y).sum(), (x, y), (u, v))
+    assert np.allclose(hx.data, 2 * y * u + 2 * x * v) and np.allclose(hy.data, 2 * x * u)
+
+
+def test_hvp_of_a_function_whose_gradient_is_constant() -> None:
+    assert hvp(lambda x: x.sum(), [1.0, 2.0], [3.0, 4.0]).tolist() == [0.0, 0.0]
+    assert hessian(lambda x: x.sum(), [1.0, 2.0]).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+def test_results_carry_no_graph_and_leave_the_argument_alone() -> None:
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    for y in (jacobian(lambda x: x * x, x), hessian(lambda x: (x**3).sum(), x),
+              hvp(lambda x: (x**3).sum(), x, [1.0, 0.0]), jvp(lambda x: x * x, x, [1.0, 0.0])):
+        assert not y.requires_grad and y.dtype == np.float32
+    assert x.grad is None
+
+
+def test_shapes_that_do_not_fit_are_named() -> None:
+    with pytest.raises(ValueError, match=r"hessian needs a function with one number.*\(2,\)"):
+        hessian(lambda x: x * x, [1.0, 2.0])
+    with pytest.raises(ValueError, match=r"hvp: v has shape \(3,\), x \(2,\)"):
+        hvp(lambda x: x.sum(), [1.0, 2.0], [1.0, 2.0, 3.0])
+    with pytest.raises(TypeError, match="jacobian: f must return a Tensor, got float"):
+        jacobian(lambda x: 1.0, [1.0])
+    with pytest.raises(ValueError, match=r"hvp needs a function with one number.*float"):
+        hvp(lambda x: 2.0, [1.0], [1.0])
