@@ -81,7 +81,7 @@ class _Worker:
         environment = {k: v for k, v in os.environ.items()
                        if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
         environment.update(contender.environment)
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed by close)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.worker", contender.name, net, task, str(batch)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,

@@ -1,9 +1,9 @@
 """One update of all parameters of a net: ``python -m bench.optimizers``.
 
 SGD with momentum and Adam, with weight decay, on net R's parameters (2.4 million) plus one large
-matrix: 2.7 million float32 values in all. tinynet's fused update and plain rule, PyTorch's loop over parameters
-(``foreach=False``), ``foreach=True`` and ``fused=True``, all in this process, in turns. At the end
-the weights must agree.
+matrix: 2.7 million float32 values in all. tinynet's fused update and plain rule, PyTorch's loop
+over parameters (``foreach=False``), ``foreach=True`` and ``fused=True``, all in this process, in
+turns. At the end the weights must agree.
 """
 
 from __future__ import annotations

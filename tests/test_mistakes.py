@@ -1,8 +1,8 @@
 """Mistakes that beginners make. Each must end in an error that names the thing and the fix.
 
 The table's last two columns are pieces of the message: what is wrong (with the value or shape that
-the user wrote) and what to do about it. A silent success would be worse than a bad message: nine
-of these train a wrong model, or none, without a word in one well-known library or another.
+the user wrote) and what to do about it. A silent success would be worse than a bad message: many
+of these pass without a word in one well-known library or another, and train a wrong model or none.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import Any
 
 from .backend import xp
 from .ops.shape import stack
-from .tensor import Tensor, grad
+from .tensor import Tensor, enable_grad, grad
 
 Function = Callable[[Tensor], Any]
 
@@ -34,6 +34,7 @@ def _scalar(y: Any, name: str) -> Tensor:
     return y
 
 
+@enable_grad()
 def jacobian(f: Function, x: Any) -> Tensor:
     """All first derivatives: shape (*f(x).shape, *x.shape), a backward pass for each output.
 
@@ -59,6 +60,7 @@ def _rows(y: Tensor, x: Tensor) -> Tensor:
     return Tensor(table.reshape((*y.shape, *x.shape)))
 
 
+@enable_grad()
 def hessian(f: Function, x: Any) -> Tensor:
     """All second derivatives of a function whose value is one number: (*x.shape, *x.shape).
 
@@ -70,6 +72,7 @@ def hessian(f: Function, x: Any) -> Tensor:
     return _rows(grad(_scalar(f(x), "hessian"), x, create_graph=True), x)
 
 
+@enable_grad()
 def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     """The Hessian at `x` times `v`, in two backward passes and without the Hessian.
 
@@ -87,6 +90,7 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     return tuple(products) if isinstance(x, tuple) else products[0]
 
 
+@enable_grad()
 def jvp(f: Function, x: Any, v: Any) -> Tensor:
     """The Jacobian at `x` times `v`: how fast f changes as x moves along v.
 

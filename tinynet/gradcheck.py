@@ -30,7 +30,7 @@ import numpy as np
 from . import random
 from .backend import Array, asarray, to_numpy
 from .ops.shape import concatenate, reshape
-from .tensor import Tensor, grad
+from .tensor import Tensor, enable_grad, grad
 
 BANDS = ((1e-2, "wrong"), (1e-4, "uncomfortable"), (1e-7, "fine with kinks"))
 _ROUNDING = 2.0**-49  # of a sum, relative to the sum of the sizes of its terms
@@ -89,6 +89,7 @@ class Report(list[Comparison]):
         return "\n  ".join(["gradcheck passed", *lines, *notes[:3], *more])
 
 
+@enable_grad()
 def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, directions: int = 2,
               elementwise: bool | int = False, eps: float = 1e-4, tolerance: float = 1e-6,
               check: bool = True, names: Sequence[str] = (), seed: int = 0) -> Report:

@@ -1,9 +1,10 @@
 """How operations are made: `primitive` for a line of calculus, `fused` for array code.
 
 A primitive is a function of raw arrays and one vjp for each argument that can be differentiated.
-A vjp *names* what it needs, and only that is kept until the backward pass:
+A vjp takes `g`, the gradient that arrives, and *names* what else it needs; only that is kept until
+the backward pass:
 
-    g           the gradient that arrives (first) y           the operation's output
+    y           the operation's output            i           (variadic) which argument it is for
     <arg>       the value of an argument          <arg>_shape its shape alone
     <option>    an option, such as axis
 
@@ -274,13 +275,15 @@ def _as_array(a: Any) -> Any:
 
 
 def as_data(y: Any, raw: Sequence[Any]) -> Array:
-    """A result as an array, and in the default dtype where integers became floats.
+    """A result as an array, and in float64 only if an operand is.
 
-    NumPy returns scalars from full reductions, and float64 from ``images / 255``, which would
-    make a float64 net of a float32 net.
+    NumPy returns scalars from full reductions, and float64 from ``images / 255`` or from a
+    float32 array times an integer one, which would make a float64 net of a float32 net.
     """
-    if y.dtype == _float64 and not any(r.dtype.kind == "f" for r in raw if hasattr(r, "dtype")):
-        y = y.astype(get_default_dtype())
+    if y.dtype == _float64:
+        floats = {r.dtype for r in raw if hasattr(r, "dtype") and r.dtype.kind == "f"}
+        if _float64 not in floats:
+            y = y.astype(max(floats, default=get_default_dtype()))
     return y if type(y) is _ndarray else xp.asarray(y)
 
 

@@ -184,7 +184,12 @@ class Tensor:
         return _wrap(self.data, None)
 
     def copy_(self, value: Any) -> Tensor:
-        """Write `value` into this leaf's memory; graphs made of the old data will say so."""
+        """Give this leaf new data. Graphs made of the old data keep it, or say that it is gone.
+
+        A tensor with gradients is overwritten in place, and differentiating an older graph of it
+        is refused. Another tensor gets new memory: what shares the old (a graph, `detach`) keeps
+        it.
+        """
         if not self.is_leaf:
             raise RuntimeError("copy_ writes into leaf tensors only; this one was computed by an "
                                "operation, and its graph may need the old data")
@@ -193,12 +198,17 @@ class Tensor:
             value = asarray(value)
             if value.shape != self.shape:
                 raise ValueError(f"copy_ needs a value of shape {self.shape}, got {value.shape}")
+        if self.node is None:
+            self.data = xp.empty_like(self.data)
         self.data[...] = value
         self.mark_changed()
         return self
 
     def mark_changed(self) -> None:
-        """Say that ``data`` was written in place, so that `backward` can refuse stale graphs."""
+        """Say that ``data`` was written in place, so that `backward` can refuse stale graphs.
+
+        Tensors that require gradients are watched; constants and plain arrays are not.
+        """
         if isinstance(self.node, Leaf):
             self.node.changed = Leaf.last_write = next(_clock)
 
@@ -298,7 +308,7 @@ def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: boo
 
     `inputs` is a tensor (one gradient comes back) or a sequence of tensors (a list comes back);
     they may be leaves or computed. `grad_output` defaults to ones. An input that `output` does
-    not depend on gets zeros. With `create_graph` the results can be differentiated again.
+    not depend on gets zeros: also if `output` is a constant, such as the slope of a straight line. With `create_graph` the results can be differentiated again.
     Nothing is stored in ``.grad`` and no graph is freed.
 
     >>> x = Tensor(3.0, requires_grad=True)
@@ -319,6 +329,9 @@ def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: boo
         with recording(create_graph):
             targets = {x.node for x in wrt}
             found = _walk(output.node, g if create_graph else g.data, targets, create_graph, False)
+    elif not _mode.recording:
+        raise RuntimeError("grad() under no_grad() of an output that was not recorded: compute it "
+                           "outside, or inside tn.enable_grad()")
     results = [found[x.node] if x.node in found else xp.zeros_like(x.data) for x in wrt]
     results = [g if isinstance(g, Tensor) else _wrap(xp.asarray(g), None) for g in results]
     return results[0] if isinstance(inputs, Tensor) else results

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -41,7 +42,18 @@ def test_hello_autograd_is_short(root: Path) -> None:
     assert len(code) <= 15
 
 
-def test_every_example_stands_in_the_readme_and_opposite(root: Path) -> None:
+def test_plain_loop_learns(root: Path, monkeypatch: pytest.MonkeyPatch,
+                           capsys: pytest.CaptureFixture[str]) -> None:
+    small = data.load_shapes(train=640, test=250)
+    monkeypatch.setattr(data, "load_shapes", lambda train, test: small)
+    runpy.run_path(str(root / "examples" / "plain_loop.py"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [["epoch", str(i)] for i in range(1, 5)]
+    losses = [float(line.split()[3]) for line in lines]
+    assert losses[-1] < losses[0]
+
+
+def test_the_readme_lists_every_example_and_no_other(root: Path) -> None:
     text = (root / "examples" / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"python examples/(\w+\.py)", text))
     assert named == {path.name for path in (root / "examples").glob("*.py")}

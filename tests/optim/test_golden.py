@@ -34,7 +34,7 @@ def replay(make: Any, **options: Any) -> np.ndarray:
     ("momentum", SGD, {"momentum": 0.9}),
     ("nesterov", SGD, {"momentum": 0.9, "nesterov": True}),
     ("adagrad", Adagrad, {}),
-    ("rmsprop", RMSprop, {}),
+    ("rmsprop", RMSprop, {"alpha": 0.9}),
     ("adam", Adam, {}),
     ("adam_l2", Adam, {"weight_decay": 0.1}),
     ("adamw", AdamW, {"weight_decay": 0.1}),

@@ -319,7 +319,7 @@ def test_load_names_what_does_not_fit() -> None:
         made(Adam, x=leaf([1.0, 2.0])).load_state_dict(state)
     with pytest.raises(ValueError, match=r"m of 'w' has shape \(2,\), the parameter \(3,\)"):
         made(Adam, w=leaf([1.0, 2.0, 3.0])).load_state_dict(state)
-    with pytest.raises(ValueError, match=r"lacks \['s'\]: it was saved by another optimizer"):
+    with pytest.raises(ValueError, match="saved by Adam, this optimizer is Adagrad"):
         made(Adagrad, w=leaf([1.0, 2.0])).load_state_dict(state)
 
 

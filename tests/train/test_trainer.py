@@ -151,6 +151,7 @@ def test_ctrl_c_in_the_first_epoch_keeps_the_weights_so_far() -> None:
     before = state_of(t.model)
     t.fit(batches(), batches(48, seed=1))
     assert t.history.stopped == "interrupted" and not t.history.epochs
+    assert t.history["step"] == [0.0, 1.0, 2.0]  # the steps that were not read yet, too
     assert not equal(state_of(t.model), before)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from ..backend import Array, asarray, check_range, is_array, on_gpu, to_numpy, xp
 from ..random import key, permutation
+from .dataset import Dataset
 
 _SHUFFLE, _AUGMENT = 0x5348, 0x4155  # parts of the keys: order of an epoch, keys of its pictures
 
@@ -46,10 +47,13 @@ class DataLoader:
     ([4, 4, 2], 3, 1)
     """
 
-    def __init__(self, images: Any, labels: Any, batch_size: int, shuffle: bool = True,
+    def __init__(self, images: Any, labels: Any = None, batch_size: int = 1, shuffle: bool = True,
                  seed: int = 0, drop_last: bool = False,
                  transform: Callable[[Array, Array | None], Array] | None = None,
                  prefetch: int = 0, num_classes: int | None = None, augment: bool = True) -> None:
+        if isinstance(images, Dataset):
+            raise TypeError("DataLoader takes arrays: write DataLoader(dataset.images, "
+                            "dataset.labels, batch_size)")
         if not hasattr(images, "shape"):
             raise TypeError(f"images must be an array, got {type(images).__name__}: use np.stack")
         labels = np.asarray(to_numpy(labels))

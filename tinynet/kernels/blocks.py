@@ -62,6 +62,11 @@ def _blas_libraries() -> list[Any]:
     return [lib for lib in ThreadpoolController().lib_controllers if lib.user_api == "blas"]
 
 
+def _set_threads(library: Any, n: int) -> None:
+    """Set it from any thread: newer versions of threadpoolctl obey the first thread that asks."""
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(n)
+
+
 @contextlib.contextmanager
 def single_threaded_blas() -> Iterator[None]:
     """BLAS runs on the calling thread alone inside; counted, so users may overlap.
@@ -74,7 +79,7 @@ def single_threaded_blas() -> Iterator[None]:
         if _blas_users == 0:
             _blas_before = [lib.get_num_threads() for lib in libraries]
             for lib in libraries:
-                lib.set_num_threads(1)
+                _set_threads(lib, 1)
         _blas_users += 1
     try:
         yield
@@ -83,7 +88,7 @@ def single_threaded_blas() -> Iterator[None]:
             _blas_users -= 1
             if _blas_users == 0:
                 for lib, threads in zip(libraries, _blas_before, strict=True):
-                    lib.set_num_threads(threads)
+                    _set_threads(lib, threads)
 
 
 def pmap(work: Callable[[int, int], None], n: int, step: int) -> None:

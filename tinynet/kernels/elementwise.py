@@ -19,7 +19,7 @@ import numpy as np
 
 from ..backend import Array, is_array, on_gpu, xp
 from .blocks import BLOCK_BYTES, SERIAL_BYTES, pmap
-from .memory import empty, empty_like, memory_order
+from .memory import empty_like, memory_order
 
 _PLAIN_BYTES = float("inf") if on_gpu else SERIAL_BYTES
 
@@ -74,11 +74,6 @@ def add(a: Array, b: Array) -> Array:
     return elementwise(xp.add, a, b)
 
 
-def add_into(total: Array, part: Array) -> Array:
-    """total += part, in place."""
-    return elementwise(xp.add, total, part, out=total)
-
-
 def positive(x: Array, out: Array | None = None) -> Array:
     """max(x, 0)."""
     return xp.maximum(x, 0, out=out)
@@ -108,19 +103,3 @@ def masked(x: Array, mask: Array, scale: float) -> Array:
         return y
 
     return elementwise(f, x, mask)
-
-
-def plain_sum_parts(parts: Array) -> Array:
-    return parts.sum(axis=0)
-
-
-def sum_parts(parts: Array) -> Array:
-    """parts[0] + parts[1] + ..., always in this order, so that partial sums give fixed results."""
-    rows = parts.reshape(len(parts), -1)
-    total = empty(rows.shape[1:], parts.dtype)
-
-    def block(i: int, j: int) -> None:
-        xp.sum(rows[:, i:j], axis=0, out=total[i:j])
-
-    pmap(block, total.size, BLOCK_BYTES // 8)
-    return total.reshape(parts.shape[1:])

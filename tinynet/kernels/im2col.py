@@ -7,9 +7,8 @@ kH kW times the size of the image. So it is never built as a whole: a block of i
 scratch memory that stays in the cache, multiplied, and overwritten by the next block. With `groups`
 there is one product for each group of channels.
 
-What makes the copy fast is long runs of neighbours. Channels-last memory has runs of kW C numbers;
-with few channels (the first layer) the rows of pixels of each channel are longer, so there the
-columns of A are stored one after the other ("planar"). A 1x1 kernel with stride 1 needs no copy.
+What makes the copy fast is long runs of neighbours: channels-last memory has runs of kW C numbers.
+A 1x1 kernel with stride 1 needs no copy.
 
 Cost: 2 N H' W' C kH kW O / groups operations, once forward and twice backward; the copy moves
 8 N H' W' C kH kW bytes (float32) through the cache.
@@ -26,12 +25,11 @@ import numpy as np
 
 from ..backend import Array, xp
 from .blocks import pmap
-from .elementwise import sum_parts
 from .memory import as_nchw, as_nhwc, empty, scratch
+from .sums import sum_blocks
 from .windows import Pair, bordered, count, padded, taps, view
 
 CHUNK_BYTES = 1 << 20  # of columns in a block
-PLANAR_RUN = 16  # shorter runs of neighbours than this: store A by columns
 
 
 class Shape(NamedTuple):
@@ -63,10 +61,6 @@ class Shape(NamedTuple):
         return self.kernel == (1, 1) == self.stride and self.padding == (0, 0)
 
     @property
-    def is_planar(self) -> bool:
-        return self.inner * self.kernel[1] < PLANAR_RUN <= self.out[1]
-
-    @property
     def padded(self) -> Pair:
         (h, w), (ph, pw) = self.size, self.padding
         return h + 2 * ph, w + 2 * pw
@@ -84,41 +78,27 @@ def _all_windows(x: Array, s: Shape) -> Array:
     return found.reshape(len(x), s.groups, s.inner, *s.out, *s.kernel)
 
 
-def _with_border(x: Array, s: Shape) -> Array:
-    """A block of images as (n, C, H + 2 ph, W + 2 pw), zeros around, in the order of A."""
-    if s.is_planar:  # each channel is an image of its own
-        planes = np.ascontiguousarray(x).reshape(-1, *s.size, 1)
-        return bordered(planes, s.padding).reshape(len(x), s.c, *s.padded)
-    return as_nchw(bordered(x.transpose(0, 2, 3, 1), s.padding))
-
-
 def _columns(x: Array, s: Shape) -> Array:
-    """A for a block of images: (groups, pixels, taps), taps ordered as by `_matrix`."""
+    """A for a block of images: (groups, pixels, taps), taps being (kH, kW, C / groups)."""
+    x = x.transpose(0, 2, 3, 1)
     if s.is_pointwise:
-        return x.transpose(0, 2, 3, 1).reshape(-1, s.groups, s.inner).swapaxes(0, 1)
-    found, n = _all_windows(_with_border(x, s), s), len(x)
-    if s.is_planar:
-        a = scratch("im2col", (s.groups, s.inner, *s.kernel, n, *s.out), x.dtype)
-        a[...] = found.transpose(1, 2, 5, 6, 0, 3, 4)
-        return a.reshape(s.groups, s.taps, -1).swapaxes(1, 2)
-    a = scratch("im2col", (n, *s.out, s.groups, *s.kernel, s.inner), x.dtype)
+        return x.reshape(-1, s.groups, s.inner).swapaxes(0, 1)
+    found = _all_windows(as_nchw(bordered(x, s.padding)), s)
+    a = scratch("im2col", (len(x), *s.out, s.groups, *s.kernel, s.inner), x.dtype)
     a[...] = found.transpose(0, 3, 4, 1, 5, 6, 2)
     return a.reshape(-1, s.groups, s.taps).swapaxes(0, 1)
 
 
-def _matrix(w: Array, s: Shape, planar: bool) -> Array:
+def _matrix(w: Array, s: Shape) -> Array:
     """The weights as W: (groups, taps, O / groups)."""
-    w = w.reshape(s.groups, -1, s.inner, *s.kernel)
-    w = w.transpose((0, 2, 3, 4, 1) if planar else (0, 3, 4, 2, 1))
-    return np.ascontiguousarray(w).reshape(s.groups, s.taps, -1)
+    w = w.reshape(s.groups, -1, s.inner, *s.kernel).transpose(0, 3, 4, 2, 1)
+    return w.reshape(s.groups, s.taps, -1)
 
 
-def _filters(matrix: Array, s: Shape, planar: bool) -> Array:
+def _filters(matrix: Array, s: Shape) -> Array:
     """The opposite of `_matrix`: (O, C / groups, kH, kW)."""
-    order = (s.inner, *s.kernel) if planar else (*s.kernel, s.inner)
-    w = matrix.reshape(s.groups, *order, -1)
-    w = w.transpose((0, 4, 1, 2, 3) if planar else (0, 4, 3, 1, 2))
-    return np.ascontiguousarray(w).reshape(s.o, s.inner, *s.kernel)
+    w = matrix.reshape(s.groups, *s.kernel, s.inner, -1).transpose(0, 4, 3, 1, 2)
+    return w.reshape(s.o, s.inner, *s.kernel)
 
 
 def _by_group(y: Array, s: Shape) -> Array:
@@ -133,9 +113,7 @@ def _images(s: Shape, itemsize: int) -> int:
 
 def conv2d(x: Array, w: Array, s: Shape) -> Array:
     """x (N, C, H, W) with weights (O, C / groups, kH, kW)."""
-    x = x if s.is_planar else as_nchw(as_nhwc(x))
-    matrix = _matrix(w, s, s.is_planar)
-    y = empty((s.n, *s.out, s.o), x.dtype)
+    matrix, y = _matrix(w, s), empty((s.n, *s.out, s.o), x.dtype)
 
     def block(i: int, j: int) -> None:
         np.matmul(_columns(x[i:j], s), matrix, out=_by_group(y[i:j], s))
@@ -147,23 +125,20 @@ def conv2d(x: Array, w: Array, s: Shape) -> Array:
 def conv2d_backward(g: Array, x: Array, w: Array, s: Shape,
                     wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
     """Gradients (dx, dw) of `conv2d`; one that is not `wanted` is None."""
-    x = x if s.is_planar else as_nchw(as_nhwc(x))
-    g = as_nhwc(g)
-    step = _images(s, x.itemsize)
+    g, matrix, dw = as_nhwc(g), _matrix(w, s), None
     dx = empty((s.n, *s.size, s.c), x.dtype) if wanted[0] else None
-    shape = (-(-s.n // step), s.groups, s.taps, s.o // s.groups)
-    parts = empty(shape, x.dtype) if wanted[1] else None
-    transposed = _matrix(w, s, planar=False).swapaxes(1, 2)
 
-    def block(i: int, j: int) -> None:
+    def block(i: int, j: int, out: Array | None = None) -> None:
         dy = _by_group(g[i:j], s)
-        if parts is not None:
-            np.matmul(_columns(x[i:j], s).swapaxes(1, 2), dy, out=parts[i // step])
+        if out is not None:
+            np.matmul(_columns(x[i:j], s).swapaxes(1, 2), dy, out=out)
         if dx is not None:
-            _columns_back(dy, transposed, dx[i:j], s)
+            _columns_back(dy, matrix.swapaxes(1, 2), dx[i:j], s)
 
-    pmap(block, s.n, step)
-    dw = None if parts is None else _filters(sum_parts(parts), s, s.is_planar)
+    if wanted[1]:
+        dw = _filters(sum_blocks(block, s.n, _images(s, x.itemsize), matrix.shape, x.dtype), s)
+    elif wanted[0]:
+        pmap(block, s.n, _images(s, x.itemsize))
     return None if dx is None else as_nchw(dx), dw
 
 

@@ -33,12 +33,12 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..backend import Array, DType
 from .blocks import pmap
-from .elementwise import sum_parts
 from .memory import as_nchw, as_nhwc, empty, scratch
+from .sums import sum_blocks
 
 TILE, WINDOW = 4, 6  # outputs and inputs of a tile, each way
 SMALL_PRODUCT = 100**3  # m n k up to which OpenBLAS multiplies without copying its operands
-CHUNK_BYTES = 2 << 20  # of V and M in a block: about the second-level cache of a core
+CHUNK_BYTES = 5 << 20  # of V and M in a block
 
 
 class Matrices(NamedTuple):
@@ -75,73 +75,67 @@ class Slide:
 
     def __init__(self, matrix: Array, n_in: int, n_out: int, step: int, start: int = 0,
                  first: int = 0) -> None:
-        block, taps = matrix.shape
-        self.step = step
-        self.runs: list[tuple[Any, ...]] = []  # windows that use the same part of the matrix
+        self.step, (block, taps) = step, matrix.shape
+        self.runs: list[list[Any]] = []  # windows that use the same part of the matrix
         before = None
         for r in range(-(-(n_out - first) // block)):
             lo, to = step * r + start, block * r + first
-            rows = slice(max(0, -to), min(block, n_out - to))
-            columns = slice(max(0, -lo), min(taps, n_in - lo))
-            if before == (rows, columns):
-                self.runs[-1] = (*self.runs[-1][:-1], self.runs[-1][-1] + 1)
-            else:
-                self.runs.append((matrix[rows, columns], lo + columns.start, to + rows.start, 1))
-            before = rows, columns
+            part = (slice(max(0, -to), min(block, n_out - to)), slice(max(0, -lo),
+                                                                      min(taps, n_in - lo)))
+            if part != before:
+                self.runs.append([matrix[part], lo + part[1].start, to + part[0].start, 0])
+            self.runs[-1][-1] += 1
+            before = part
 
     def __call__(self, x: Array, out: Array) -> None:
         *batch, _, length = x.shape
         *outer, row, item = x.strides
         for matrix, lo, to, n in self.runs:
             rows, columns = matrix.shape
-            source = as_strided(x[..., lo:, :], (*batch, n, columns, length),
-                                (*outer, self.step * row, row, item))
+            if n == 1 or self.step == columns:
+                source = x[..., lo : lo + n * columns, :].reshape(*batch, n, columns, length)
+            else:  # windows overlap
+                source = as_strided(x[..., lo:, :], (*batch, n, columns, length),
+                                    (*outer, self.step * row, row, item))
             target = out[..., to : to + n * rows, :].reshape(*batch, n, rows, length)
             np.matmul(matrix, source, out=target)
 
 
 class Plan:
-    """Sizes of one convolution (images, pixels, tiles) and its four transforms, each for the rows
-    of the image [0] and for the columns [1]."""
+    """Sizes of one convolution, and its transforms and their adjoints: one `Slide` along the rows
+    of pixels [0] and one along the columns [1]."""
 
     def __init__(self, x: Array, w: Array, padding: tuple[int, int]) -> None:
-        self.n, self.c, *self.pixels = x.shape
-        self.o, self.dtype, pixels = w.shape[0], x.dtype, self.pixels
+        self.n, self.c, *pixels = x.shape
+        self.o, self.dtype = w.shape[0], x.dtype
         self.out = [size + 2 * p - 2 for size, p in zip(pixels, padding, strict=True)]
         self.tiles = [-(-size // TILE) for size in self.out]
         bt, at, a, b, self.gg = matrices(self.dtype)
-        self.input, self.output, self.input_adjoint, self.output_adjoint = [], [], [], []
-        for size, p, out, tiles in zip(pixels, padding, self.out, self.tiles, strict=True):
-            self.input.append(Slide(bt, size, WINDOW * tiles, TILE, -p))
-            self.output.append(Slide(at, WINDOW * tiles, out, WINDOW))
-            self.output_adjoint.append(Slide(a, out, WINDOW * tiles, TILE))
-            self.input_adjoint.append(Slide(b, WINDOW * tiles, size, WINDOW, -WINDOW, -p))
+        axes = list(zip(pixels, padding, self.out, [WINDOW * t for t in self.tiles], strict=True))
+        self.input = [Slide(bt, size, taps, TILE, -p) for size, p, _, taps in axes]
+        self.output = [Slide(at, taps, out, WINDOW) for _, _, out, taps in axes]
+        self.output_adjoint = [Slide(a, out, taps, TILE) for _, _, out, taps in axes]
+        self.input_adjoint = [Slide(b, taps, size, WINDOW, -WINDOW, -p)
+                              for size, p, _, taps in axes]
 
-    def images(self, at_least: int) -> int:
-        """Images of a block: a cacheful of V and M, but at least so many tiles."""
-        tiles: float = CHUNK_BYTES / (36 * self.dtype.itemsize * (self.c + self.o))
-        return max(1, round(max(tiles, at_least) / (self.tiles[0] * self.tiles[1])))
+    def images(self) -> int:
+        """Images of a block: some cachefuls of V and M, but not more than a quarter of all."""
+        each = self.tiles[0] * self.tiles[1]
+        tiles = max(256, CHUNK_BYTES // (36 * self.dtype.itemsize * (self.c + self.o)))
+        return max(1, min(tiles, max(64, each * self.n // 4)) // each)
 
     def work(self, name: str, images: int, channels: int) -> Array:
         """Scratch for transformed tiles: (images, rows, columns, j, i, channels)."""
         return scratch(name, (images, *self.tiles, WINDOW, WINDOW, channels), self.dtype)
 
-    def half(self, images: int, columns: int, channels: int) -> Array:
-        """Scratch for what is transformed one way only: (images, rows, i, columns, channels)."""
-        return scratch("winograd half", (images, self.tiles[0], WINDOW, columns, channels),
-                       self.dtype)
 
-
-def _transformed_weights(w: Array) -> Array:
-    """U (36, C, O): one matrix for each tap."""
-    o, c = w.shape[:2]
-    u = np.empty((36, c, o), w.dtype)
-    np.matmul(matrices(w.dtype).gg, w.reshape(o, c, 9).transpose(1, 2, 0), out=u.transpose(1, 0, 2))
-    return u
+def _by_row(x: Array) -> Array:
+    """Pixels (n, [rows, i,] columns, C) as (n, rows, the rest): to slide along the rows."""
+    return x.reshape(len(x), -1, x.shape[-2] * x.shape[-1])
 
 
 def _by_column(v: Array) -> Array:
-    """Tiles (n, rows, columns, j, i, C) as (n, rows, i, columns * j, C): to slide along columns."""
+    """Tiles (n, rows, columns, j, i, C) as (n, rows, i, columns * j, C): to slide along these."""
     n, th, tw, _, _, c = v.shape
     return v.reshape(n, th, tw * WINDOW, WINDOW, c).transpose(0, 1, 3, 2, 4)
 
@@ -149,6 +143,25 @@ def _by_column(v: Array) -> Array:
 def _by_tap(v: Array) -> Array:
     """Tiles (n, rows, columns, j, i, C) as (36, tiles, C)."""
     return v.reshape(-1, 36, v.shape[-1]).transpose(1, 0, 2)
+
+
+def _half(x: Array, v: Array) -> Array:
+    """Scratch between pixels x and tiles v: (n, rows, i, columns of pixels, C)."""
+    return scratch("winograd half", (len(x), v.shape[1], WINDOW, *x.shape[2:]), x.dtype)
+
+
+def _to_tiles(slides: list[Slide], x: Array, v: Array) -> None:
+    """Transform pixels (n, H, W, C) to tiles: the rows, then the columns."""
+    half = _half(x, v)
+    slides[0](_by_row(x), _by_row(half))
+    slides[1](half, _by_column(v))
+
+
+def _to_pixels(slides: list[Slide], v: Array, x: Array) -> None:
+    """The other way: the columns, then the rows."""
+    half = _half(x, v)
+    slides[1](_by_column(v), half)
+    slides[0](_by_row(half), _by_row(x))
 
 
 def _multiply(a: Array, b: Array, out: Array) -> None:
@@ -159,23 +172,18 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
     """
     _, m, k = a.shape
     groups, n = 1, b.shape[2]
-    while m * n * k > SMALL_PRODUCT and n % 32 == 0:
+    while m * n * k > SMALL_PRODUCT and n % 64 == 0:
         groups, n = 2 * groups, n // 2
     np.matmul(a[:, None], b.reshape(36, k, groups, n).transpose(0, 2, 1, 3),
               out=out.reshape(36, m, groups, n).transpose(0, 2, 1, 3))
 
 
-def _by_row(x: Array, rows: int) -> Array:
-    """Any block of images as (n, rows, all the rest): to slide along rows."""
-    return x.reshape(len(x), rows, -1)
-
-
-def _transform(plan: Plan, x: Array, v: Array) -> None:
-    """V = B^T d B for a block of images (n, H, W, C)."""
-    h, w = plan.pixels
-    half = plan.half(len(x), w, plan.c)
-    plan.input[0](_by_row(x, h), _by_row(half, WINDOW * plan.tiles[0]))
-    plan.input[1](half, _by_column(v))
+def _transformed_weights(w: Array) -> Array:
+    """U (36, C, O): one matrix for each tap."""
+    o, c = w.shape[:2]
+    u = np.empty((36, c, o), w.dtype)
+    np.matmul(matrices(w.dtype).gg, w.reshape(o, c, 9).transpose(1, 2, 0), out=u.transpose(1, 0, 2))
+    return u
 
 
 def conv2d(x: Array, w: Array, padding: tuple[int, int]) -> Array:
@@ -186,13 +194,11 @@ def conv2d(x: Array, w: Array, padding: tuple[int, int]) -> Array:
 
     def block(i: int, j: int) -> None:
         v, m = plan.work("winograd v", j - i, plan.c), plan.work("winograd m", j - i, plan.o)
-        half = plan.half(j - i, plan.out[1], plan.o)
-        _transform(plan, x[i:j], v)
+        _to_tiles(plan.input, x[i:j], v)
         _multiply(_by_tap(v), u, _by_tap(m))
-        plan.output[1](_by_column(m), half)
-        plan.output[0](_by_row(half, WINDOW * plan.tiles[0]), _by_row(y[i:j], plan.out[0]))
+        _to_pixels(plan.output, m, y[i:j])
 
-    pmap(block, plan.n, plan.images(64))
+    pmap(block, plan.n, plan.images())
     return as_nchw(y)
 
 
@@ -204,31 +210,25 @@ def conv2d_backward(g: Array, x: Array, w: Array, padding: tuple[int, int],
     dU[tap] = V[tap]^T dM[tap] and dw = G^T dU G; dV[tap] = dM[tap] U[tap]^T and dx = B dV B^T.
     """
     plan = Plan(x, w, padding)
-    x, g = as_nhwc(x), as_nhwc(g)
+    x, g, dw = as_nhwc(x), as_nhwc(g), None
     dx = empty(x.shape, plan.dtype) if wanted[0] else None
-    step = plan.images(128)
-    parts = empty((-(-plan.n // step), 36, plan.c, plan.o), plan.dtype) if wanted[1] else None
     ut = _transformed_weights(w).transpose(0, 2, 1).copy() if wanted[0] else None
 
-    def block(i: int, j: int) -> None:
+    def block(i: int, j: int, du: Array | None = None) -> None:
         v, dm = plan.work("winograd v", j - i, plan.c), plan.work("winograd m", j - i, plan.o)
-        half = plan.half(j - i, plan.out[1], plan.o)
-        plan.output_adjoint[0](_by_row(g[i:j], plan.out[0]), _by_row(half, WINDOW * plan.tiles[0]))
-        plan.output_adjoint[1](half, _by_column(dm))
-        if parts is not None:
-            _transform(plan, x[i:j], v)
-            _multiply(_by_tap(v).transpose(0, 2, 1), _by_tap(dm), parts[i // step])
+        _to_tiles(plan.output_adjoint, g[i:j], dm)
+        if du is not None:
+            _to_tiles(plan.input, x[i:j], v)
+            _multiply(_by_tap(v).transpose(0, 2, 1), _by_tap(dm), du)
         if dx is not None:
             _multiply(_by_tap(dm), ut, _by_tap(v))
-            h, wide = plan.pixels
-            half = plan.half(j - i, wide, plan.c)
-            plan.input_adjoint[1](_by_column(v), half)
-            plan.input_adjoint[0](_by_row(half, WINDOW * plan.tiles[0]), _by_row(dx[i:j], h))
+            _to_pixels(plan.input_adjoint, v, dx[i:j])
 
-    pmap(block, plan.n, step)
-    dw = None
-    if parts is not None:
+    if wanted[1]:
+        du = sum_blocks(block, plan.n, plan.images(), (36, plan.c, plan.o), plan.dtype)
         dw = np.empty((plan.o, plan.c, 3, 3), plan.dtype)
-        np.matmul(sum_parts(parts).transpose(1, 2, 0), plan.gg,
+        np.matmul(du.transpose(1, 2, 0), plan.gg,
                   out=dw.reshape(plan.o, plan.c, 9).swapaxes(0, 1))
+    elif wanted[0]:
+        pmap(block, plan.n, plan.images())
     return None if dx is None else as_nchw(dx), dw

@@ -166,6 +166,17 @@ class Module:
 
     training: bool = True  # set for the whole tree by train() and eval()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a parameter or buffer is not lost to something that is neither."""
+        old = self.__dict__.get(name)
+        if isinstance(old, Parameter | Buffer) and value is not None \
+                and not isinstance(value, Parameter | Buffer):
+            kind = type(old).__name__
+            raise TypeError(f"{type(self).__name__}.{name} is a {kind} and would no longer be "
+                            f"trained and saved as a {type(value).__name__}: write into it with "
+                            f".{name}.copy_(...), or set an nn.{kind}(...)")
+        object.__setattr__(self, name, value)
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The output for an input; subclasses define it, ``module(x)`` calls it."""
         raise TypeError(f"{type(self).__name__} has no forward: define `def forward(self, x)` in "

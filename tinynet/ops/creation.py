@@ -32,6 +32,8 @@ def from_dlpack(x: Any) -> Tensor:
 
 def full(shape: Shape, value: float, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """A tensor filled with `value`."""
+    if isinstance(dtype, int):
+        raise TypeError(f"shape is one tuple, ({shape}, {dtype}), not several numbers")
     return Tensor(xp.full(shape, value, dtype or get_default_dtype()), requires_grad)
 
 

@@ -52,8 +52,13 @@ def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> A
 
 
 def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
-    """The standard deviation over `axis`, the square root of `var`."""
-    return var(x, axis, ddof, keepdims) ** 0.5
+    """The standard deviation over `axis`, the square root of `var`; gradient 0 where it is 0."""
+    return _root(var(x, axis, ddof, keepdims))
+
+
+@primitive(lambda g, y: g * (y > 0) * 0.5 / where(y > 0, y, 1.0))
+def _root(x: Array) -> Array:
+    return xp.sqrt(x)
 
 
 def _winners(g: Any, y: Any, x: Any, axis: Axis) -> Any:
@@ -118,7 +123,7 @@ def _euclidean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The vector norm over `axis`: ord 2 (Euclid; gradient 0 at 0), 1 (sum) or inf (largest)."""
+    """The vector norm over `axis`: ord 2 (Euclid; gradient 0 at 0, no second), 1 (sum) or inf (largest)."""
     if ord == 2:
         return _euclidean(x, axis, keepdims)
     if ord == 1:

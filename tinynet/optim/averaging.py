@@ -5,7 +5,7 @@ r"""Averages of the weights along the run: the test uses them, training goes on 
 
 Late in training the weights jump around a minimum; their mean lies deeper in it. Averages of
 weights do not include BatchNorm's running statistics, which belong to the weights they were
-measured with: recompute or average them before testing (the `train` package does).
+measured with: run a few batches in training mode with the averaged weights before testing.
 Read next: `second_order.py`.
 """
 

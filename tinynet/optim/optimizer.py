@@ -236,7 +236,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """All that the next steps depend on, as copied arrays and plain numbers.
 
-        ``{"t": steps, "groups": [{"names": [...], "lr": 0.1, ...}], "state": {name: {slot: array,
+        ``{"optimizer": name, "t": steps, "groups": [{"names": [...], "lr": 0.1, ...}], "state": {name: {slot: array,
         "count": updates}}}``. A schedule is code and is not saved (but for what a `Plateau` has
         seen): it is a function of t. Load into an optimizer made by the same code, and training
         goes on bit for bit.
@@ -249,7 +249,7 @@ class Optimizer:
             groups.append(saved)
         state = {name: {k: v if k == "count" else v.copy() for k, v in slots.items()}
                  for name, slots in self.state.items()}
-        return {"t": self.t, "groups": groups, "state": state}
+        return {"optimizer": type(self).__name__, "t": self.t, "groups": groups, "state": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned; parameters are matched by name, not by order.
@@ -257,12 +257,20 @@ class Optimizer:
         Numbers that were changed by hand during training (lr, momentum ...) come back, too;
         a schedule stays the one this optimizer was made with.
         """
+        if lacking := {"optimizer", "t", "groups", "state"} - state.keys():
+            raise ValueError(f"this is no optimizer's state: it lacks {sorted(lacking)}")
+        if state["optimizer"] != type(self).__name__:
+            raise ValueError(f"the state was saved by {state['optimizer']}, this optimizer is "
+                             f"{type(self).__name__}: make the one that saved it")
+        if len(state["groups"]) != len(self.param_groups):
+            raise ValueError(f"the state has {len(state['groups'])} parameter groups, this "
+                             f"optimizer {len(self.param_groups)}")
         tensors = {name: p for group in self.param_groups
                    for name, p in zip(group["names"], group["params"], strict=True)}
         saved_names = {name for group in state["groups"] for name in group["names"]}
-        if saved_names != tensors.keys() or len(state["groups"]) != len(self.param_groups):
+        if saved_names != tensors.keys():
             raise ValueError(
-                f"the state is of {len(state['groups'])} group(s) with other parameters: it misses "
+                f"the state is of other parameters: it misses "
                 f"{sorted(tensors.keys() - saved_names)} and has, unexpected, "
                 f"{sorted(saved_names - tensors.keys())}")
         for name, slots in state["state"].items():

@@ -70,6 +70,10 @@ class BestWeights(Callback):
 
     def on_epoch(self, trainer: Trainer) -> None:
         """Copy the weights if this epoch is the best one."""
+        known = trainer.history.epochs
+        if self.monitor not in known and "val_loss" in known:
+            raise ValueError(f"monitor={self.monitor!r} is not measured: choose one of "
+                             f"{', '.join(known)}")
         if self.monitor in trainer.history.epochs \
                 and trainer.history.best(self.monitor)[0] == trainer.epoch:
             self.weights = trainer.model.state_dict()  # a copy; Ctrl-C leaves the old one whole

@@ -6,7 +6,7 @@ executes no code, and PyTorch reads the file as well. The header's metadata hold
     format = "tinynet model"   version = "1"   sha256 = digest of all that the file says
 
 because the format alone would not notice a flipped bit. A file of another program has no digest;
-it is loaded unchecked. Read next: `ensemble.py`.
+it is loaded unchecked. Read next: `trainer.py`.
 """
 
 from __future__ import annotations

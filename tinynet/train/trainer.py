@@ -16,13 +16,14 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backend import Array, asarray, is_array, to_numpy, xp
 from ..functional.loss import cross_entropy
 from ..nn.module import Module
+from ..optim import Optimizer
 from ..tensor import Tensor, no_grad
 from .callbacks import BestWeights, Callback, EarlyStopping, ReportToSchedule, UpdateRatio
 from .history import History
@@ -31,22 +32,6 @@ from .progress import Progress
 Batches = Iterable[tuple[Any, Any]]
 Loss = Callable[[Any, Any], Tensor]
 Metric = Callable[[Array, Array], Array]
-
-
-class Optimizer(Protocol):
-    """What the trainer needs of an optimizer: the classes of `tinynet.optim` have it."""
-
-    param_groups: list[dict[str, Any]]
-
-    @property
-    def lr(self) -> float:
-        """The learning rate of the next step."""
-
-    def step(self, closure: Callable[[], Tensor]) -> Any:
-        """Call `closure`, which computes the loss and the gradients, and change the parameters."""
-
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
 
 
 class Evaluation(NamedTuple):
@@ -141,6 +126,7 @@ class Trainer:
             why = self._stop or "finished"
         except KeyboardInterrupt:
             why = "interrupted"
+            self._read_metrics()
             self.say(f"interrupted at step {self.step}")
         finally:
             self.history.stopped = why
@@ -201,7 +187,7 @@ class Trainer:
         for images, labels in train_loader:
             sizes.append(len(images))
             self._pending.append(self._fit_batch(_as_tensor(images), _as_labels(labels)))
-            self.step += 1
+            self.step = self._pending[-1].step + 1
             self._call("on_step")
             if self.step % self.log_every == 0:
                 self._read_metrics()
@@ -246,7 +232,8 @@ class Trainer:
         if not pending:
             return
         values = [s.loss for s in pending] + [s.correct for s in pending if s.correct is not None]
-        numbers = to_numpy(xp.stack([xp.asarray(v, "float64") for v in values])).tolist()
+        stacked = xp.stack([xp.asarray(v, "float64").reshape(()) for v in values])
+        numbers = to_numpy(stacked).tolist()
         for i, s in enumerate(pending):
             row = {"loss": numbers[i]}
             if self.metric:

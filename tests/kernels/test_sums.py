@@ -1,0 +1,51 @@
+"""Sums over blocks: right, and the same for any number of workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.kernels.measure import error
+from tinynet.kernels import blocks, sums
+from tinynet.kernels.sums import plain_sum_parts, sum_blocks, sum_parts
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (7, 3, 4), (5, 400_000), (300, 64, 65)])
+def test_sum_parts(shape: Any, rng: Any) -> None:
+    parts = rng.normal(shape, dtype="f8")
+    assert error(sum_parts(parts), plain_sum_parts(parts)) < 1e-14
+    in_order = parts[0].copy()
+    for part in parts[1:]:
+        in_order += part
+    workers = blocks.get_num_workers()
+    for n in (1, 2):
+        blocks.set_num_workers(n)
+        assert (sum_parts(parts) == in_order).all()
+    blocks.set_num_workers(workers)
+
+
+@pytest.mark.parametrize("limit", [1, 4000, 1 << 26])
+@pytest.mark.parametrize(("n", "step"), [(1, 1), (100, 7), (64, 8), (9, 20)])
+def test_sum_blocks(n: int, step: int, limit: int, rng: Any,
+                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sums, "PARTS_BYTES", limit)  # few lanes, or a lane for each block
+    x = rng.normal((n, 1000))
+    seen: list[tuple[int, int]] = []
+
+    def work(i: int, j: int, out: np.ndarray) -> None:
+        seen.append((i, j))
+        x[i:j].sum(axis=0, out=out)
+
+    workers = blocks.get_num_workers()
+    found = []
+    for k in (1, 2, 3):
+        blocks.set_num_workers(k)
+        seen.clear()
+        total = sum_blocks(work, n, step, (1000,), x.dtype)
+        assert sorted(seen) == [(i, min(n, i + step)) for i in range(0, n, step)]
+        assert error(total, x.sum(axis=0, dtype="f8")) < 1e-5
+        found.append(total.tobytes())
+    blocks.set_num_workers(workers)
+    assert found[0] == found[1] == found[2]

@@ -1,0 +1,60 @@
+"""Sums over blocks that come out the same, bit for bit, whoever computed which block.
+
+A worker must not add what it has to a common total: the order, and so the rounding, would depend on
+timing. So blocks leave partial sums, which are added in the order of the blocks at the end. Where
+that would be too many, neighbouring blocks form a *lane*, done by one worker in order, with one
+partial sum. Lanes depend on sizes alone. Read next: `winograd.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ..backend import Array, DType, xp
+from .blocks import BLOCK_BYTES, pmap
+from .memory import empty, scratch
+
+PARTS_BYTES = 1 << 26  # of partial sums
+
+
+def plain_sum_parts(parts: Array) -> Array:
+    return parts.sum(axis=0)
+
+
+def sum_parts(parts: Array) -> Array:
+    """parts[0] + parts[1] + ..., in this order; cut along the other axes into blocks."""
+    rows = parts.reshape(len(parts), -1)
+    total = empty(rows.shape[1:], parts.dtype)
+
+    def block(i: int, j: int) -> None:
+        xp.sum(rows[:, i:j], axis=0, out=total[i:j])
+
+    pmap(block, total.size, BLOCK_BYTES // 8)
+    return total.reshape(parts.shape[1:])
+
+
+def sum_blocks(work: Callable[[int, int, Array], None], n: int, step: int, shape: tuple[int, ...],
+               dtype: DType) -> Array:
+    """The sum of what work(i, j, out) puts in `out` (of `shape`) for all blocks [i, j) of 0 .. n.
+
+    >>> import numpy as np
+    >>> sum_blocks(lambda i, j, out: np.copyto(out, j - i), 10, 3, (2,), np.float32).tolist()
+    [10.0, 10.0]
+    """
+    blocks, nbytes = -(-n // step), math.prod(shape) * np.dtype(dtype).itemsize
+    length = step * -(-blocks // max(4, PARTS_BYTES // nbytes))  # of a lane
+    parts = empty((-(-n // length), *shape), dtype)
+
+    def lane(i: int, j: int) -> None:
+        total = parts[i // length]
+        work(i, min(j, i + step), total)
+        for a in range(i + step, j, step):
+            part = scratch("part", shape, dtype)
+            work(a, min(j, a + step), part)
+            total += part
+
+    pmap(lane, n, length)
+    return sum_parts(parts)
