@@ -94,3 +94,12 @@ def test_shapes_that_do_not_fit_are_named() -> None:
         jacobian(lambda x: 1.0, [1.0])
     with pytest.raises(ValueError, match=r"hvp needs a function with one number.*float"):
         hvp(lambda x: 2.0, [1.0], [1.0])
+
+
+def test_derivatives_do_not_care_about_no_grad() -> None:
+    with tn.no_grad():
+        assert hessian(lambda x: (x**3).sum(), [1.0, 2.0]).tolist() == [[6, 0], [0, 12]]
+        assert hvp(lambda x: (x**3).sum(), [1.0, 2.0], [1.0, 1.0]).tolist() == [6, 12]
+        with pytest.raises(RuntimeError, match="under no_grad"):
+            x = tn.tensor([1.0], requires_grad=True)
+            tn.grad((x * x).sum(), x)

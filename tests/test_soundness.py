@@ -406,3 +406,20 @@ def test_data_that_was_replaced_does_not_reach_old_graphs() -> None:
     w.data = np.array([10.0, 20.0])
     assert grad(y, w).tolist() == [2.0, 4.0]
     assert grad(y, w, create_graph=True).tolist() == [2.0, 4.0]
+
+
+def test_a_constant_written_later_does_not_change_a_graph() -> None:
+    """copy_ gives a tensor without gradients new memory: the graph keeps what it used."""
+    w = Tensor([1.0, 2.0], requires_grad=True)
+    constant = Tensor([3.0, 4.0])
+    y = (w * constant).sum()
+    constant.copy_([100.0, 100.0])
+    y.backward()
+    assert w.grad is not None and w.grad.tolist() == [3.0, 4.0]
+    assert constant.tolist() == [100.0, 100.0]
+
+
+def test_integers_keep_a_float32_net_float32() -> None:
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = x * Tensor([3, 4])
+    assert y.dtype == np.float32 and grad(y.sum(), x).tolist() == [3.0, 4.0]

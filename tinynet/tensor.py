@@ -45,12 +45,12 @@ def recording(on: bool) -> Iterator[None]:
         _mode.recording = before
 
 
-def no_grad() -> contextlib.AbstractContextManager[None]:
+def no_grad() -> contextlib._GeneratorContextManager[None]:
     """Inside, operations keep nothing and their results need no gradient."""
     return recording(False)
 
 
-def enable_grad() -> contextlib.AbstractContextManager[None]:
+def enable_grad() -> contextlib._GeneratorContextManager[None]:
     """Undo `no_grad` inside."""
     return recording(True)
 
@@ -308,8 +308,9 @@ def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: boo
 
     `inputs` is a tensor (one gradient comes back) or a sequence of tensors (a list comes back);
     they may be leaves or computed. `grad_output` defaults to ones. An input that `output` does
-    not depend on gets zeros: also if `output` is a constant, such as the slope of a straight line. With `create_graph` the results can be differentiated again.
-    Nothing is stored in ``.grad`` and no graph is freed.
+    not depend on gets zeros, also if `output` is a constant such as the slope of a straight line.
+    With `create_graph` the results can be differentiated again. Nothing is stored in ``.grad``
+    and no graph is freed.
 
     >>> x = Tensor(3.0, requires_grad=True)
     >>> dy = grad(x * x * x, x, create_graph=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tinynet.backend import Array, is_array, to_numpy, xp
-from tinynet.data import Compose, DataLoader, RandomCrop, RandomHorizontalFlip
+from tinynet.data import Compose, DataLoader, RandomCrop, RandomHorizontalFlip, load_shapes
 
 N = 23
 IMAGES = np.arange(N * 3 * 8 * 8, dtype=np.uint32).reshape(N, 3, 8, 8)  # all values differ
@@ -305,3 +305,9 @@ def test_loading_costs_little_more_than_indexing() -> None:
             pass
 
     assert best(loaded) < 3.0 * best(bare) + 0.005
+
+
+def test_a_dataset_in_place_of_arrays_is_named() -> None:
+    train, _ = load_shapes(train=10, test=10)
+    with pytest.raises(TypeError, match=r"write DataLoader\(dataset.images, dataset.labels"):
+        DataLoader(train, batch_size=4)

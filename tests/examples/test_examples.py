@@ -74,8 +74,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_train_cifar10_says_what_it_does(finished: tuple[Path, str]) -> None:
     out, text = finished
     assert "shapes: 270 pictures to train on, 30 held out for validation, 300 for the test" in text
-    assert re.search(r"expect about \d+ (s|min) on 2 cores; the defaults reach \d+ % on the test",
-                     text)
+    assert re.search(r"expect about \d+ s on 2 cores, and with the default settings on all "
+                     r"pictures 98 % on the test set", text)
     assert re.search(r"^epoch   2/2   train loss [\d.]+, +[\d.]+%   val loss", text, re.MULTILINE)
     assert "most often taken for" in text and "* best val accuracy" in text
     assert str(out) in text.splitlines()[-1]
@@ -187,3 +187,11 @@ def test_without_data_and_network_auto_falls_back_and_says_so(
     assert "no answer within 5 s\nUsing the built-in set `shapes` instead" in said
     assert example.main(["--data", "cifar10"]) == 2
     assert "error: no connection" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_is_refused_before_training(
+        run_python: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run_python("examples/train_cifar10.py", "--data", "shapes", "--limit", "200",
+                      "--out", str(tmp_path / "file"))
+    assert done.returncode == 2 and "error:" in done.stderr and "expect about" not in done.stdout

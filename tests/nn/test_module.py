@@ -291,3 +291,12 @@ def test_parameters_and_buffers_print_as_what_they_are() -> None:
 def test_results_of_operations_are_plain_tensors() -> None:
     p = nn.Parameter([1.0, 2.0])
     assert type(p * 2.0) is type(p.detach()) is tn.Tensor
+
+
+def test_a_parameter_is_not_lost_to_something_else() -> None:
+    layer = nn.Linear(2, 3)
+    with pytest.raises(TypeError, match=r"Linear.weight is a Parameter .*\.weight\.copy_"):
+        layer.weight = tn.zeros((3, 2))  # type: ignore[assignment]
+    layer.weight = nn.Parameter(tn.zeros((3, 2)))
+    layer.bias = None
+    assert [name for name, _ in layer.named_parameters()] == ["weight"]

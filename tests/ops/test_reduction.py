@@ -84,3 +84,8 @@ def test_sort_carries_gradients_to_where_elements_came_from() -> None:
     x = Tensor(np.array([3.0, 1.0, 2.0]), requires_grad=True)
     assert grad(x.sort(), x, [10.0, 20.0, 30.0]).tolist() == [30.0, 10.0, 20.0]
     assert grad(x.median(), x).tolist() == [0.0, 0.0, 1.0]
+
+
+def test_the_deviation_of_equal_values_has_gradient_0() -> None:
+    x = tn.tensor([2.0, 2.0], requires_grad=True)
+    assert tn.grad(tn.std(x), x).tolist() == [0.0, 0.0]

@@ -381,3 +381,13 @@ def test_fused_update_declines_what_does_not_lie_alike(name: str) -> None:
             optimizer.step()
         ends.append(p.data)
     assert np.abs(ends[0] - ends[1]).max() <= 1e-12 * np.abs(ends[1]).max()
+
+
+def test_a_state_belongs_to_its_kind_of_optimizer() -> None:
+    w = leaf([1.0, 2.0])
+    adam = Adam([w])
+    adam.step(lambda: (w * w).sum())
+    with pytest.raises(ValueError, match="saved by Adam, this optimizer is SGD"):
+        SGD([w], 0.1, momentum=0.9).load_state_dict(adam.state_dict())
+    with pytest.raises(ValueError, match=r"it lacks \['groups', 'optimizer', 'state', 't'\]"):
+        adam.load_state_dict({})

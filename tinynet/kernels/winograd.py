@@ -122,7 +122,7 @@ class Plan:
         """Images of a block: some cachefuls of V and M, but not more than a quarter of all."""
         each = self.tiles[0] * self.tiles[1]
         tiles = max(256, CHUNK_BYTES // (36 * self.dtype.itemsize * (self.c + self.o)))
-        return max(1, min(tiles, max(64, each * self.n // 4)) // each)
+        return int(max(1, min(tiles, max(64, each * self.n // 4)) // each))
 
     def work(self, name: str, images: int, channels: int) -> Array:
         """Scratch for transformed tiles: (images, rows, columns, j, i, channels)."""

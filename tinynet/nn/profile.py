@@ -86,7 +86,7 @@ def profile(model: Module, x: Any, repeat: int = 5) -> Profile:
         # Backward repeats the products for the weights, and again for the inputs, if wanted.
         passes = (1 + any(p.requires_grad for p in own)
                   + any(isinstance(a, Tensor) and a.requires_grad for a in call.args))
-        products = 2 * passes * call.module.multiply_adds(call.args, call.output) * len(x)
+        products = 2 * passes * call.module.multiply_adds(call.args, call.output)
         if products or not call.module.children() or backward > 1e-5:
             nbytes = call.output.data.nbytes + sum(p.data.nbytes for p in own)
             rows.append(ProfileRow(call.path, type(call.module).__name__, call.output.shape,

@@ -123,7 +123,10 @@ def _euclidean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The vector norm over `axis`: ord 2 (Euclid; gradient 0 at 0, no second), 1 (sum) or inf (largest)."""
+    """The vector norm over `axis`: ord 2 (Euclid), 1 (the sum of |x|) or inf (the largest |x|).
+
+    At 0 the Euclidean norm has gradient 0 here, and no meaningful second derivative.
+    """
     if ord == 2:
         return _euclidean(x, axis, keepdims)
     if ord == 1:

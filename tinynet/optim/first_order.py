@@ -156,8 +156,9 @@ class RMSprop(Optimizer):
         s <- alpha s + (1 - alpha) g^2
         x <- x - lr g / (sqrt(s) + eps)
 
-    `alpha` is the lecture's decay rate, .9 or .99 (default .9, PyTorch's .99). s starts at 0, so the first step is
-    1/sqrt(1 - alpha) times lr: 3.16 (.9), 10 (.99). Source: Tieleman and Hinton 2012, lecture 6e.
+    `alpha` is the lecture's decay rate, .9 or .99 (default .9; compat="torch" .99). s starts at 0,
+    so the first step is 1/sqrt(1 - alpha) times lr: 3.16 (.9), 10 (.99).
+    Source: Tieleman and Hinton 2012, lecture 6e.
     """
 
     slots = ("s",)
@@ -167,8 +168,8 @@ class RMSprop(Optimizer):
                  compat: Compat = "lecture", **common: Any) -> None:
         default_eps = _choose(compat, lecture=1e-7, torch=1e-8, keras=1e-7)
         default_alpha = _choose(compat, lecture=0.9, torch=0.99, keras=0.9)
-        super().__init__(params, lr, alpha=default_alpha if alpha is None else alpha, eps=default_eps if eps is None else eps,
-                         compat=compat, **common)
+        super().__init__(params, lr, alpha=default_alpha if alpha is None else alpha,
+                         eps=default_eps if eps is None else eps, compat=compat, **common)
 
     def rule(self, x: Array, g: Array, s: Array) -> tuple[Array, ...]:
         s = self.alpha * s + (1 - self.alpha) * g * g

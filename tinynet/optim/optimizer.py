@@ -7,7 +7,8 @@ r"""What all optimizers share; what differs is one `rule` of a few lines, as on 
 `step` does for every parameter that has a gradient, in this order:
 
     g = clip(g)                                clip_value, then clip_norm (one norm for all)
-    g = g + weight_decay * x + l1 * sign(x)    L2 and L1 penalties; both: the elastic net
+    g = g + weight_decay * x + l1 * sign(x)    of the penalties weight_decay/2 |x|^2 (with 1/2: L2)
+                                               and l1 sum |x|; both: the elastic net
     x = x * (1 - lr * weight_decay)            instead of the L2 term, if `decoupled` (AdamW)
     x, *slots = rule(x, g, *slots)
     x = x * min(1, max_norm / |x_i|)           row by row (one row: the weights of one unit)
@@ -236,10 +237,10 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """All that the next steps depend on, as copied arrays and plain numbers.
 
-        ``{"optimizer": name, "t": steps, "groups": [{"names": [...], "lr": 0.1, ...}], "state": {name: {slot: array,
-        "count": updates}}}``. A schedule is code and is not saved (but for what a `Plateau` has
-        seen): it is a function of t. Load into an optimizer made by the same code, and training
-        goes on bit for bit.
+        ``{"optimizer": class name, "t": steps, "groups": [{"names": [...], "lr": 0.1, ...}],
+        "state": {name: {slot: array, "count": updates}}}``. A schedule is code and is not saved
+        (but for what a `Plateau` has seen): it is a function of t. Load into an optimizer made by
+        the same code, and training goes on bit for bit.
         """
         groups = []
         for group in self.param_groups:
