@@ -2,6 +2,7 @@
 
     python -m bench              everything that is installed (15 minutes)
     python -m bench --quick      tinynet and PyTorch eager (2 minutes)
+    python -m bench --only torch         these two and whatever else has a name that begins so
     python -m bench --write      ... and rewrite bench/RESULTS.md, results.jsonl and results.png
 
 ``python -m bench.small`` measures small operations, ``python -m bench.scaling`` how time grows
@@ -11,6 +12,7 @@ with batch, width and depth.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from bench.drive import TUNED_MALLOC, Contender, Result, compare, machine, write_lines
@@ -28,11 +30,13 @@ SLOW = [*QUICK, Contender("mygrad", "MyGrad"), Contender("tinygrad", "tinygrad (
         Contender("autograd", "HIPS autograd")]
 
 
-def measure(net: str, quick: bool, rounds: int) -> list[Result]:
+def measure(net: str, quick: bool, only: tuple[str, ...], rounds: int) -> list[Result]:
     """The fast contenders take turns, then the slow ones, each time beside PyTorch."""
-    results = compare(QUICK if quick else FAST, net, rounds=rounds)
-    if not quick:
-        results += compare(SLOW, net, rounds=3, runs=1)[len(QUICK):]
+    fast, slow = ([] if quick else [c for c in group[len(QUICK):] if c.name.startswith(only)]
+                  for group in (FAST, SLOW))
+    results = compare(QUICK + fast, net, rounds=rounds)
+    if slow:
+        results += compare(QUICK + slow, net, rounds=3, runs=1)[len(QUICK):]
     return results
 
 
@@ -40,6 +44,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tinynet and PyTorch eager only")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="NAME",
+                        help="beside tinynet and PyTorch, what has such a name (all)")
     parser.add_argument("--nets", nargs="+", default=["S", "R"], choices=["S", "R"])
     parser.add_argument("--rounds", type=int, default=7, help="rounds of 3 steps each (7)")
     parser.add_argument("--write", action="store_true", help="rewrite the committed results")
@@ -48,7 +54,7 @@ def main() -> None:
     sections = []
     groups = {}
     for net in options.nets:
-        results = measure(net, options.quick, options.rounds)
+        results = measure(net, options.quick, tuple(options.only), options.rounds)
         groups[f"net {net}"] = results
         versions = ", ".join(sorted({r.version for r in results}))
         sections.append(f"### Net {net}: one training step, batch 128\n\n{table(results)}\n\n"
@@ -62,7 +68,8 @@ def main() -> None:
             write_lines(results, lines)
         chart(groups, HERE / "results.png")
         text = (HERE / "RESULTS.md").read_text().partition("<!-- measured -->")[0]
-        made = (f"<!-- measured -->\nMade by `python -m bench --write` on {about['cpu']}, "
+        command = " ".join(["python -m bench", *sys.argv[1:]])
+        made = (f"<!-- measured -->\nMade by `{command}` on {about['cpu']}, "
                 f"{about['cores']} cores, Python {about['python']}.\n\n")
         (HERE / "RESULTS.md").write_text(text + made + "\n".join(sections))
 
