@@ -29,7 +29,7 @@ def chart(groups: dict[str, list[Result]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 0.8 + 0.42 * max(len(g) for g in groups.values())),
+    figure = Figure(figsize=(12, 0.9 + 0.42 * max(len(g) for g in groups.values())),
                     layout="constrained")
     axes = figure.subplots(1, len(groups), squeeze=False)[0]
     for axis, (title, results) in zip(axes, groups.items(), strict=True):
@@ -39,8 +39,11 @@ def chart(groups: dict[str, list[Result]], path: Path) -> None:
         bars = axis.barh([r.label for r in ordered], ratios, color=colours)
         axis.bar_label(bars, [f" {ratio:.2f}" for ratio in ratios])
         axis.axvline(1.0, color="black", linewidth=0.8, linestyle=":")
-        axis.set_xscale("log")
-        axis.set_xlim(min(ratios) * 0.7, max(ratios) * 2)
+        if max(ratios) > 4:  # slow peers would press the others into a corner
+            axis.set_xscale("log")
+            axis.set_xlim(min(ratios) * 0.7, max(ratios) * 2)
+        else:
+            axis.set_xlim(0, max(ratios) * 1.2)
         axis.set_title(title)
-        axis.set_xlabel("time of a training step / PyTorch eager, default settings")
+        axis.set_xlabel("training step, PyTorch eager = 1")
     FigureCanvasAgg(figure).print_png(path)

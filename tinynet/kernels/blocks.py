@@ -24,7 +24,7 @@ from typing import Any
 
 from ..backend import on_gpu
 
-BLOCK_BYTES = 1 << 21  # per operand: longer calls, as workers queue for the interpreter between two
+BLOCK_BYTES = 1 << 20  # per operand: longer calls, as workers queue for the interpreter between two
 SERIAL_BYTES = 1 << 18  # below this, handing work to a thread costs more than it saves
 
 _workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
