@@ -145,22 +145,21 @@ def _by_tap(v: Array) -> Array:
     return v.reshape(-1, 36, v.shape[-1]).transpose(1, 0, 2)
 
 
-def _half(name: str, x: Array, v: Array) -> Array:
+def _half(x: Array, v: Array) -> Array:
     """Scratch between pixels x and tiles v: (n, rows, i, columns of pixels, C)."""
-    return scratch(name, (len(x), v.shape[1], WINDOW, *x.shape[2:]), x.dtype)
+    return scratch("half", (len(x), v.shape[1], WINDOW, *x.shape[2:]), x.dtype)
 
 
-def _to_tiles(slides: list[Slide], x: Array, v: Array, spare: str) -> None:
-    """Transform pixels (n, H, W, C) to tiles: the rows, then the columns. `spare` names scratch
-    memory to use; that of an array not needed now may be in the cache."""
-    half = _half(spare, x, v)
+def _to_tiles(slides: list[Slide], x: Array, v: Array) -> None:
+    """Transform pixels (n, H, W, C) to tiles: the rows, then the columns."""
+    half = _half(x, v)
     slides[0](_by_row(x), _by_row(half))
     slides[1](half, _by_column(v))
 
 
-def _to_pixels(slides: list[Slide], v: Array, x: Array, spare: str) -> None:
+def _to_pixels(slides: list[Slide], v: Array, x: Array) -> None:
     """The other way: the columns, then the rows."""
-    half = _half(spare, x, v)
+    half = _half(x, v)
     slides[1](_by_column(v), half)
     slides[0](_by_row(half), _by_row(x))
 
@@ -195,9 +194,9 @@ def conv2d(x: Array, w: Array, padding: tuple[int, int]) -> Array:
 
     def block(i: int, j: int) -> None:
         v, m = plan.work("v", j - i, plan.c), plan.work("m", j - i, plan.o)
-        _to_tiles(plan.input, x[i:j], v, spare="m")
+        _to_tiles(plan.input, x[i:j], v)
         _multiply(_by_tap(v), u, _by_tap(m))
-        _to_pixels(plan.output, m, y[i:j], spare="v")
+        _to_pixels(plan.output, m, y[i:j])
 
     pmap(block, plan.n, plan.images())
     return as_nchw(y)
@@ -217,13 +216,13 @@ def conv2d_backward(g: Array, x: Array, w: Array, padding: tuple[int, int],
 
     def block(i: int, j: int, du: Array | None = None) -> None:
         v, dm = plan.work("v", j - i, plan.c), plan.work("m", j - i, plan.o)
-        _to_tiles(plan.output_adjoint, g[i:j], dm, spare="v")
+        _to_tiles(plan.output_adjoint, g[i:j], dm)
         if du is not None:
-            _to_tiles(plan.input, x[i:j], v, spare="half")
+            _to_tiles(plan.input, x[i:j], v)
             _multiply(_by_tap(v).transpose(0, 2, 1), _by_tap(dm), du)
         if dx is not None:
             _multiply(_by_tap(dm), ut, _by_tap(v))
-            _to_pixels(plan.input_adjoint, v, dx[i:j], spare="m")
+            _to_pixels(plan.input_adjoint, v, dx[i:j])
 
     if wanted[1]:
         du = sum_blocks(block, plan.n, plan.images(), (36, plan.c, plan.o), plan.dtype)
