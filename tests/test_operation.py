@@ -228,3 +228,15 @@ def test_registries_list_the_librarys_operations_each_once() -> None:
     assert sorted(defined) == sorted([*operation.primitives, *operation.fusions])
     assert operation.primitives["exp"] is tn.exp
     assert tn.exp.__doc__ == "e ** x" and tn.exp.__module__ == "tinynet.ops.arithmetic"
+
+
+def test_a_derivative_of_a_wrong_shape_is_named_by_its_place() -> None:
+    @primitive(lambda g: g.sum())
+    def wrong(x: Any) -> Any:
+        return x * 2
+
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    with pytest.raises(ValueError, match=r"cannot be summed to shape \(2, 2\)") as caught:
+        wrong(x).sum().backward()
+    (note,) = caught.value.__notes__
+    assert "test_operation.py" in note and "returned shape () for an argument of shape" in note

@@ -417,10 +417,21 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, graph: bool,
                 continue
             if gi.shape != i.shape:
                 # broadcasting is undone here, once, for all operations
-                gi = gi.sum_to(i.shape) if graph else sum_to(gi, i.shape)
+                try:
+                    gi = gi.sum_to(i.shape) if graph else sum_to(gi, i.shape)
+                except ValueError as error:
+                    error.add_note(f"the derivative {_place(vjp)} returned shape {gi.shape} for an "
+                                   f"argument of shape {i.shape}")
+                    raise
             if gi.dtype is not i.dtype:
                 gi = gi.astype(i.dtype)
             if i in grads:
                 gi = grads[i] + gi if graph else add_arrays(grads[i], gi)
             grads[i] = gi
     return grads | asked
+
+
+def _place(vjp: Any) -> str:
+    """Where a derivative is written, for errors."""
+    code = getattr(vjp, "__code__", None)
+    return f"at {code.co_filename}:{code.co_firstlineno}" if code else repr(vjp)
