@@ -11,7 +11,7 @@ import pytest
 from tests.kernels.measure import LAYOUTS, error, images
 from tinynet.kernels import blocks, conv, im2col, memory, winograd
 from tinynet.kernels.conv import choose, conv2d, conv2d_backward, force_algorithm
-from tinynet.kernels.im2col import shape_of
+from tinynet.kernels.im2col import Shape
 
 # Largest error relative to the largest value. Winograd's matrices hold numbers up to 8.
 BOUNDS = {("im2col", "f8"): 1e-13, ("winograd", "f8"): 1e-12,
@@ -56,7 +56,7 @@ def compare(algorithm: str, x: np.ndarray, w: np.ndarray, options: dict[str, Any
         g = images(rng, y.shape, x.dtype.str, layout)
         wanted = (y, *conv2d_backward(g.astype("f8"), *exact, **options))
     with force_algorithm(algorithm):
-        assert choose(shape_of(x, w, *_all(options))) == algorithm
+        assert choose(Shape(x, w, *_all(options))) == algorithm
         found = (conv2d(x, w, **options), *conv2d_backward(g, x, w, **options))
     bound = BOUNDS[algorithm, x.dtype.str[1:]]
     for name, a, b in zip(("y", "dx", "dw"), found, wanted, strict=True):
@@ -123,7 +123,7 @@ def test_winograd_by_the_formula(rng: Any) -> None:
 
 def test_choice_by_shape() -> None:
     def chosen(x: Any, w: Any, **options: Any) -> str:
-        return choose(shape_of(np.empty(x), np.empty(w), *_all(options)))
+        return choose(Shape(np.empty(x), np.empty(w), *_all(options)))
 
     assert chosen((8, 32, 16, 16), (64, 32, 3, 3), padding=(1, 1)) == "winograd"
     assert chosen((8, 3, 32, 32), (64, 3, 3, 3), padding=(1, 1)) == "im2col"  # few channels
@@ -191,7 +191,7 @@ def test_results_do_not_depend_on_workers_or_neighbours(algorithm: str, rng: Any
                 im2col.conv2d(x, w, s), *im2col.conv2d_backward(g, x, w, s))
             return [a.tobytes() for a in arrays]
 
-        s = shape_of(x, w, (1, 1), (1, 1), (1, 1), 1)
+        s = Shape(x, w, (1, 1), (1, 1), (1, 1), 1)
         for thread in threads:
             thread.start()
         for thread in threads:

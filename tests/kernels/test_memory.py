@@ -1,24 +1,27 @@
-"""The pool gives a block back when its last view dies; layouts enter and leave without copies."""
+"""The allocator gets a block back when its last view dies; layouts enter and leave uncopied."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tinynet.kernels import memory
+from tinynet.kernels import arena, memory
+from tinynet.kernels.arena import ARENA_BYTES, LINE, Allocator
 from tinynet.kernels.memory import as_nchw, as_nhwc, empty, empty_like, empty_nhwc, scratch
 
 LARGE = (512, 1024)  # 2 MB of float32
 
 
 @pytest.fixture(autouse=True)
-def empty_pool() -> Iterator[None]:
-    memory.free_pool()
-    yield
-    memory.free_pool()
+def allocator(monkeypatch: pytest.MonkeyPatch) -> Allocator:
+    """An allocator of the test's own."""
+    own = Allocator()
+    monkeypatch.setattr(memory, "_allocator", own)
+    return own
 
 
 def address(x: np.ndarray) -> int:
@@ -30,18 +33,68 @@ def test_a_block_returns_when_the_last_view_dies() -> None:
     place = address(x)
     view = x[3:, ::2].T
     del x
-    assert memory._free_bytes == 0
     y = empty(LARGE)
     assert address(y) != place  # still in use by the view
     del view
-    assert memory._free_bytes > 0
     assert address(empty(LARGE)) == place
 
 
-def test_sizes_are_rounded_up_by_an_eighth_at_most() -> None:
-    for n in (1 << 18, (1 << 18) + 1, 3_000_000, 12_345_678):
-        size = memory._size_class(n)
-        assert n <= size <= 1.125 * n
+def test_holes_are_cut_and_merged(allocator: Allocator) -> None:
+    x = [empty((1 << 18,)) for _ in range(8)]  # 1 MB each, side by side
+    assert [address(b) - address(a) for a, b in pairwise(x)] == [1 << 20] * 7
+    assert len(allocator.arenas) == 1
+    place = address(x[2])
+    del x[2:5]
+    y = empty((3 << 18,))  # where three of them were
+    assert address(y) == place
+    del y
+    z = empty((1 << 18,))
+    assert address(z) == place
+    assert address(empty((1 << 18,))) == place + (1 << 20)
+    x.clear()
+    del z
+    allocator.collect()
+    assert allocator.holes == [(1, 0, ARENA_BYTES)]
+    assert allocator.unused() == ARENA_BYTES
+
+
+def test_large_arrays_get_arenas_of_their_own(allocator: Allocator) -> None:
+    x = empty((ARENA_BYTES // 4 + 1000,))
+    x[-1] = 1
+    assert allocator.unused() < 8192
+    del x
+    assert address(empty((1000, 1000))) > 0
+    assert len(allocator.arenas) == 1
+
+
+def test_unused_arenas_beyond_a_limit_go_back(allocator: Allocator,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arena, "KEEP_BYTES", 2 * ARENA_BYTES)
+    arrays = [empty((ARENA_BYTES // 4,)) for _ in range(5)]
+    assert len(allocator.arenas) == 5
+    arrays.clear()
+    allocator.collect()
+    assert len(allocator.arenas) == 2
+    assert allocator.unused() == 2 * ARENA_BYTES
+
+
+def test_random_traffic_never_overlaps(allocator: Allocator, rng: Any) -> None:
+    live: dict[int, np.ndarray] = {}
+    for step, (action, size) in enumerate(zip(rng.integers(0, 3, (600,)).tolist(),
+                                              rng.integers(1 << 16, 1 << 20, (600,)).tolist(),
+                                              strict=True)):
+        if action == 0 and live:
+            del live[next(iter(live))]
+        elif action == 1 and live:
+            live.popitem()
+        else:
+            live[step] = empty((size,))
+            live[step][:] = step
+    assert all((x == step).all() for step, x in live.items())
+    live.clear()
+    allocator.collect()
+    assert allocator.unused() == sum(len(a) for a in allocator.arenas.values())
+    assert len(allocator.holes) == len(allocator.arenas)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.bool_, np.int64])
@@ -50,18 +103,11 @@ def test_memory_starts_at_a_cache_line(dtype: type) -> None:
     assert x.shape == LARGE
     assert x.dtype == dtype
     assert x.flags.c_contiguous
-    assert address(x) % memory.LINE == 0
-    assert address(scratch("test", (3, 5), dtype)) % memory.LINE == 0
+    assert address(x) % LINE == 0
+    assert address(scratch("test", (3, 5), dtype)) % LINE == 0
 
 
-def test_the_pool_keeps_a_bounded_amount(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "KEEP_BYTES", 5 << 20)
-    arrays = [empty(LARGE) for _ in range(6)]
-    arrays.clear()
-    assert 0 < memory._free_bytes <= 5 << 20
-
-
-def test_many_threads_share_the_pool() -> None:
+def test_many_threads_share_the_allocator() -> None:
     clashes: list[int] = []
 
     def user(k: int) -> None:

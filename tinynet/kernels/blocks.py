@@ -104,9 +104,8 @@ def pmap(work: Callable[[int, int], None], n: int, step: int) -> None:
         if _workers == 1 or step >= n or not _running.acquire(blocking=False):
             return job.run()
         try:
-            helpers = min(_workers, -(-n // step)) - 1
-            _start_helpers(helpers)
-            for _ in range(helpers):
+            for k in range(min(_workers, -(-n // step)) - 1):
+                _start_helper(k)
                 _jobs.put(job)
             job.run()
         finally:
@@ -158,9 +157,10 @@ class _Job:
                 self.error = None
 
 
-def _start_helpers(n: int) -> None:
+def _start_helper(k: int) -> None:
+    """Start helper number k unless it runs already."""
     global _helpers
-    while _helpers < n:
+    if k == _helpers:
         threading.Thread(target=_helper, name="tinynet", args=(_jobs,), daemon=True).start()
         _helpers += 1
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..backend import Array, on_gpu, xp
 from .blocks import BLOCK_BYTES, SERIAL_BYTES, pmap
-from .memory import as_nchw, as_nhwc, empty, scratch
+from .memory import as_nhwc, empty, scratch
 
 _ROW = 8192  # NumPy's buffer, in numbers
 
@@ -31,44 +31,37 @@ class Rows:
     """An array with channels in axis 1 as a matrix of long rows: some pixels, all channels each."""
 
     def __init__(self, x: Array) -> None:
-        self.ndim, self.channels = x.ndim, x.shape[1]
+        self.channels, self.dtype, self.shape = x.shape[1], x.dtype, x.shape
         pixels = x.size // self.channels
-        power = 1 << max(0, math.ceil(math.log2(_ROW / self.channels)))
-        self.repeats = math.gcd(pixels, power)  # pixels of a row
+        self.repeats = math.gcd(pixels, 1 << (_ROW // self.channels).bit_length())
         self.rows, self.width = pixels // self.repeats, self.repeats * self.channels
         self.step = max(1, BLOCK_BYTES // (self.width * x.itemsize))
-        self.dtype, self.image_shape = x.dtype, x.shape
 
     def matrix(self, x: Array) -> Array:
         """x as (rows, width); a view if channels are last in memory."""
-        if self.ndim == 4:
-            x = as_nhwc(x)
-        elif self.ndim == 3:
-            x = np.ascontiguousarray(x.swapaxes(1, 2))
-        return np.ascontiguousarray(x).reshape(self.rows, self.width)
-
-    def new(self) -> Array:
-        return empty((self.rows, self.width), self.dtype)
+        return as_nhwc(x.reshape(*x.shape[:2], -1, 1)).reshape(self.rows, self.width)
 
     def shaped(self, matrix: Array) -> Array:
         """The matrix as an array of the shape of x."""
-        n, c, *size = self.image_shape
-        y = matrix.reshape(n, *size, c)
-        return as_nchw(y) if self.ndim == 4 else y.swapaxes(1, -1) if size else y
+        n, c, *size = self.shape
+        return np.moveaxis(matrix.reshape(n, *size, c), -1, 1)
 
     def tile(self, channel: Array) -> Array:
         """A value for each channel, repeated to the length of a row."""
         return np.tile(channel.astype(self.dtype), self.repeats)
 
-    def total(self, parts: Array) -> Array:
-        """Sums of rows, (blocks, width), added in order in float64: one for each channel."""
-        return parts.reshape(-1, self.channels).sum(axis=0, dtype=np.float64)
+    def new(self) -> Array:
+        return empty((self.rows, self.width), self.dtype)
+
+    def work(self, n: int) -> Array:
+        return scratch("norm", (n, self.width), self.dtype)
 
     def parts(self, sums: int) -> Array:
         return np.empty((sums, -(-self.rows // self.step), self.width), self.dtype)
 
-    def work(self, n: int) -> Array:
-        return scratch("norm", (n, self.width), self.dtype)
+    def total(self, parts: Array) -> Array:
+        """Sums of rows, (blocks, width), added in order in float64: one for each channel."""
+        return parts.sum(axis=0, dtype=np.float64).reshape(-1, self.channels).sum(axis=0)
 
 
 def sum_rows(x: Array, out: Array) -> None:
@@ -113,18 +106,3 @@ def channel_sum(x: Array) -> Array:
     rows, parts = r.matrix(x), r.parts(1)
     pmap(lambda i, j: sum_rows(rows[i:j], parts[0, i // r.step]), r.rows, r.step)
     return r.total(parts[0]).astype(x.dtype)
-
-
-def add_channels(x: Array, bias: Array) -> Array:
-    """x += bias, a value for each channel (axis 1), in place."""
-    if is_plain(x) or not np.moveaxis(x, 1, -1).flags.c_contiguous:
-        x += per_channel(bias, x)
-        return x
-    r = Rows(x)
-    rows, shift = r.matrix(x), r.tile(bias)
-
-    def block(i: int, j: int) -> None:
-        rows[i:j] += shift
-
-    pmap(block, r.rows, r.step)
-    return x

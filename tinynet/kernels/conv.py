@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from ..backend import Array, on_gpu
 from . import im2col, winograd
-from .im2col import Shape, shape_of
+from .im2col import Shape
 from .windows import Pair
 
 ALGORITHMS = ("plain", "im2col", "winograd")
@@ -74,7 +74,7 @@ def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
     >>> conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3)), padding=(1, 1))[0, 0].tolist()
     [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
     """
-    s = shape_of(x, w, stride, padding, dilation, groups)
+    s = Shape(x, w, stride, padding, dilation, groups)
     algorithm = choose(s)
     if algorithm == "winograd":
         return winograd.conv2d(x, w, padding)
@@ -85,7 +85,7 @@ def conv2d_backward(g: Array, x: Array, w: Array, stride: Pair = (1, 1), padding
                     dilation: Pair = (1, 1), groups: int = 1,
                     wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
     """Gradients (dx, dw) from the gradient `g` of y; None for what is not `wanted`."""
-    s = shape_of(x, w, stride, padding, dilation, groups)
+    s = Shape(x, w, stride, padding, dilation, groups)
     algorithm = choose(s)
     if algorithm == "winograd":
         return winograd.conv2d_backward(g, x, w, padding, wanted)

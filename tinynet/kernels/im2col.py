@@ -19,7 +19,6 @@ document processing", section 3. Read next: `conv.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,49 +26,23 @@ from ..backend import Array, xp
 from .blocks import pmap
 from .memory import as_nchw, as_nhwc, empty, scratch
 from .sums import sum_blocks
-from .windows import Pair, bordered, count, padded, taps, view
+from .windows import Pair, bordered, count, inside, taps, view
 
 CHUNK_BYTES = 1 << 20  # of columns in a block
 
 
-class Shape(NamedTuple):
+class Shape:
     """All sizes of a convolution."""
 
-    n: int
-    c: int
-    size: Pair
-    o: int
-    kernel: Pair
-    stride: Pair
-    padding: Pair
-    dilation: Pair
-    groups: int
-    out: Pair
-
-    @property
-    def inner(self) -> int:
-        """Input channels of a group."""
-        return self.c // self.groups
-
-    @property
-    def taps(self) -> int:
-        """Weights of one filter: the columns of A in one group."""
-        return self.inner * self.kernel[0] * self.kernel[1]
-
-    @property
-    def is_pointwise(self) -> bool:
-        return self.kernel == (1, 1) == self.stride and self.padding == (0, 0)
-
-    @property
-    def padded(self) -> Pair:
-        (h, w), (ph, pw) = self.size, self.padding
-        return h + 2 * ph, w + 2 * pw
-
-
-def shape_of(x: Array, w: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Shape:
-    (n, c, *size), (o, _, *kernel) = x.shape, w.shape
-    return Shape(n, c, (size[0], size[1]), o, (kernel[0], kernel[1]), stride, padding, dilation,
-                 groups, count(size, (kernel[0], kernel[1]), stride, padding, dilation))
+    def __init__(self, x: Array, w: Array, stride: Pair, padding: Pair, dilation: Pair,
+                 groups: int) -> None:
+        (self.n, self.c, *self.size), (self.o, self.inner, *kernel) = x.shape, w.shape
+        self.kernel, self.stride, self.padding = (kernel[0], kernel[1]), stride, padding
+        self.dilation, self.groups = dilation, groups
+        self.out = count(self.size, self.kernel, stride, padding, dilation)
+        self.padded = (self.size[0] + 2 * padding[0], self.size[1] + 2 * padding[1])
+        self.taps = self.inner * kernel[0] * kernel[1]  # columns of A in one group
+        self.is_pointwise = self.kernel == stride == (1, 1) and padding == (0, 0)
 
 
 def _all_windows(x: Array, s: Shape) -> Array:
@@ -80,10 +53,9 @@ def _all_windows(x: Array, s: Shape) -> Array:
 
 def _columns(x: Array, s: Shape) -> Array:
     """A for a block of images: (groups, pixels, taps), taps being (kH, kW, C / groups)."""
-    x = x.transpose(0, 2, 3, 1)
     if s.is_pointwise:
-        return x.reshape(-1, s.groups, s.inner).swapaxes(0, 1)
-    found = _all_windows(as_nchw(bordered(x, s.padding)), s)
+        return x.transpose(0, 2, 3, 1).reshape(-1, s.groups, s.inner).swapaxes(0, 1)
+    found = _all_windows(bordered(x, s.padding), s)
     a = scratch("im2col", (len(x), *s.out, s.groups, *s.kernel, s.inner), x.dtype)
     a[...] = found.transpose(0, 3, 4, 1, 5, 6, 2)
     return a.reshape(-1, s.groups, s.taps).swapaxes(0, 1)
@@ -108,7 +80,8 @@ def _by_group(y: Array, s: Shape) -> Array:
 
 def _images(s: Shape, itemsize: int) -> int:
     """Images of a block: about CHUNK_BYTES of columns."""
-    return max(1, CHUNK_BYTES // (s.out[0] * s.out[1] * s.taps * s.groups * itemsize))
+    columns: int = s.out[0] * s.out[1] * s.taps * s.groups * itemsize
+    return max(1, CHUNK_BYTES // columns)
 
 
 def conv2d(x: Array, w: Array, s: Shape) -> Array:
@@ -147,14 +120,13 @@ def _columns_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:
     if s.is_pointwise:
         np.matmul(dy, transposed, out=dx.reshape(-1, s.groups, s.inner).swapaxes(0, 1))
         return
-    n, (ph, pw), (h, w) = len(dx), s.padding, s.padded
-    da = scratch("im2col", (n, *s.out, s.groups, *s.kernel, s.inner), dx.dtype)
+    da = scratch("im2col", (len(dx), *s.out, s.groups, *s.kernel, s.inner), dx.dtype)
     np.matmul(dy, transposed, out=da.reshape(-1, s.groups, s.taps).swapaxes(0, 1))
-    border = scratch("im2col border", (n, h, w, s.groups, s.inner), dx.dtype)
+    border = scratch("im2col border", (len(dx), *s.padded, s.groups, s.inner), dx.dtype)
     border[...] = 0
     for i, j, rows, columns in taps(s.kernel, s.stride, s.out, s.dilation):
         border[:, rows, columns] += da[:, :, :, :, i, j]
-    dx[...] = border.reshape(n, h, w, s.c)[:, ph : h - ph, pw : w - pw]
+    as_nchw(dx)[...] = inside(as_nchw(border.reshape(len(dx), *s.padded, s.c)), s.padding)
 
 
 # The plain twins: the same sums with the whole of A in memory. They run on CuPy, too, where one
@@ -163,7 +135,7 @@ def _columns_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:
 
 def plain_conv2d(x: Array, w: Array, s: Shape) -> Array:
     """Windows times weights, group by group: one copy and one product (`tensordot`) each."""
-    found, weights = _all_windows(padded(x, s.padding), s), w.reshape(s.groups, -1, *w.shape[1:])
+    found, weights = _all_windows(bordered(x, s.padding), s), w.reshape(s.groups, -1, *w.shape[1:])
     y = [xp.tensordot(found[:, k], weights[k], ((1, 4, 5), (1, 2, 3))) for k in range(s.groups)]
     return xp.concatenate(y, axis=3).transpose(0, 3, 1, 2)
 
@@ -174,15 +146,14 @@ def plain_conv2d_backward(g: Array, x: Array, w: Array, s: Shape,
     dx = dw = None
     weights, g = w.reshape(s.groups, -1, *w.shape[1:]), g.reshape(s.n, s.groups, -1, *s.out)
     if wanted[1]:
-        found = _all_windows(padded(x, s.padding), s)
+        found = _all_windows(bordered(x, s.padding), s)
         dw = xp.concatenate([xp.tensordot(g[:, k], found[:, k], ((0, 2, 3), (0, 2, 3)))
                              for k in range(s.groups)])
     if wanted[0]:
-        (ph, pw), (h, wide) = s.padding, s.padded
-        border = padded(xp.zeros_like(x), s.padding)
+        border = xp.zeros((s.n, s.c, *s.padded), x.dtype)
         da = xp.concatenate([xp.tensordot(g[:, k], weights[k], (1, 0))
                              for k in range(s.groups)], axis=3)  # (N, H', W', C, kH, kW)
         for i, j, rows, columns in taps(s.kernel, s.stride, s.out, s.dilation):
             border[:, :, rows, columns] += da[..., i, j].transpose(0, 3, 1, 2)
-        dx = border[:, :, ph : h - ph, pw : wide - pw]
+        dx = inside(border, s.padding)
     return dx, dw

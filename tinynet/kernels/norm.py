@@ -48,8 +48,8 @@ def statistics(x: Array) -> tuple[Array, Array]:
         return plain_statistics(x)
     r = Rows(x)
     rows = r.matrix(x)
-    sample = rows[:: max(1, r.rows // 16)].reshape(-1, r.channels)
-    rough = sample.mean(axis=0).astype(r.dtype)
+    sample = rows[:: max(1, r.rows // 16)]
+    rough = (r.total(sample) / (len(sample) * r.repeats)).astype(r.dtype)
     shift, parts = r.tile(rough), r.parts(2)
 
     def block(i: int, j: int) -> None:

@@ -23,13 +23,13 @@ import numpy as np
 
 from ..backend import Array, DType, on_gpu, xp
 from .blocks import BLOCK_BYTES, pmap
-from .memory import as_nchw, as_nhwc, empty, scratch
-from .windows import Pair, bordered, count, padded, taps, view
+from .memory import as_nchw, as_nhwc, empty_nhwc, scratch
+from .windows import Pair, bordered, count, inside, taps, view
 
 
 def _taps(x: Array, kernel: Pair, stride: Pair, out: Pair) -> list[Array]:
-    """The taps of a block of images (n, H, W, C), each (n, H', W', C)."""
-    return [x[:, rows, columns] for _, _, rows, columns in taps(kernel, stride, out)]
+    """The taps of images with their border (n, C, H, W), each (n, C, H', W')."""
+    return [x[:, :, rows, columns] for _, _, rows, columns in taps(kernel, stride, out)]
 
 
 def _images(shape: tuple[int, ...], itemsize: int) -> int:
@@ -39,9 +39,9 @@ def _images(shape: tuple[int, ...], itemsize: int) -> int:
 
 def _forward(f: Any, outside: float, x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """f(f(tap 0, tap 1), tap 2) ..."""
-    out = count(x.shape[2:], kernel, stride, padding)
-    x = as_nhwc(x)
-    y = empty((len(x), *out, x.shape[3]), x.dtype)
+    x, out = as_nchw(as_nhwc(x)), count(x.shape[2:], kernel, stride, padding)
+    n, c = x.shape[:2]
+    y = empty_nhwc(n, c, *out, x.dtype)
 
     def block(i: int, j: int) -> None:
         so_far, *others = _taps(bordered(x[i:j], padding, outside), kernel, stride, out)
@@ -51,30 +51,32 @@ def _forward(f: Any, outside: float, x: Array, kernel: Pair, stride: Pair, paddi
             so_far = f(so_far, tap, out=y[i:j])
 
     pmap(block, len(x), _images(x.shape, x.itemsize))
-    return as_nchw(y)
+    return y
 
 
-def _backward(fill: Callable[[int, int, list[Array], bool], None], shape: tuple[int, ...],
-              dtype: DType, kernel: Pair, stride: Pair, padding: Pair) -> Array:
-    """dx of `shape`; fill(i, j, places, add) adds to the places of the taps, or overwrites them."""
-    out = count(shape[2:], kernel, stride, padding)
-    (n, c, h, w), (ph, pw) = shape, padding
-    dx = empty((n, h, w, c), dtype)
-    once = stride == kernel and padding == (0, 0)  # no pixel lies in two windows ...
-    exact = once and (out[0] * kernel[0], out[1] * kernel[1]) == (h, w)  # ... nor in none
+def _backward(give: Callable[[int, int, list[Array]], None], shape: tuple[int, ...], dtype: DType,
+              kernel: Pair, stride: Pair, padding: Pair) -> Array:
+    """dx of `shape`; give(i, j, places) adds to the places of the taps, which are zero at first."""
+    n, c, h, w = shape
+    dx, out = empty_nhwc(n, c, h, w, dtype), count(shape[2:], kernel, stride, padding)
 
     def block(i: int, j: int) -> None:
-        place = dx[i:j]
+        border = dx[i:j]
         if padding != (0, 0):
-            place = scratch("pool border", (j - i, h + 2 * ph, w + 2 * pw, c), dtype)
-        if not exact:
-            place[...] = 0
-        fill(i, j, _taps(place, kernel, stride, out), not once)
+            size = (j - i, h + 2 * padding[0], w + 2 * padding[1], c)
+            border = as_nchw(scratch("pool border", size, dtype))
+        border[...] = 0
+        give(i, j, _taps(border, kernel, stride, out))
         if padding != (0, 0):
-            dx[i:j] = place[:, ph : ph + h, pw : pw + w]
+            dx[i:j] = inside(border, padding)
 
     pmap(block, n, _images(shape, dx.itemsize))
-    return as_nchw(dx)
+    return dx
+
+
+def plain_max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
+    out = count(x.shape[2:], kernel, stride, padding)
+    return view(bordered(x, padding, -np.inf), kernel, stride, out).max(axis=(4, 5))
 
 
 def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
@@ -84,24 +86,42 @@ def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     return _forward(np.maximum, -np.inf, x, kernel, stride, padding)
 
 
+def plain_max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair,
+                              padding: Pair) -> Array:
+    x = bordered(x, padding, -np.inf)
+    dx, free = xp.zeros_like(x), xp.ones(y.shape, bool)
+    for tap, place in zip(*(_taps(a, kernel, stride, y.shape[2:]) for a in (x, dx)), strict=True):
+        hit = (tap == y) & free
+        free ^= hit
+        place += g * hit
+    return inside(dx, padding)
+
+
 def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair,
                         padding: Pair) -> Array:
     """dx from the gradient g of y = max_pool2d(x, ...)."""
     if on_gpu:
         return plain_max_pool2d_backward(g, x, y, kernel, stride, padding)
-    shape, g, x, y = x.shape, as_nhwc(g), as_nhwc(x), as_nhwc(y)
+    g, x, y = (as_nchw(as_nhwc(a)) for a in (g, x, y))
+    disjoint = stride[0] >= kernel[0] and stride[1] >= kernel[1]
 
-    def fill(i: int, j: int, places: list[Array], add: bool) -> None:
-        left = scratch("pool left", g[i:j].shape, g.dtype)
+    def give(i: int, j: int, places: list[Array]) -> None:
+        left = as_nchw(scratch("pool left", as_nhwc(g[i:j]).shape, g.dtype))
         left[...] = g[i:j]
-        inputs = _taps(bordered(x[i:j], padding, -np.inf), kernel, stride, y.shape[1:3])
-        for tap, place in zip(inputs, places, strict=True):
-            share = np.multiply(left, tap == y[i:j], out=None if add else place)
+        inputs = _taps(bordered(x[i:j], padding, -np.inf), kernel, stride, y.shape[2:])
+        for tap, place in zip(inputs[:-1], places[:-1], strict=True):
+            share = np.multiply(left, tap == y[i:j], out=place if disjoint else None)
             left -= share
-            if add:
+            if not disjoint:
                 place += share
+        places[-1][...] += left
 
-    return _backward(fill, shape, x.dtype, kernel, stride, padding)
+    return _backward(give, x.shape, x.dtype, kernel, stride, padding)
+
+
+def plain_avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
+    out = count(x.shape[2:], kernel, stride, padding)
+    return view(bordered(x, padding), kernel, stride, out).mean(axis=(4, 5))
 
 
 def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
@@ -113,50 +133,24 @@ def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     return y
 
 
+def plain_avg_pool2d_backward(g: Array, shape: tuple[int, ...], kernel: Pair, stride: Pair,
+                              padding: Pair) -> Array:
+    (n, c, h, w), (ph, pw) = shape, padding
+    dx = xp.zeros((n, c, h + 2 * ph, w + 2 * pw), g.dtype)
+    for place in _taps(dx, kernel, stride, g.shape[2:]):
+        place += g / (kernel[0] * kernel[1])
+    return inside(dx, padding)
+
+
 def avg_pool2d_backward(g: Array, shape: tuple[int, ...], kernel: Pair, stride: Pair,
                         padding: Pair) -> Array:
     """dx, of shape (N, C, H, W), from the gradient g of y = avg_pool2d(x, ...)."""
     if on_gpu:
         return plain_avg_pool2d_backward(g, shape, kernel, stride, padding)
-    g = as_nhwc(g)
+    share = as_nchw(as_nhwc(g)) * (1 / (kernel[0] * kernel[1]))
 
-    def fill(i: int, j: int, places: list[Array], add: bool) -> None:
-        share = g[i:j] * (1 / (kernel[0] * kernel[1]))
+    def give(i: int, j: int, places: list[Array]) -> None:
         for place in places:
-            if add:
-                place += share
-            else:
-                place[...] = share
+            place += share[i:j]
 
-    return _backward(fill, shape, g.dtype, kernel, stride, padding)
-
-
-def plain_max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
-    out = count(x.shape[2:], kernel, stride, padding)
-    return view(padded(x, padding, -np.inf), kernel, stride, out).max(axis=(4, 5))
-
-
-def plain_max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair,
-                              padding: Pair) -> Array:
-    (ph, pw), (h, w) = padding, x.shape[2:]
-    x = padded(x, padding, -np.inf)
-    dx, free = xp.zeros_like(x), xp.ones(y.shape, bool)
-    for _, _, rows, columns in taps(kernel, stride, y.shape[2:]):
-        hit = (x[:, :, rows, columns] == y) & free
-        free ^= hit
-        dx[:, :, rows, columns] += g * hit
-    return dx[:, :, ph : ph + h, pw : pw + w]
-
-
-def plain_avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
-    out = count(x.shape[2:], kernel, stride, padding)
-    return view(padded(x, padding), kernel, stride, out).mean(axis=(4, 5))
-
-
-def plain_avg_pool2d_backward(g: Array, shape: tuple[int, ...], kernel: Pair, stride: Pair,
-                              padding: Pair) -> Array:
-    (ph, pw), (h, w) = padding, shape[2:]
-    dx = padded(xp.zeros(shape, g.dtype), padding)
-    for _, _, rows, columns in taps(kernel, stride, g.shape[2:]):
-        dx[:, :, rows, columns] += g / (kernel[0] * kernel[1])
-    return dx[:, :, ph : ph + h, pw : pw + w]
+    return _backward(give, shape, g.dtype, kernel, stride, padding)

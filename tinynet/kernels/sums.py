@@ -32,7 +32,7 @@ def sum_parts(parts: Array) -> Array:
     def block(i: int, j: int) -> None:
         xp.sum(rows[:, i:j], axis=0, out=total[i:j])
 
-    pmap(block, total.size, BLOCK_BYTES // 8)
+    pmap(block, total.size, max(1, BLOCK_BYTES // (4 * len(parts))))
     return total.reshape(parts.shape[1:])
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..backend import Array, xp
-from .memory import scratch
+from .memory import as_nchw, scratch
 
 Pair = tuple[int, int]
 
@@ -33,23 +33,21 @@ def taps(kernel: Pair, stride: Pair, out: Pair, dilation: Pair = (1, 1)
             yield i, j, rows, columns
 
 
-def padded(x: Array, padding: Pair, value: float = 0.0) -> Array:
-    """A copy of images (N, C, H, W) with a border of `value`."""
+def bordered(x: Array, padding: Pair, value: float = 0.0) -> Array:
+    """Images (N, C, H, W) with a border, channels-last in scratch memory; x without padding."""
     (ph, pw), (n, c, h, w) = padding, x.shape
-    y = xp.full((n, c, h + 2 * ph, w + 2 * pw), value, x.dtype)
+    if padding == (0, 0):
+        return x
+    y = as_nchw(scratch("border", (n, h + 2 * ph, w + 2 * pw, c), x.dtype))
+    y[:, :, :ph], y[:, :, ph + h :], y[..., :pw], y[..., pw + w :] = value, value, value, value
     y[:, :, ph : ph + h, pw : pw + w] = x
     return y
 
 
-def bordered(x: Array, padding: Pair, value: float = 0.0) -> Array:
-    """A block of images (n, H, W, C) with a border, in scratch memory; itself without padding."""
-    (ph, pw), (n, h, w, c) = padding, x.shape
-    if padding == (0, 0):
-        return x
-    y = scratch("border", (n, h + 2 * ph, w + 2 * pw, c), x.dtype)
-    y[:, :ph], y[:, ph + h :], y[:, :, :pw], y[:, :, pw + w :] = value, value, value, value
-    y[:, ph : ph + h, pw : pw + w] = x
-    return y
+def inside(x: Array, padding: Pair) -> Array:
+    """A view of images (N, C, H, W) without their border."""
+    (ph, pw), (h, w) = padding, x.shape[2:]
+    return x[:, :, ph : h - ph, pw : w - pw]
 
 
 def view(x: Array, kernel: Pair, stride: Pair, out: Pair, dilation: Pair = (1, 1)) -> Array:

@@ -8,14 +8,15 @@ outputs. 36 multiplications replace 16 * 9 = 144, and with many channels each of
 ("taps") is one matrix product, (tiles x C) by (C x O).
 
 The transforms are matrix products, too: B^T slides down the rows of the image, then along the
-columns (`Slide`). Zeros around the image and a last tile that hangs over cost nothing: there a few
-columns or rows of the matrix are left out. So a block of images takes five lines, with no padded
-copy, and its adjoint is five lines again with the matrices transposed.
+columns (`slide`). Zeros around the image and a last tile that hangs over cost nothing: there a few
+columns or rows of the matrix are left out. So a block of images is a list of products, with no
+padded copy, and its adjoint is one with the matrices transposed. All views of arrays are made
+before the first block: a thread that handles views keeps the others from the interpreter.
 
-Cost per tile: 72 (C + O) operations a pixel row or column for the transforms, 72 C O for the taps
-(a direct convolution takes 288 C O); a block of T tiles moves about 144 T (C + O) bytes, and is cut
-so that most of it stays in the cache. Errors in float32: about 1e-5 of the largest output, against
-1e-6 for the direct sum, since B^T and A^T hold numbers up to 8.
+Cost per tile: 72 C O operations for the taps (a direct convolution takes 288 C O), about 740 C and
+520 O for the transforms. V and M of a block of T tiles are 144 T (C + O) bytes (float32), written
+and read in or near the cache. Errors in float32: about 1e-5 of the largest output, against 1e-6 for
+the direct sum, since B^T and A^T hold numbers up to 8.
 
 Sources: Winograd 1980, "Arithmetic complexity of computations"; Lavin and Gray 2016, "Fast
 algorithms for convolutional neural networks", section 4.3 (these matrices).
@@ -26,33 +27,37 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..backend import Array, DType
 from .blocks import pmap
-from .memory import as_nchw, as_nhwc, empty, scratch
+from .memory import as_nchw, as_nhwc, empty, per_thread, scratch
 from .sums import sum_blocks
+from .windows import Pair
 
 TILE, WINDOW = 4, 6  # outputs and inputs of a tile, each way
 SMALL_PRODUCT = 100**3  # m n k up to which OpenBLAS multiplies without copying its operands
-CHUNK_BYTES = 5 << 20  # of V and M in a block
+TILES = 210  # of a block: fewer make calls too short for threads, more leave the cache
 
 
-class Matrices(NamedTuple):
-    """The matrices of F(4x4, 3x3) in one dtype."""
-
-    bt: Array  # (6, 6) window of inputs -> transformed
-    at: Array  # (4, 6) products -> tile of outputs
-    a: Array  # (6, 4) its transpose
-    b: Array  # (4, 12) the transpose of sliding bt: two windows meet at each block of 4 inputs
-    gg: Array  # (36, 9) w -> G w G^T; taps are numbered column first, weights row first
+Product = tuple[Array, Array, Array]  # matrix, source, target: their first axis are images
+Steps = tuple[list[Product], list[Product]]
 
 
 @functools.cache
-def matrices(dtype: DType) -> Matrices:
+def matrices(dtype: DType) -> tuple[Array, ...]:
+    """The matrices of F(4x4, 3x3), in this order:
+
+    bt (6, 6)    a window of inputs, transformed
+    at (4, 6)    36 products to a tile of outputs
+    a (6, 4)     its transpose
+    b (4, 12)    the transpose of sliding bt: two windows meet in each block of 4 inputs
+    gg (36, 9)   w to G w G^T; taps are numbered column first, weights row first
+    """
     bt = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
                    [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]], float)
     at = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0],
@@ -62,71 +67,34 @@ def matrices(dtype: DType) -> Matrices:
     b[:2, :WINDOW] = bt.T[TILE:]  # the last two inputs of the window before ...
     b[:, WINDOW:] = bt.T[:TILE]  # ... are the first two of this one
     gg = np.einsum("ip,jq->jipq", g, g).reshape(36, 9)
-    return Matrices(*(np.ascontiguousarray(m, dtype) for m in (bt, at, at.T, b, gg)))
+    return tuple(np.ascontiguousarray(m, dtype) for m in (bt, at, at.T, b, gg))
 
 
-class Slide:
+def slide(matrix: Array, x: Array, out: Array, step: int, start: int = 0, first: int = 0
+          ) -> list[Product]:
     """out[.., block r + first + i, :] = sum over j of matrix[i, j] x[.., step r + start + j, :]
 
-    for all windows r, block being the number of the matrix's rows; n_in and n_out are the lengths
-    of the two axes. What lies outside x counts as zero, what lies outside out is not computed:
-    windows at the ends use a part of the matrix, all others are one batched product.
+    for all windows r, block being the number of the matrix's rows: the products that compute it.
+    What lies outside x counts as zero, what lies outside out is not computed: windows at the ends
+    use a part of the matrix, all others are one batched product.
     """
+    (block, taps), (*batch, n_in, length), n_out = matrix.shape, x.shape, out.shape[-2]
 
-    def __init__(self, matrix: Array, n_in: int, n_out: int, step: int, start: int = 0,
-                 first: int = 0) -> None:
-        self.step, (block, taps) = step, matrix.shape
-        self.runs: list[list[Any]] = []  # windows that use the same part of the matrix
-        before = None
-        for r in range(-(-(n_out - first) // block)):
-            lo, to = step * r + start, block * r + first
-            part = (slice(max(0, -to), min(block, n_out - to)), slice(max(0, -lo),
-                                                                      min(taps, n_in - lo)))
-            if part != before:
-                self.runs.append([matrix[part], lo + part[1].start, to + part[0].start, 0])
-            self.runs[-1][-1] += 1
-            before = part
+    def part(r: int) -> tuple[slice, slice]:
+        """The rows and columns of the matrix that window r uses."""
+        return (slice(max(0, -block * r - first), min(block, n_out - block * r - first)),
+                slice(max(0, -step * r - start), min(taps, n_in - step * r - start)))
 
-    def __call__(self, x: Array, out: Array) -> None:
-        *batch, _, length = x.shape
-        *outer, row, item = x.strides
-        for matrix, lo, to, n in self.runs:
-            rows, columns = matrix.shape
-            if n == 1 or self.step == columns:
-                source = x[..., lo : lo + n * columns, :].reshape(*batch, n, columns, length)
-            else:  # windows overlap
-                source = as_strided(x[..., lo:, :], (*batch, n, columns, length),
-                                    (*outer, self.step * row, row, item))
-            target = out[..., to : to + n * rows, :].reshape(*batch, n, rows, length)
-            np.matmul(matrix, source, out=target)
-
-
-class Plan:
-    """Sizes of one convolution, and its transforms and their adjoints: one `Slide` along the rows
-    of pixels [0] and one along the columns [1]."""
-
-    def __init__(self, x: Array, w: Array, padding: tuple[int, int]) -> None:
-        self.n, self.c, *pixels = x.shape
-        self.o, self.dtype = w.shape[0], x.dtype
-        self.out = [size + 2 * p - 2 for size, p in zip(pixels, padding, strict=True)]
-        self.tiles = [-(-size // TILE) for size in self.out]
-        bt, at, a, b, self.gg = matrices(self.dtype)
-        axes = list(zip(pixels, padding, self.out, [WINDOW * t for t in self.tiles], strict=True))
-        self.input = [Slide(bt, size, taps, TILE, -p) for size, p, _, taps in axes]
-        self.output = [Slide(at, taps, out, WINDOW) for _, _, out, taps in axes]
-        self.output_adjoint = [Slide(a, out, taps, TILE) for _, _, out, taps in axes]
-        self.input_adjoint = [Slide(b, taps, size, WINDOW, -WINDOW, -p)
-                              for size, p, _, taps in axes]
-
-    def images(self) -> int:
-        """Images of a block: some cachefuls of V and M, but not more than a quarter of all."""
-        each = self.tiles[0] * self.tiles[1]
-        tiles = max(256, CHUNK_BYTES // (36 * self.dtype.itemsize * (self.c + self.o)))
-        return int(max(1, min(tiles, max(64, each * self.n // 4)) // each))
-
-    def work(self, name: str, images: int, channels: int) -> Array:
-        """Scratch for transformed tiles: (images, rows, columns, j, i, channels)."""
-        return scratch(name, (images, *self.tiles, WINDOW, WINDOW, channels), self.dtype)
+    products = []
+    for (rows, columns), run in groupby(range(-(-(n_out - first) // block)), part):
+        r, *more = run
+        used, n = matrix[rows, columns], 1 + len(more)
+        (m, k), to = used.shape, block * r + first + rows.start
+        source = as_strided(x[..., step * r + start + columns.start :, :], (*batch, n, k, length),
+                            (*x.strides[:-2], step * x.strides[-2], *x.strides[-2:]))
+        target = out[..., to : to + n * m, :].reshape(*out.shape[:-2], n, m, length)
+        products.append((used, source, target))
+    return products
 
 
 def _by_row(x: Array) -> Array:
@@ -145,23 +113,30 @@ def _by_tap(v: Array) -> Array:
     return v.reshape(-1, 36, v.shape[-1]).transpose(1, 0, 2)
 
 
-def _half(x: Array, v: Array) -> Array:
+def _between(x: Array, v: Array) -> Array:
     """Scratch between pixels x and tiles v: (n, rows, i, columns of pixels, C)."""
-    return scratch("half", (len(x), v.shape[1], WINDOW, *x.shape[2:]), x.dtype)
+    return scratch("half", (*v.shape[:2], WINDOW, *x.shape[2:]), x.dtype)
 
 
-def _to_tiles(slides: list[Slide], x: Array, v: Array) -> None:
-    """Transform pixels (n, H, W, C) to tiles: the rows, then the columns."""
-    half = _half(x, v)
-    slides[0](_by_row(x), _by_row(half))
-    slides[1](half, _by_column(v))
+def _to_tiles(matrix: Array, x: Array, v: Array, padding: Pair) -> Steps:
+    """The products that transform pixels x (N, H, W, C) to the tiles v of a block, both ways."""
+    half = _between(x, v)
+    return (slide(matrix, _by_row(x), _by_row(half), TILE, -padding[0]),
+            slide(matrix, half, _by_column(v), TILE, -padding[1]))
 
 
-def _to_pixels(slides: list[Slide], v: Array, x: Array) -> None:
+def _to_pixels(matrix: Array, v: Array, x: Array, start: int, padding: Pair) -> Steps:
     """The other way: the columns, then the rows."""
-    half = _half(x, v)
-    slides[1](_by_column(v), half)
-    slides[0](_by_row(half), _by_row(x))
+    half = _between(x, v)
+    return (slide(matrix, _by_column(v), half, WINDOW, start, -padding[1]),
+            slide(matrix, _by_row(half), _by_row(x), WINDOW, start, -padding[0]))
+
+
+def _compute(steps: Steps, source: slice, n: int, target: slice) -> None:
+    """Both steps for `n` images, which are those of `source` and become those of `target`."""
+    for products, here, there in zip(steps, (source, slice(n)), (slice(n), target), strict=True):
+        for matrix, x, out in products:
+            np.matmul(matrix, x[here], out=out[there])
 
 
 def _multiply(a: Array, b: Array, out: Array) -> None:
@@ -171,64 +146,103 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
     that it computes on the spot, which is up to 40 % faster for these shapes.
     """
     _, m, k = a.shape
-    groups, n = 1, b.shape[2]
-    while m * n * k > SMALL_PRODUCT and n % 64 == 0:
-        groups, n = 2 * groups, n // 2
-    np.matmul(a[:, None], b.reshape(36, k, groups, n).transpose(0, 2, 1, 3),
-              out=out.reshape(36, m, groups, n).transpose(0, 2, 1, 3))
+    width = b.shape[2]
+    groups = next((n for n in (1, 2, 4) if m * k * width <= n * SMALL_PRODUCT
+                   and width % (32 * n) == 0), 1)
+    np.matmul(a[:, None], b.reshape(36, k, groups, -1).transpose(0, 2, 1, 3),
+              out=out.reshape(36, m, groups, -1).transpose(0, 2, 1, 3))
 
 
-def _transformed_weights(w: Array) -> Array:
-    """U (36, C, O): one matrix for each tap."""
-    o, c = w.shape[:2]
-    u = np.empty((36, c, o), w.dtype)
-    np.matmul(matrices(w.dtype).gg, w.reshape(o, c, 9).transpose(1, 2, 0), out=u.transpose(1, 0, 2))
+def _products(a: Array, b: Array, out: Array) -> None:
+    """out[k] = a[k] @ b[k] for all k, on worker threads; `a` or `b` may be one for all."""
+
+    def block(i: int, j: int) -> None:
+        np.matmul(a[i:j] if a.ndim == 3 else a, b[i:j] if b.ndim == 3 else b, out=out[i:j])
+
+    pmap(block, len(out), 64)
+
+
+def _transformed_weights(w: Array, gg: Array, axes: tuple[int, int, int]) -> Array:
+    """G w G^T as (36, C, O) for axes (1, 2, 0), as (36, O, C) for axes (0, 2, 1)."""
+    w = w.reshape(*w.shape[:2], 9).transpose(axes)
+    u = empty((36, len(w), w.shape[2]), w.dtype)
+    _products(gg, w, u.transpose(1, 0, 2))
     return u
 
 
-def conv2d(x: Array, w: Array, padding: tuple[int, int]) -> Array:
+class _Block:
+    """How a convolution is cut: output pixels, tiles each way, images of a block, its scratch."""
+
+    def __init__(self, x: Array, w: Array, padding: Pair) -> None:
+        (self.n, self.c, *pixels), self.o, self.dtype = x.shape, w.shape[0], x.dtype
+        self.out = [size + 2 * p - 2 for size, p in zip(pixels, padding, strict=True)]
+        self.tiles = [-(-size // TILE) for size in self.out]
+        each = self.tiles[0] * self.tiles[1]
+        # With few tiles in all, enough blocks for four workers, but of 64 tiles at least.
+        self.images = max(1, int(min(TILES, max(64, each * self.n // 4)) // each))
+
+    def scratch(self) -> tuple[Array, Array]:
+        """V and M: (images, rows, columns, j, i, channels) of transformed inputs and products."""
+        shape = (self.images, *self.tiles, WINDOW, WINDOW)
+        return (scratch("v", (*shape, self.c), self.dtype),
+                scratch("m", (*shape, self.o), self.dtype))
+
+
+def conv2d(x: Array, w: Array, padding: Pair) -> Array:
     """x (N, C, H, W) with weights (O, C, 3, 3), stride 1, padding 0 to 2 each way."""
-    plan = Plan(x, w, padding)
-    x, u = as_nhwc(x), _transformed_weights(w)
-    y = empty((plan.n, *plan.out, plan.o), plan.dtype)
+    cut, (bt, at, _, _, gg) = _Block(x, w, padding), matrices(x.dtype)
+    x, u = as_nhwc(x), _transformed_weights(w, gg, (1, 2, 0))
+    y = empty((cut.n, *cut.out, cut.o), x.dtype)
+
+    def prepare() -> tuple[Any, ...]:
+        v, m = cut.scratch()
+        return _to_tiles(bt, x, v, padding), v, m, _to_pixels(at, m, y, 0, (0, 0))
+
+    prepared = per_thread(prepare)
 
     def block(i: int, j: int) -> None:
-        v, m = plan.work("v", j - i, plan.c), plan.work("m", j - i, plan.o)
-        _to_tiles(plan.input, x[i:j], v)
-        _multiply(_by_tap(v), u, _by_tap(m))
-        _to_pixels(plan.output, m, y[i:j])
+        (to_tiles, v, m, to_pixels), n = prepared(), j - i
+        _compute(to_tiles, slice(i, j), n, slice(n))
+        _multiply(_by_tap(v[:n]), u, _by_tap(m[:n]))
+        _compute(to_pixels, slice(n), n, slice(i, j))
 
-    pmap(block, plan.n, plan.images())
+    pmap(block, cut.n, cut.images)
     return as_nchw(y)
 
 
-def conv2d_backward(g: Array, x: Array, w: Array, padding: tuple[int, int],
+def conv2d_backward(g: Array, x: Array, w: Array, padding: Pair,
                     wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
     """Gradients (dx, dw) of `conv2d`; one that is not `wanted` is None.
 
     By the adjoint of each step, last first; both share the transformed gradient dM = A g A^T:
     dU[tap] = V[tap]^T dM[tap] and dw = G^T dU G; dV[tap] = dM[tap] U[tap]^T and dx = B dV B^T.
     """
-    plan = Plan(x, w, padding)
+    cut, (bt, _, a, b, gg) = _Block(x, w, padding), matrices(x.dtype)
     x, g, dw = as_nhwc(x), as_nhwc(g), None
-    dx = empty(x.shape, plan.dtype) if wanted[0] else None
-    ut = _transformed_weights(w).transpose(0, 2, 1).copy() if wanted[0] else None
+    dx = empty(x.shape, x.dtype) if wanted[0] else None
+    ut = _transformed_weights(w, gg, (0, 2, 1)) if wanted[0] else None
+
+    def prepare() -> tuple[Any, ...]:
+        v, dm = cut.scratch()
+        return (_to_tiles(a, g, dm, (0, 0)), dm, _to_tiles(bt, x, v, padding), v,
+                None if dx is None else _to_pixels(b, v, dx, -WINDOW, padding))
+
+    prepared = per_thread(prepare)
 
     def block(i: int, j: int, du: Array | None = None) -> None:
-        v, dm = plan.work("v", j - i, plan.c), plan.work("m", j - i, plan.o)
-        _to_tiles(plan.output_adjoint, g[i:j], dm)
+        (g_to_tiles, dm, x_to_tiles, v, to_pixels), n = prepared(), j - i
+        _compute(g_to_tiles, slice(i, j), n, slice(n))
         if du is not None:
-            _to_tiles(plan.input, x[i:j], v)
-            _multiply(_by_tap(v).transpose(0, 2, 1), _by_tap(dm), du)
+            _compute(x_to_tiles, slice(i, j), n, slice(n))
+            _multiply(_by_tap(v[:n]).transpose(0, 2, 1), _by_tap(dm[:n]), du)
         if dx is not None:
-            _multiply(_by_tap(dm), ut, _by_tap(v))
-            _to_pixels(plan.input_adjoint, v, dx[i:j])
+            _multiply(_by_tap(dm[:n]), ut, _by_tap(v[:n]))
+            _compute(to_pixels, slice(n), n, slice(i, j))
 
     if wanted[1]:
-        du = sum_blocks(block, plan.n, plan.images(), (36, plan.c, plan.o), plan.dtype)
-        dw = np.empty((plan.o, plan.c, 3, 3), plan.dtype)
-        np.matmul(du.transpose(1, 2, 0), plan.gg,
-                  out=dw.reshape(plan.o, plan.c, 9).swapaxes(0, 1))
+        du = sum_blocks(block, cut.n, cut.images, (36, cut.c, cut.o), x.dtype)
+        dw = np.empty((cut.o, cut.c, 3, 3), x.dtype)
+        _products(du.transpose(1, 2, 0), gg, dw.reshape(cut.o, cut.c, 9).swapaxes(0, 1))
     elif wanted[0]:
-        pmap(block, plan.n, plan.images())
+        pmap(block, cut.n, cut.images)
     return None if dx is None else as_nchw(dx), dw
