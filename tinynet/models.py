@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from . import nn
 
-__all__ = ["mlp", "net_r", "net_s", "resnet_small", "small_conv_net"]
+__all__ = ["mlp", "net_r", "net_s", "resnet", "resnet_small", "small_conv_net"]
 
 
 def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU, dropout: float = 0.0
@@ -73,7 +73,7 @@ def _classifier(image_size: int, widths: Sequence[int], dropout: float, num_clas
     if size < 1:
         raise ValueError(f"image_size={image_size} cannot be halved {len(widths)} times, once for "
                          "each width: use larger images or fewer widths")
-    return [*([nn.Dropout(dropout)] if dropout else []), nn.Flatten(),
+    return [nn.Flatten(), *([nn.Dropout(dropout)] if dropout else []),
             nn.Linear(widths[-1] * size * size, num_classes)]
 
 
@@ -101,18 +101,44 @@ def _residual(channels: int) -> nn.Residual:
                                      nn.conv_bn_relu(channels, channels)))
 
 
+def resnet(blocks: int = 54, num_classes: int = 10, in_channels: int = 3,
+           widths: Sequence[int] = (16, 32, 64), *, bottleneck: bool = False,
+           pre_activation: bool = False, survival: float = 1.0, mode: str = "batch",
+           inverted: bool = False) -> nn.Sequential:
+    """A ResNet for small pictures: a convolution, then `blocks` residual blocks, then linear.
+
+    The blocks are shared equally by the widths (of bottleneck blocks the output is 4 times as
+    wide); every width but the first begins with stride 2. With `survival` < 1 it is trained with
+    stochastic depth: block l of L is skipped with probability l/L (1 - survival), see
+    `nn.ResidualBlock`. ResNet-110 by default: 1,730,714 parameters, 253 million multiply-adds.
+    Source: He et al. 2016, section 4.2, with option B shortcuts; Huang et al. 2016.
+
+    >>> net = resnet(6, widths=(4, 8), survival=0.5)
+    >>> [round(block.p, 3) for block in net if isinstance(block, nn.ResidualBlock)]
+    [0.083, 0.167, 0.25, 0.333, 0.417, 0.5]
+    """
+    if blocks < 1 or blocks % len(widths):
+        raise ValueError(f"blocks={blocks} must be a multiple of the {len(widths)} widths")
+    stem = (nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False) if pre_activation
+            else nn.conv_bn_relu(in_channels, widths[0]))
+    layers: list[nn.Module] = [stem]
+    before, each = widths[0], blocks // len(widths)
+    for i, skipped in enumerate(nn.linear_decay(blocks, 1.0 - survival)):
+        width = widths[i // each] * (4 if bottleneck else 1)
+        layers.append(nn.ResidualBlock(
+            before, width, stride=2 if i >= each and i % each == 0 else 1, bottleneck=bottleneck,
+            pre_activation=pre_activation, p=skipped, mode=mode, inverted=inverted))
+        before = width
+    if pre_activation:
+        layers.append(nn.BatchNorm2d(before, relu=True))
+    return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(before, num_classes))
+
+
 def resnet_small(num_classes: int = 10, in_channels: int = 3, blocks: int = 3,
                  widths: Sequence[int] = (16, 32, 64)) -> nn.Sequential:
-    """The ResNet for CIFAR of its paper: a convolution, `blocks` residual blocks of each width.
+    """The smallest `resnet` of its paper: a convolution, `blocks` residual blocks of each width.
 
-    Every width but the first begins with stride 2. Two convolutions in a block, so 6 blocks + 2
-    layers with weights: ResNet-20 by default, 272,474 parameters, 40.8 million multiply-adds.
-    Source: He et al. 2016, section 4.2, with option B shortcuts.
+    Two convolutions in a block, so 6 blocks + 2 layers with weights: ResNet-20 by default, 272,474
+    parameters, 40.8 million multiply-adds.
     """
-    layers: list[nn.Module] = [nn.conv_bn_relu(in_channels, widths[0])]
-    before = widths[0]
-    for stage, width in enumerate(widths):
-        for i in range(blocks):
-            layers.append(nn.ResidualBlock(before, width, stride=2 if stage > 0 and i == 0 else 1))
-            before = width
-    return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(widths[-1], num_classes))
+    return resnet(blocks * len(widths), num_classes, in_channels, widths)

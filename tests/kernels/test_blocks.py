@@ -14,6 +14,8 @@ import pytest
 from tinynet.kernels import blocks
 from tinynet.kernels.blocks import pmap, set_num_workers, single_threaded_blas
 
+pytestmark = pytest.mark.numpy_only("worker threads; on a GPU pmap is one call")
+
 
 @pytest.fixture(autouse=True)
 def two_workers() -> Iterator[None]:

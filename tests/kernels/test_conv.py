@@ -13,6 +13,8 @@ from tinynet.kernels import blocks, conv, im2col, memory, winograd
 from tinynet.kernels.conv import choose, conv2d, conv2d_backward, force_algorithm
 from tinynet.kernels.im2col import Shape
 
+pytestmark = pytest.mark.numpy_only("algorithms of the CPU; functional/test_conv.py runs CuPy's")
+
 # Largest error relative to the largest value. Winograd's matrices hold numbers up to 8.
 BOUNDS = {("im2col", "f8"): 1e-13, ("winograd", "f8"): 1e-12,
           ("im2col", "f4"): 2e-6, ("winograd", "f4"): 2e-5}

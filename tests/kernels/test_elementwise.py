@@ -12,6 +12,8 @@ from tests.kernels.measure import images
 from tinynet.kernels import elementwise
 from tinynet.kernels.elementwise import add, keep_positive, masked, positive
 
+pytestmark = pytest.mark.numpy_only("blocks for the cache and worker threads")
+
 SHAPES = [(3, 2, 5, 4), (64, 32, 33, 31), (1, 1, 1, 700_001)]
 TWO_ARGUMENTS = [np.add, np.multiply, np.maximum, keep_positive]
 

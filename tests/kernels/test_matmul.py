@@ -11,6 +11,8 @@ from tests.kernels.measure import error
 from tinynet.kernels import blocks
 from tinynet.kernels.matmul import matmul
 
+pytestmark = pytest.mark.numpy_only("products cut for BLAS threads")
+
 SHAPES = [((3, 4), (4, 5)), ((300, 700), (700, 130)), ((1, 5000), (5000, 64)), ((513, 64), (64, 1)),
           ((2000, 33), (33, 1001)), ((6, 70, 80), (6, 80, 90)), ((70, 80), (5, 80, 90)),
           ((0, 400), (400, 400)), ((4000, 30), (30,)), ((30,), (30, 4000)), ((4,), (4,))]

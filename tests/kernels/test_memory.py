@@ -13,6 +13,8 @@ from tinynet.kernels import arena, memory
 from tinynet.kernels.arena import ARENA_BYTES, LINE, Allocator
 from tinynet.kernels.memory import as_nchw, as_nhwc, empty, empty_like, empty_nhwc, scratch
 
+pytestmark = pytest.mark.numpy_only("the allocator of host memory")
+
 LARGE = (512, 1024)  # 2 MB of float32
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinynet.backend import xp
 from tinynet.kernels import blocks, channels, memory, norm
 
 EPS = 1e-5
@@ -101,7 +102,7 @@ def test_one_channel_that_is_constant(rng: Any) -> None:
 
 def test_no_weight_and_bias(rng: Any) -> None:
     x = rng.normal((64, 16, 32, 32))
-    one, zero = np.ones(16, "f4"), np.zeros(16, "f4")
+    one, zero = xp.ones(16, "f4"), xp.zeros(16, "f4")
     y, found = norm.batch_norm(x, None, None, EPS)
     z, same = norm.batch_norm(x, one, zero, EPS)
     assert (y == z).all()

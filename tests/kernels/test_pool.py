@@ -10,6 +10,8 @@ import pytest
 from tests.kernels.measure import LAYOUTS, error, images
 from tinynet.kernels import blocks, pool
 
+pytestmark = pytest.mark.numpy_only("the kernels of the CPU; functional/test_pool.py runs CuPy's")
+
 CASES = [  # x, kernel, stride, padding
     ((5, 3, 8, 8), (2, 2), (2, 2), (0, 0)),
     ((5, 3, 9, 7), (2, 2), (2, 2), (0, 0)),  # a row and a column are left over

@@ -11,6 +11,8 @@ from tests.kernels.measure import error
 from tinynet.kernels import blocks, sums
 from tinynet.kernels.sums import plain_sum_parts, sum_blocks, sum_parts
 
+pytestmark = pytest.mark.numpy_only("partial sums of worker threads")
+
 
 @pytest.mark.parametrize("shape", [(1, 5), (7, 3, 4), (5, 400_000), (300, 64, 65)])
 def test_sum_parts(shape: Any, rng: Any) -> None:

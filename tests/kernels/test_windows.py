@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.arrays import equal, host
+from tinynet.backend import asarray, xp
 from tinynet.kernels.windows import bordered, count, inside, taps, view
 
 CASES = [((5, 7), (3, 3), (1, 1), (0, 0), (1, 1)), ((9, 8), (2, 3), (2, 1), (1, 2), (1, 1)),
@@ -17,11 +19,12 @@ def test_windows_by_definition(size: tuple[int, int], kernel: tuple[int, int],
                                dilation: tuple[int, int]) -> None:
     x = np.arange(2.0 * 3 * size[0] * size[1]).reshape(2, 3, *size)
     out = count(size, kernel, stride, padding, dilation)
-    image = bordered(x, padding, -1.0)
+    image = bordered(asarray(x), padding, -1.0)
     border = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2), constant_values=-1)
-    assert (image == border).all()
-    assert (inside(image, padding) == x).all()
-    found = view(image, kernel, stride, out, dilation)
+    assert equal(image, border)
+    assert equal(inside(image, padding), x)
+    found = host(view(image, kernel, stride, out, dilation))
+    image = host(image)
     assert found.shape == (2, 3, *out, *kernel)
     tap_views = {(i, j): image[:, :, rows, columns]
                  for i, j, rows, columns in taps(kernel, stride, out, dilation)}
@@ -37,6 +40,6 @@ def test_windows_by_definition(size: tuple[int, int], kernel: tuple[int, int],
 
 
 def test_a_copy_is_made_only_for_a_border() -> None:
-    x = np.ones((1, 4, 4, 2))
+    x = xp.ones((1, 4, 4, 2))
     assert bordered(x, (0, 0)) is x
     assert bordered(x, (0, 1)) is not x

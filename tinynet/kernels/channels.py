@@ -6,7 +6,8 @@ first, at half the speed. So several pixels make a row of 8,192 numbers here (`R
 of channels are repeated to that length.
 
 Sums of a block are ``ones @ block``: a product by BLAS, three times faster than `sum(axis=0)`. They
-are added in float64, in the order of the blocks. Cost for n numbers: 2 n operations and 2 n numbers
+are added in the order of the blocks, and the pixels of a row in float64; without BLAS, whose own
+threads would wake up for it outside `pmap`, and then spin for a while where workers want to run. Cost for n numbers: 2 n operations and 2 n numbers
 read or written for `scale_and_shift`, n and n for `channel_sum`. Read next: `norm.py`.
 """
 
@@ -48,7 +49,9 @@ class Rows:
 
     def tile(self, channel: Array) -> Array:
         """A value for each channel, repeated to the length of a row."""
-        return np.tile(channel.astype(self.dtype), self.repeats)
+        row = np.empty((self.repeats, self.channels), self.dtype)
+        row[...] = channel
+        return row.reshape(-1)
 
     def new(self) -> Array:
         return empty((self.rows, self.width), self.dtype)
@@ -60,8 +63,10 @@ class Rows:
         return np.empty((sums, -(-self.rows // self.step), self.width), self.dtype)
 
     def total(self, parts: Array) -> Array:
-        """Sums of rows, (blocks, width), added in order in float64: one for each channel."""
-        return parts.sum(axis=0, dtype=np.float64).reshape(-1, self.channels).sum(axis=0)
+        """Sums of rows, (.., blocks, width), added in order, the pixels of a row in float64."""
+        rows = parts.sum(axis=-2)
+        pixels = rows.reshape(*rows.shape[:-1], self.repeats, self.channels)
+        return pixels.sum(axis=-2, dtype=np.float64)
 
 
 def sum_rows(x: Array, out: Array) -> None:

@@ -1,12 +1,12 @@
 """Which algorithm computes a convolution: chosen here, by shape alone, never by timing.
 
-    plain      one im2col of the whole batch and one product: the twin to read and to test by, and
-               the fast way on a GPU
+    plain      one im2col of the whole batch and one product: the twin to read and to test by
     im2col     the same in blocks that stay in the cache: any shape
     winograd   3x3, stride 1, dilation 1, one group, padding at most 2, enough channels: its
                transforms cost as much as 30 channels' products, and it computes whole 4x4 tiles
 
-`force_algorithm` overrules the choice, for tests: gradient checks in float64 reach every one.
+`force_algorithm` overrules the choice, for tests: gradient checks in float64 reach every one. A GPU
+has one way of its own, in `device.py`.
 Read next: `winograd.py` and `im2col.py`.
 """
 
@@ -16,7 +16,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from ..backend import Array, on_gpu
-from . import im2col, winograd
+from . import device, im2col, winograd
 from .im2col import Shape
 from .windows import Pair
 
@@ -51,8 +51,6 @@ def force_algorithm(name: str | None) -> Iterator[None]:
 
 def choose(s: Shape) -> str:
     """The algorithm for a convolution of these sizes."""
-    if on_gpu:
-        return "plain"
     fits = (s.kernel == (3, 3) and s.stride == (1, 1) == s.dilation and s.groups == 1
             and max(s.padding) <= 2)
     if _forced is not None and (fits or _forced != "winograd"):
@@ -70,11 +68,13 @@ def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
     Shapes: x (N, C, H, W), w (O, C / groups, kH, kW), y (N, O, H', W'), the result in
     channels-last memory. Nothing but x and w is needed for the gradients.
 
-    >>> import numpy as np
-    >>> conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3)), padding=(1, 1))[0, 0].tolist()
+    >>> from tinynet.backend import xp
+    >>> conv2d(xp.ones((1, 1, 3, 3)), xp.ones((1, 1, 3, 3)), padding=(1, 1))[0, 0].tolist()
     [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
     """
     s = Shape(x, w, stride, padding, dilation, groups)
+    if on_gpu:
+        return device.conv2d(x, w, s)
     algorithm = choose(s)
     if algorithm == "winograd":
         return winograd.conv2d(x, w, padding)
@@ -86,6 +86,8 @@ def conv2d_backward(g: Array, x: Array, w: Array, stride: Pair = (1, 1), padding
                     wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
     """Gradients (dx, dw) from the gradient `g` of y; None for what is not `wanted`."""
     s = Shape(x, w, stride, padding, dilation, groups)
+    if on_gpu:
+        return device.conv2d_backward(g, x, w, s, wanted)
     algorithm = choose(s)
     if algorithm == "winograd":
         return winograd.conv2d_backward(g, x, w, padding, wanted)

@@ -35,8 +35,7 @@ def flat(x: Array) -> Array | None:
 def elementwise(f: Callable[..., Array], *arrays: Array, out: Array | None = None) -> Array:
     """f(*arrays), which must be element-wise and take ``out=``; into `out` if given.
 
-    >>> import numpy as np
-    >>> elementwise(np.add, np.ones(3), np.ones(3)).tolist()
+    >>> elementwise(xp.add, xp.ones(3), xp.ones(3)).tolist()
     [2.0, 2.0, 2.0]
     """
     x = arrays[0]

@@ -29,6 +29,7 @@ from .sums import sum_blocks
 from .windows import Pair, bordered, count, inside, taps, view
 
 CHUNK_BYTES = 1 << 20  # of columns in a block
+FEW_CHANNELS = 8  # below this, runs of channels are shorter than those of pixels
 
 
 class Shape:
@@ -56,6 +57,10 @@ def _columns(x: Array, s: Shape) -> Array:
     if s.is_pointwise:
         return x.transpose(0, 2, 3, 1).reshape(-1, s.groups, s.inner).swapaxes(0, 1)
     found = _all_windows(bordered(x, s.padding), s)
+    if s.inner < FEW_CHANNELS:  # runs of W' neighbours: A^T is what lies in memory
+        a = scratch("im2col", (s.groups, *s.kernel, s.inner, len(x), *s.out), x.dtype)
+        a[...] = found.transpose(1, 5, 6, 2, 0, 3, 4)
+        return a.reshape(s.groups, s.taps, -1).swapaxes(1, 2)
     a = scratch("im2col", (len(x), *s.out, s.groups, *s.kernel, s.inner), x.dtype)
     a[...] = found.transpose(0, 3, 4, 1, 5, 6, 2)
     return a.reshape(-1, s.groups, s.taps).swapaxes(0, 1)
@@ -118,10 +123,10 @@ def conv2d_backward(g: Array, x: Array, w: Array, s: Shape,
 def _columns_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:
     """dA = dy W^T, and each of its columns added to the pixels it was copied from."""
     if s.is_pointwise:
-        np.matmul(dy, transposed, out=dx.reshape(-1, s.groups, s.inner).swapaxes(0, 1))
+        xp.matmul(dy, transposed, out=dx.reshape(-1, s.groups, s.inner).swapaxes(0, 1))
         return
     da = scratch("im2col", (len(dx), *s.out, s.groups, *s.kernel, s.inner), dx.dtype)
-    np.matmul(dy, transposed, out=da.reshape(-1, s.groups, s.taps).swapaxes(0, 1))
+    xp.matmul(dy, transposed, out=da.reshape(-1, s.groups, s.taps).swapaxes(0, 1))
     border = scratch("im2col border", (len(dx), *s.padded, s.groups, s.inner), dx.dtype)
     border[...] = 0
     for i, j, rows, columns in taps(s.kernel, s.stride, s.out, s.dilation):
@@ -129,8 +134,7 @@ def _columns_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:
     as_nchw(dx)[...] = inside(as_nchw(border.reshape(len(dx), *s.padded, s.c)), s.padding)
 
 
-# The plain twins: the same sums with the whole of A in memory. They run on CuPy, too, where one
-# large product is the fast way.
+# The plain twins: the same sums with the whole of A in memory.
 
 
 def plain_conv2d(x: Array, w: Array, s: Shape) -> Array:

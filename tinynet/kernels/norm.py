@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, xp
+from ..backend import Array, on_gpu, xp
+from . import device
 from .blocks import pmap
 from .channels import Rows, is_plain, per_channel, sum_rows
 from .channels import scale_and_shift as scale_and_shift
@@ -44,6 +45,8 @@ def plain_statistics(x: Array) -> tuple[Array, Array]:
 
 def statistics(x: Array) -> tuple[Array, Array]:
     """Mean and (biased) variance of each channel, axis 1 of x, in float64 for large arrays."""
+    if on_gpu:
+        return device.statistics(x, 0.0)[:2]
     if is_plain(x):
         return plain_statistics(x)
     r = Rows(x)
@@ -60,7 +63,7 @@ def statistics(x: Array) -> tuple[Array, Array]:
 
     pmap(block, r.rows, r.step)
     n = x.size // r.channels
-    first, second = r.total(parts[0]) / n, r.total(parts[1]) / n
+    first, second = r.total(parts) / n
     return rough + first, np.maximum(second - first * first, 0)
 
 
@@ -70,11 +73,22 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float,
 
     weight and bias (C,), or None for 1 and 0; with `relu` y is max(y, 0).
     """
+    if on_gpu:
+        of = Statistics(*device.statistics(x, eps))
+        return device.batch_norm(x, of.mean, of.deviation, weight, bias, relu), of
     mean, var = statistics(x)
     deviation = xp.sqrt(var + eps)
     scale = (1.0 if weight is None else weight) / deviation
     shift = -mean * scale if bias is None else bias - mean * scale
     return scale_and_shift(x, scale, shift, relu), Statistics(mean, var, deviation)
+
+
+def move(running: Array, value: Array, share: float, factor: float = 1.0) -> None:
+    """running <- (1 - share) running + share factor value, in place."""
+    if on_gpu:
+        return device.move(running, value, share, factor)
+    running *= 1.0 - share
+    running += (share * (value * factor)).astype(running.dtype)
 
 
 def _coefficients(dw: Array, db: Array, weight: Array | None, of: Statistics, n: int
@@ -105,6 +119,8 @@ def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics
     Give `y` if ReLU was part of it: then g counts where y > 0, and waits between the two passes in
     the memory of dx. dx is None unless `want_x`.
     """
+    if on_gpu:
+        return device.batch_norm_backward(g, x, of.mean, of.deviation, weight, want_x, y)
     if is_plain(x):
         return plain_batch_norm_backward(g, x, weight, of, want_x, y)
     r = Rows(x)
@@ -122,7 +138,8 @@ def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics
         sum_rows(d, parts[1, i // r.step])
 
     pmap(sums, r.rows, r.step)
-    db, dw = r.total(parts[0]), r.total(parts[1]) / of.deviation
+    db, dw = r.total(parts)
+    dw /= of.deviation
     a, p, q = (r.tile(v) for v in _coefficients(dw, db, weight, of, x.size // r.channels))
 
     def apply(i: int, j: int) -> None:

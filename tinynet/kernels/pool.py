@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, DType, on_gpu, xp
+from . import device
 from .blocks import BLOCK_BYTES, pmap
 from .memory import as_nchw, as_nhwc, empty_nhwc, scratch
 from .windows import Pair, bordered, count, inside, taps, view
@@ -33,8 +34,8 @@ def _taps(x: Array, kernel: Pair, stride: Pair, out: Pair) -> list[Array]:
 
 
 def _images(shape: tuple[int, ...], itemsize: int) -> int:
-    """Images of a block."""
-    return max(1, BLOCK_BYTES // max(1, shape[1] * shape[2] * shape[3] * itemsize))
+    """Images of a block: twice the usual bytes, since a tap is only a part of them."""
+    return max(1, 2 * BLOCK_BYTES // max(1, shape[1] * shape[2] * shape[3] * itemsize))
 
 
 def _forward(f: Any, outside: float, x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
@@ -54,19 +55,22 @@ def _forward(f: Any, outside: float, x: Array, kernel: Pair, stride: Pair, paddi
     return y
 
 
-def _backward(give: Callable[[int, int, list[Array]], None], shape: tuple[int, ...], dtype: DType,
-              kernel: Pair, stride: Pair, padding: Pair) -> Array:
-    """dx of `shape`; give(i, j, places) adds to the places of the taps, which are zero at first."""
+def _backward(give: Callable[[int, int, list[Array], bool], None], shape: tuple[int, ...],
+              dtype: DType, kernel: Pair, stride: Pair, padding: Pair) -> Array:
+    """dx of `shape`; give(i, j, places, add) adds to the places of the taps or overwrites them."""
     n, c, h, w = shape
     dx, out = empty_nhwc(n, c, h, w, dtype), count(shape[2:], kernel, stride, padding)
+    once = kernel == stride and padding == (0, 0)  # each pixel lies in one window: nothing to add
+    once = once and (h, w) == (out[0] * kernel[0], out[1] * kernel[1])
 
     def block(i: int, j: int) -> None:
         border = dx[i:j]
         if padding != (0, 0):
             size = (j - i, h + 2 * padding[0], w + 2 * padding[1], c)
             border = as_nchw(scratch("pool border", size, dtype))
-        border[...] = 0
-        give(i, j, _taps(border, kernel, stride, out))
+        if not once:
+            border[...] = 0
+        give(i, j, _taps(border, kernel, stride, out), not once)
         if padding != (0, 0):
             dx[i:j] = inside(border, padding)
 
@@ -101,20 +105,19 @@ def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair
                         padding: Pair) -> Array:
     """dx from the gradient g of y = max_pool2d(x, ...)."""
     if on_gpu:
-        return plain_max_pool2d_backward(g, x, y, kernel, stride, padding)
+        return device.max_pool2d_backward(g, x, y, kernel, stride, padding)
     g, x, y = (as_nchw(as_nhwc(a)) for a in (g, x, y))
-    disjoint = stride[0] >= kernel[0] and stride[1] >= kernel[1]
 
-    def give(i: int, j: int, places: list[Array]) -> None:
-        left = as_nchw(scratch("pool left", as_nhwc(g[i:j]).shape, g.dtype))
-        left[...] = g[i:j]
+    def give(i: int, j: int, places: list[Array], add: bool) -> None:
+        left = g[i:j]
+        rest = as_nchw(scratch("pool left", as_nhwc(left).shape, g.dtype))
         inputs = _taps(bordered(x[i:j], padding, -np.inf), kernel, stride, y.shape[2:])
         for tap, place in zip(inputs[:-1], places[:-1], strict=True):
-            share = np.multiply(left, tap == y[i:j], out=place if disjoint else None)
-            left -= share
-            if not disjoint:
+            share = np.multiply(left, tap == y[i:j], out=None if add else place)
+            left = np.subtract(left, share, out=rest)
+            if add:
                 place += share
-        places[-1][...] += left
+        places[-1][...] = places[-1] + left if add else left
 
     return _backward(give, x.shape, x.dtype, kernel, stride, padding)
 
@@ -149,8 +152,8 @@ def avg_pool2d_backward(g: Array, shape: tuple[int, ...], kernel: Pair, stride: 
         return plain_avg_pool2d_backward(g, shape, kernel, stride, padding)
     share = as_nchw(as_nhwc(g)) * (1 / (kernel[0] * kernel[1]))
 
-    def give(i: int, j: int, places: list[Array]) -> None:
+    def give(i: int, j: int, places: list[Array], add: bool) -> None:
         for place in places:
-            place += share[i:j]
+            place[...] = place + share[i:j] if add else share[i:j]
 
     return _backward(give, shape, g.dtype, kernel, stride, padding)

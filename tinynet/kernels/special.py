@@ -36,8 +36,7 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
 def erf(x: Array) -> Array:
     """The error function, element by element, in the dtype of `x`.
 
-    >>> import numpy as np
-    >>> erf(np.array([0.0, 0.3, -1.0, 9.0])).round(12).tolist()
+    >>> erf(xp.array([0.0, 0.3, -1.0, 9.0])).round(12).tolist()
     [0.0, 0.328626759459, -0.84270079295, 1.0]
     """
     if on_gpu:

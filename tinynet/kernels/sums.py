@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..backend import Array, DType, xp
+from ..backend import Array, DType, on_gpu, xp
 from .blocks import BLOCK_BYTES, pmap
 from .memory import empty, scratch
 
@@ -45,7 +45,8 @@ def sum_blocks(work: Callable[[int, int, Array], None], n: int, step: int, shape
     [10.0, 10.0]
     """
     blocks, nbytes = -(-n // step), math.prod(shape) * np.dtype(dtype).itemsize
-    length = step * -(-blocks // max(4, PARTS_BYTES // nbytes))  # of a lane
+    # Of a lane; on a GPU, where `pmap` is one call, there is one.
+    length = n if on_gpu else step * -(-blocks // max(4, PARTS_BYTES // nbytes))
     parts = empty((-(-n // length), *shape), dtype)
 
     def lane(i: int, j: int) -> None:

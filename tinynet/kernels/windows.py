@@ -34,11 +34,14 @@ def taps(kernel: Pair, stride: Pair, out: Pair, dilation: Pair = (1, 1)
 
 
 def bordered(x: Array, padding: Pair, value: float = 0.0) -> Array:
-    """Images (N, C, H, W) with a border, channels-last in scratch memory; x without padding."""
+    """Images (N, C, H, W) with a border, in scratch memory as x lies; x itself without padding."""
     (ph, pw), (n, c, h, w) = padding, x.shape
     if padding == (0, 0):
         return x
-    y = as_nchw(scratch("border", (n, h + 2 * ph, w + 2 * pw, c), x.dtype))
+    h_, w_, planes = h + 2 * ph, w + 2 * pw, x.flags.c_contiguous
+    shape = (n, c, h_, w_) if planes else (n, h_, w_, c)
+    y = scratch("border", shape, x.dtype)
+    y = y if planes else as_nchw(y)
     y[:, :, :ph], y[:, :, ph + h :], y[..., :pw], y[..., pw + w :] = value, value, value, value
     y[:, :, ph : ph + h, pw : pw + w] = x
     return y

@@ -97,15 +97,9 @@ def slide(matrix: Array, x: Array, out: Array, step: int, start: int = 0, first:
     return products
 
 
-def _by_row(x: Array) -> Array:
-    """Pixels (n, [rows, i,] columns, C) as (n, rows, the rest): to slide along the rows."""
-    return x.reshape(len(x), -1, x.shape[-2] * x.shape[-1])
-
-
-def _by_column(v: Array) -> Array:
-    """Tiles (n, rows, columns, j, i, C) as (n, rows, i, columns * j, C): to slide along these."""
-    n, th, tw, _, _, c = v.shape
-    return v.reshape(n, th, tw * WINDOW, WINDOW, c).transpose(0, 1, 3, 2, 4)
+def _rows(x: Array) -> Array:
+    """Pixels (n, H, W, C) as (n, W, H, C): to slide along the rows of each column."""
+    return x.transpose(0, 2, 1, 3)
 
 
 def _by_tap(v: Array) -> Array:
@@ -113,23 +107,35 @@ def _by_tap(v: Array) -> Array:
     return v.reshape(-1, 36, v.shape[-1]).transpose(1, 0, 2)
 
 
-def _between(x: Array, v: Array) -> Array:
-    """Scratch between pixels x and tiles v: (n, rows, i, columns of pixels, C)."""
-    return scratch("half", (*v.shape[:2], WINDOW, *x.shape[2:]), x.dtype)
+def _half(x: Array, v: Array) -> tuple[Array, Array]:
+    """Scratch between pixels x and tiles v, where the rows are transformed and the columns not.
+
+    (n, W, rows, i, C) in memory, seen in two ways: (n, W, rows * i, C) to slide along the rows, and
+    (n, rows, W, i * C) to slide along the columns: all that shares a column is one long row.
+    """
+    (n, rows), (width, c) = v.shape[:2], x.shape[2:]
+    half = scratch("half", (n, width, rows, WINDOW * c), x.dtype)
+    return half.reshape(n, width, rows * WINDOW, c), half.transpose(0, 2, 1, 3)
+
+
+def _columns(v: Array) -> Array:
+    """Tiles (n, rows, columns, j, i, C) as (n, rows, columns * j, i * C)."""
+    n, rows, columns, _, _, c = v.shape
+    return v.reshape(n, rows, columns * WINDOW, WINDOW * c)
 
 
 def _to_tiles(matrix: Array, x: Array, v: Array, padding: Pair) -> Steps:
     """The products that transform pixels x (N, H, W, C) to the tiles v of a block, both ways."""
-    half = _between(x, v)
-    return (slide(matrix, _by_row(x), _by_row(half), TILE, -padding[0]),
-            slide(matrix, half, _by_column(v), TILE, -padding[1]))
+    down, across = _half(x, v)
+    return (slide(matrix, _rows(x), down, TILE, -padding[0]),
+            slide(matrix, across, _columns(v), TILE, -padding[1]))
 
 
 def _to_pixels(matrix: Array, v: Array, x: Array, start: int, padding: Pair) -> Steps:
     """The other way: the columns, then the rows."""
-    half = _between(x, v)
-    return (slide(matrix, _by_column(v), half, WINDOW, start, -padding[1]),
-            slide(matrix, _by_row(half), _by_row(x), WINDOW, start, -padding[0]))
+    down, across = _half(x, v)
+    return (slide(matrix, _columns(v), across, WINDOW, start, -padding[1]),
+            slide(matrix, down, _rows(x), WINDOW, start, -padding[0]))
 
 
 def _compute(steps: Steps, source: slice, n: int, target: slice) -> None:

@@ -1,0 +1,139 @@
+"""CuPy's own kernels equal the plain twins, for any layout and dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.arrays import close, host
+from tinynet import Tensor
+from tinynet.backend import asarray, xp
+from tinynet.kernels import channels, conv, device, im2col, loss, norm, pool
+from tinynet.optim import SGD, Adagrad, Adam, RMSprop
+
+pytestmark = pytest.mark.cupy_only
+
+RTOL = {"f4": 2e-6, "f8": 1e-13, "f2": 3e-3}
+
+
+def numbers(*shape: int, dtype: str = "f4", seed: int = 0, layout: str = "c") -> Any:
+    """On the device; "t": its first two axes change places in memory."""
+    values = np.random.default_rng([seed, *shape]).normal(size=shape).astype(dtype)
+    if layout == "t":
+        return asarray(np.ascontiguousarray(values.swapaxes(0, 1))).swapaxes(0, 1)
+    return asarray(values)
+
+
+def same(a: Any, b: Any, dtype: str, factor: float = 1.0) -> bool:
+    """Relative to the largest value."""
+    a, b = host(a).astype("f8"), host(b).astype("f8")
+    return a.shape == b.shape and bool(
+        np.abs(a - b).max() <= factor * RTOL[dtype] * max(1.0, np.abs(b).max()))
+
+
+@pytest.mark.parametrize("layout", ["c", "t"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shape", [(6, 3), (4, 5, 7), (5, 8, 6, 4), (2, 33, 1, 1)])
+def test_batch_norm(shape: tuple[int, ...], relu: bool, dtype: str, layout: str) -> None:
+    x, g = (numbers(*shape, dtype=dtype, seed=s, layout=layout) * 2 + 3 for s in (1, 2))
+    w, b = (numbers(shape[1], dtype=dtype, seed=s) for s in (3, 4))
+    for weight, bias in ((w, b), (None, None)):
+        mean, var, deviation = device.statistics(x, 1e-5)
+        wide = x.astype("f8")
+        wanted = norm.plain_statistics(wide)
+        assert close(mean, wanted[0], rtol=1e-12) and close(var, wanted[1], rtol=1e-9)
+        y = device.batch_norm(x, mean, deviation, weight, bias, relu)
+        scale = (1.0 if weight is None else weight.astype("f8")) / deviation
+        shift = (0.0 if bias is None else bias.astype("f8")) - mean * scale
+        assert y.dtype == x.dtype
+        assert same(y, channels.plain_scale_and_shift(wide, scale, shift, relu), dtype, 3)
+        gate = y if relu else None
+        found = device.batch_norm_backward(g, x, mean, deviation, weight, True, gate)
+        exact = norm.plain_batch_norm_backward(
+            g.astype("f8"), wide, None if weight is None else weight.astype("f8"),
+            norm.Statistics(mean, var, deviation), True, gate)
+        for a, e in zip(found, exact, strict=True):
+            assert a.dtype == x.dtype and same(a, e, dtype, 30)
+        assert device.batch_norm_backward(g, x, mean, deviation, weight, False, gate)[0] is None
+
+
+@pytest.mark.parametrize("layout", ["c", "t"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+@pytest.mark.parametrize(("x", "w", "options"), [
+    ((2, 3, 6, 5), (4, 3, 3, 3), ((1, 1), (1, 1), (1, 1), 1)),
+    ((2, 4, 7, 6), (6, 2, 3, 2), ((2, 1), (1, 0), (1, 1), 2)),
+    ((1, 2, 9, 8), (3, 2, 3, 3), ((1, 1), (2, 1), (2, 1), 1)),
+    ((3, 5, 5, 5), (4, 5, 1, 1), ((2, 2), (0, 0), (1, 1), 1)),
+    ((1, 4, 5, 5), (4, 1, 5, 5), ((3, 3), (2, 2), (1, 1), 4))])
+def test_convolution(x: Any, w: Any, options: Any, dtype: str, layout: str) -> None:
+    x, w = numbers(*x, dtype=dtype, layout=layout), numbers(*w, dtype=dtype, seed=1)
+    s = im2col.Shape(x, w, *options)
+    y = conv.conv2d(x, w, *options)
+    assert y.dtype == x.dtype
+    assert same(y, im2col.plain_conv2d(x.astype("f8"), w.astype("f8"), s), dtype, 5)
+    g = numbers(*y.shape, dtype=dtype, seed=2)
+    found = conv.conv2d_backward(g, x, w, *options)
+    exact = im2col.plain_conv2d_backward(*(a.astype("f8") for a in (g, x, w)), s)
+    assert all(same(a, b, dtype, 10) for a, b in zip(found, exact, strict=True))
+    assert conv.conv2d_backward(g, x, w, *options, wanted=(False, True))[0] is None
+    assert conv.conv2d_backward(g, x, w, *options, wanted=(True, False))[1] is None
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(("shape", "options"), [
+    ((2, 3, 6, 8), ((2, 2), (2, 2), (0, 0))), ((2, 3, 7, 6), ((3, 3), (2, 2), (1, 1))),
+    ((1, 2, 5, 5), ((3, 2), (1, 2), (0, 0))), ((2, 2, 7, 7), ((2, 3), (3, 1), (1, 0)))])
+def test_max_pool(shape: Any, options: Any, ties: bool) -> None:
+    x = numbers(*shape)
+    x = xp.sign(x) if ties else x
+    y = pool.max_pool2d(x, *options)
+    g = numbers(*y.shape, seed=1)
+    assert same(pool.max_pool2d_backward(g, x, y, *options),
+                pool.plain_max_pool2d_backward(g, x, y, *options), "f4")
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+def test_softmax_cross_entropy(dtype: str) -> None:
+    z, labels = numbers(7, 10, dtype=dtype), asarray(np.array([0, 9, 3, 3, 1, 2, 5]))
+    losses, p = loss.softmax_cross_entropy(z, labels)
+    assert losses.dtype == p.dtype == z.dtype
+    assert same(losses, loss.plain_softmax_cross_entropy(z.astype("f8"), labels), dtype)
+    assert same(p.sum(1), np.ones(7), dtype)
+    dz = loss.softmax_cross_entropy_backward(losses, p, labels)
+    assert same(dz, losses[:, None] * (p.astype("f8") - xp.eye(10)[labels]), dtype, 3)
+    large = xp.array([[1e4, 0, -1e4]], "f4")
+    assert loss.softmax_cross_entropy(large, asarray(np.array([1])))[0].tolist() == [1e4]
+    assert bool(xp.isnan(loss.softmax_cross_entropy(large, asarray(np.array([3])))[0]).all())
+    assert bool(xp.isnan(loss.softmax_cross_entropy(large * np.nan, asarray(np.array([0])))[0])[0])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("make", [
+    lambda p, **k: Adagrad(p, 0.05, weight_decay=0.1, **k),
+    lambda p, **k: Adagrad(p, 0.05, compat="keras", **k),
+    lambda p, **k: RMSprop(p, 0.05, weight_decay=0.1, **k),
+    lambda p, **k: RMSprop(p, 0.05, compat="keras", **k),
+    lambda p, **k: SGD(p, 0.05, momentum=0.9, nesterov=True, weight_decay=0.1, **k),
+    lambda p, **k: Adam(p, 0.05, weight_decay=0.1, **k)])
+def test_updates_equal_the_rules(make: Any, dtype: str) -> None:
+    """optim/test_optimizer.py holds the others."""
+    ends = []
+    for fused in (True, False):
+        p = Tensor(numbers(4, 6, dtype=dtype).copy().T, requires_grad=True)
+        optimizer = make([p], fused=fused)
+        for step in range(5):
+            p.grad = Tensor(numbers(6, 4, dtype=dtype, seed=step))
+            optimizer.step()
+        ends.append([p.data, *(optimizer.state["param0"][slot] for slot in optimizer.slots)])
+    for a, b in zip(*ends, strict=True):
+        assert a.dtype == dtype and same(a, b, dtype)
+
+
+def test_move() -> None:
+    running = numbers(5)
+    wanted = 0.9 * running + 0.1 * 1.25 * numbers(5, dtype="f8", seed=1)
+    norm.move(running, numbers(5, dtype="f8", seed=1), 0.1, 1.25)
+    assert running.dtype == np.float32 and same(running, wanted, "f4")

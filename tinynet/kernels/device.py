@@ -1,0 +1,288 @@
+r"""Kernels for CuPy: the steps that a training run repeats most, each in one launch.
+
+A launch costs some microseconds whatever it computes, so for small nets the number of launches is
+the time of a step. CuPy makes a kernel of a line of C++ (`ElementwiseKernel`) or of a reduction
+(`ReductionKernel`); a batch norm of 20 array operations becomes two. Every function here has a
+plain twin beside the CPU's fast path, of the name in its text, and equals it.
+
+In the lines of C++, T is the arrays' type and A the one to compute in: float for float16. Sums run
+in double, as they do on the CPU. `i` counts the elements of the output. Arrays marked raw are
+indexed by hand. Nothing here reads a value back: there is no transfer and no wait.
+Read next: `norm.py`, `update.py`, `im2col.py`, which call these where `on_gpu` is true.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from ..backend import Array, xp
+from .windows import Pair, inside, view
+
+_TYPES = """
+template<class X> struct tn_wide { typedef X type; };
+template<> struct tn_wide<float16> { typedef float type; };
+typedef tn_wide<T>::type A;
+struct tn_sums {
+  double u, v;
+  __device__ tn_sums(double a = 0, double b = 0) : u(a), v(b) {}
+  __device__ tn_sums operator+(const tn_sums& o) const { return tn_sums(u + o.u, v + o.v); }
+};
+"""
+
+
+@functools.cache
+def _elementwise(name: str, inputs: str, outputs: str, body: str) -> Any:
+    """A kernel that runs `body` for every element; outputs that the caller gives it, it changes."""
+    return xp.ElementwiseKernel(inputs, outputs, body, f"tinynet_{name}", preamble=_TYPES)
+
+
+@functools.cache
+def _two_sums(name: str, inputs: str, outputs: str, first: str, second: str, after: str) -> Any:
+    """A kernel that sums two values over axes; `after` makes the outputs of a.u and a.v."""
+    return xp.ReductionKernel(inputs, outputs, f"tn_sums({first}, {second})", "a + b", after,
+                              "tn_sums()", f"tinynet_{name}", reduce_type="tn_sums",
+                              preamble=_TYPES)
+
+
+# Batch normalisation: one sum over the images and one pass, both ways
+
+
+def _axes(x: Array) -> tuple[int, ...]:
+    return (0, *range(2, x.ndim))
+
+
+def _spread(v: Any, x: Array) -> Any:
+    """A value for each channel, to meet axis 1 of x; numbers stay numbers."""
+    return v.reshape(-1, *(1,) * (x.ndim - 2)) if hasattr(v, "reshape") else v
+
+
+def statistics(x: Array, eps: float) -> tuple[Array, Array, Array]:
+    """Mean, variance and sqrt(variance + eps) of each channel, in float64.
+
+    E[x^2] - E[x]^2 in double: squares of float32 are exact, and the variance has a relative error
+    of (mean^2 / variance) 1e-16. Plain twin: `norm.plain_statistics`.
+    """
+    kernel = _two_sums(
+        "statistics", "T x, float64 n, float64 eps",
+        "float64 mean, float64 var, float64 deviation", "(double)x", "(double)x * (double)x",
+        "mean = a.u / n, var = max(a.v / n - mean * mean, 0.0), deviation = sqrt(var + eps)")
+    mean, var, deviation = xp.empty((3, x.shape[1]))
+    kernel(x, x.size / x.shape[1], eps, mean, var, deviation, axis=_axes(x))
+    return mean, var, deviation
+
+
+def batch_norm(x: Array, mean: Array, deviation: Array, weight: Array | None, bias: Array | None,
+               relu: bool) -> Array:
+    """weight (x - mean) / deviation + bias, then max(., 0) if `relu`.
+
+    Plain twin: `channels.plain_scale_and_shift`.
+    """
+    kernel = _elementwise(
+        "batch_norm", "T x, float64 mean, float64 deviation, T weight, T bias, bool relu", "T y",
+        "A v = (A)(x - mean) / (A)deviation * (A)weight + (A)bias; y = relu && v < 0 ? (A)0 : v")
+    weight, bias = 1.0 if weight is None else weight, 0.0 if bias is None else bias
+    return kernel(x, *(_spread(v, x) for v in (mean, deviation, weight, bias)), relu)
+
+
+def batch_norm_backward(g: Array, x: Array, mean: Array, deviation: Array, weight: Array | None,
+                        want_x: bool, y: Array | None) -> tuple[Array | None, Array, Array]:
+    """(dx, dweight, dbias), g counting where y > 0 if y is given.
+
+    Plain twin: `norm.plain_batch_norm_backward`.
+    """
+    gate, mean, deviation = x if y is None else y, _spread(mean, x), _spread(deviation, x)
+    dw, db = (xp.empty(x.shape[1], x.dtype) for _ in range(2))  # gradients share no memory
+    open_ = "(all || gate > (T)0 ? (double)g : 0.0)"
+    _two_sums("batch_norm_sums", "T g, T x, T gate, float64 mean, float64 deviation, bool all",
+              "T dw, T db", open_, f"{open_} * ((double)x - mean) / deviation",
+              "db = a.u, dw = a.v")(g, x, gate, mean, deviation, y is None, dw, db, axis=_axes(x))
+    if not want_x:
+        return None, dw, db
+    kernel = _elementwise(
+        "batch_norm_backward", "T g, T x, T gate, float64 mean, float64 deviation, T weight, T dw, "
+        "T db, float64 n, bool all", "T dx",
+        "A z = all || gate > (T)0 ? (A)g : (A)0, normal = (A)(x - mean) / (A)deviation;"
+        "dx = (A)weight / (A)deviation * (z - ((A)db + normal * (A)dw) / (A)n)")
+    weight = 1.0 if weight is None else weight
+    dx = kernel(g, x, gate, mean, deviation, _spread(weight, x), _spread(dw, x), _spread(db, x),
+                x.size / x.shape[1], y is None)
+    return dx, dw, db
+
+
+def move(running: Array, value: Array, share: float, factor: float = 1.0) -> None:
+    """running <- (1 - share) running + share factor value, in place."""
+    _elementwise("move", "V value, float64 share, float64 factor", "T running",
+                 "running = (1 - share) * (double)running + share * factor * (double)value"
+                 )(value, share, factor, running)
+
+
+# Convolution: all windows as the columns of one matrix, and one product
+
+
+def _columns(x: Array, s: Any) -> Array:
+    """(groups, taps, pixels), one copy of a view of all windows; taps: (C / groups, kH, kW)."""
+    if any(s.padding):
+        n, c = x.shape[:2]
+        border = xp.zeros((n, c, *s.padded), x.dtype)
+        inside(border, s.padding)[...] = x
+        x = border
+    found = view(x, s.kernel, s.stride, s.out, s.dilation).transpose(1, 4, 5, 0, 2, 3)
+    return found.reshape(s.groups, s.taps, -1)
+
+
+def conv2d(x: Array, w: Array, s: Any) -> Array:
+    """y[o, pixel] = sum over taps of w[o, tap] columns[tap, pixel]; twin: `im2col.plain_conv2d`."""
+    columns, y = _columns(x, s), xp.empty((s.o, s.n, *s.out), x.dtype)
+    by_group = y.reshape(s.groups, -1, columns.shape[2])
+    for weights, a, out in zip(w.reshape(s.groups, -1, s.taps), columns, by_group, strict=True):
+        xp.dot(weights, a, out=out)
+    return y.swapaxes(0, 1)
+
+
+def conv2d_backward(g: Array, x: Array, w: Array, s: Any, wanted: Any = (True, True)
+                    ) -> tuple[Array | None, Array | None]:
+    """dw = g columns^T; dx gathers, for each pixel, its places in w^T g.
+
+    Plain twin: `im2col.plain_conv2d_backward`.
+    """
+    g = g.swapaxes(0, 1).reshape(s.groups, s.o // s.groups, -1)
+    dx = dw = None
+    if wanted[1]:
+        dw = xp.empty_like(w, order="C")
+        by_group = dw.reshape(s.groups, -1, s.taps)
+        for dy, a, out in zip(g, _columns(x, s), by_group, strict=True):
+            xp.dot(dy, a.T, out=out)
+    if wanted[0]:
+        columns = xp.empty((s.groups, s.taps, g.shape[2]), x.dtype)
+        for dy, weights, out in zip(g, w.reshape(s.groups, -1, s.taps), columns, strict=True):
+            xp.dot(weights.T, dy, out=out)
+        dx = _columns_back(columns, s)
+    return dx, dw
+
+
+def _columns_back(columns: Array, s: Any) -> Array:
+    """Each pixel of (N, C, H, W): the sum of its copies in the columns (C, kH, kW, N, H', W')."""
+    kernel = _elementwise(
+        "columns_back", "raw T columns, int32 N, int32 C, int32 H, int32 W, int32 OH, int32 OW, "
+        "int32 KH, int32 KW, int32 SH, int32 SW, int32 PH, int32 PW, int32 DH, int32 DW", "T x", """
+        int column = i % W + PW, row = i / W % H + PH, c = i / W / H % C, n = i / W / H / C;
+        A sum = 0;
+        for (int a = 0; a < KH; a++) {
+          int p = row - a * DH;
+          if (p < 0 || p % SH || p / SH >= OH) continue;
+          for (int b = 0; b < KW; b++) {
+            int q = column - b * DW;
+            if (q < 0 || q % SW || q / SW >= OW) continue;
+            ptrdiff_t tap = ((ptrdiff_t)c * KH + a) * KW + b;
+            sum += (A)columns[((tap * N + n) * OH + p / SH) * OW + q / SW];
+          }
+        }
+        x = sum;""")
+    x = xp.empty((s.n, s.c, *s.size), columns.dtype)
+    return kernel(columns, s.n, s.c, *s.size, *s.out, *s.kernel, *s.stride, *s.padding,
+                  *s.dilation, x)
+
+
+def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair
+                        ) -> Array:
+    """Each pixel: the gradients of the windows whose first largest value, in reading order, it is.
+
+    Plain twin: `pool.plain_max_pool2d_backward`.
+    """
+    gather = _elementwise(
+        "max_pool_backward", "raw T g, raw T x, raw T y, int32 H, int32 W, int32 OH, int32 OW, "
+        "int32 KH, int32 KW, int32 SH, int32 SW, int32 PH, int32 PW", "T dx", """
+        int column = i % W, row = i / W % H;
+        ptrdiff_t image = i / W / H;
+        A sum = 0;
+        for (int p = max(0, (row + PH - KH) / SH); p < OH && p * SH - PH <= row; p++)
+          for (int q = max(0, (column + PW - KW) / SW); q < OW && q * SW - PW <= column; q++) {
+            int top = p * SH - PH, left = q * SW - PW;
+            ptrdiff_t window = (image * OH + p) * OW + q;
+            bool first = row < top + KH && column < left + KW && x[i] == y[window];
+            for (int a = max(top, 0); first && a <= row; a++)
+              for (int b = max(left, 0); first && b < (a < row ? min(left + KW, W) : column); b++)
+                first = x[(image * H + a) * W + b] != y[window];
+            if (first) sum += (A)g[window];
+          }
+        dx = sum;""")
+    g, x, y = (xp.ascontiguousarray(a) for a in (g, x, y))
+    return gather(g, x, y, *x.shape[2:], *y.shape[2:], *kernel, *stride, *padding,
+                  xp.empty_like(x))
+
+
+# Loss
+
+
+def softmax_cross_entropy(z: Array, labels: Array) -> tuple[Array, Array]:
+    """Losses (N,) and probabilities (N, C); the loss of a label out of range is NaN.
+
+    Plain twin: `loss.plain_softmax_cross_entropy`.
+    """
+    kernel = _elementwise(
+        "softmax_cross_entropy", "raw T z, I label, int32 C", "T loss, raw T p", """
+        ptrdiff_t row = (ptrdiff_t)i * C;
+        A top = z[row], sum = 0;
+        for (int c = 1; c < C; c++) { A v = z[row + c]; if (v > top || v != v) top = v; }
+        for (int c = 0; c < C; c++) { A e = exp((A)z[row + c] - top); sum += e; p[row + c] = e; }
+        for (int c = 0; c < C; c++) p[row + c] = (A)p[row + c] / sum;
+        bool known = label >= 0 && label < C;
+        loss = known ? log(sum) + top - (A)z[row + label] : (A)nan("");""")
+    z = xp.ascontiguousarray(z)
+    losses, p = xp.empty(len(z), z.dtype), xp.empty_like(z)
+    kernel(z, labels, z.shape[1], losses, p)
+    return losses, p
+
+
+def softmax_cross_entropy_backward(g: Array, p: Array, labels: Array) -> Array:
+    """g (p - onehot(label)), row by row."""
+    kernel = _elementwise("softmax_cross_entropy_backward", "T g, T p, I label, int32 C", "T dz",
+                          "dz = (A)g * ((A)p - (i % C == label ? (A)1 : (A)0))")
+    return kernel(g[:, None], p, labels[:, None], p.shape[1])
+
+
+# Optimizers: one launch for each parameter, which overwrites weights and slots. Plain twins: the
+# rules in optim/first_order.py. `decay` is the L2 term's weight
+
+
+def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool,
+        decay: float) -> None:
+    """v <- momentum v + g;  x <- x - lr v, or with nesterov x - lr (g + momentum v)."""
+    if v is None:
+        _elementwise("sgd", "T g, float64 lr, float64 decay", "T x",
+                     "x = (A)x - (A)lr * ((A)g + (A)decay * (A)x)")(g, lr, decay, x)
+        return
+    _elementwise("momentum", "T g, float64 lr, float64 rho, bool nesterov, float64 decay",
+                 "T x, T v",
+                 "A d = (A)g + (A)decay * (A)x, w = (A)rho * (A)v + d; v = w;"
+                 "x = (A)x - (A)lr * (nesterov ? d + (A)rho * w : w)"
+                 )(g, lr, momentum, nesterov, decay, x, v)
+
+
+def squares(x: Array, g: Array, s: Array, lr: float, keep: float, add: float, eps: float,
+            inside: bool, decay: float) -> None:
+    """s <- keep s + add g^2;  x <- x - lr g / (sqrt(s) + eps), or sqrt(s + eps) with `inside`.
+
+    Adagrad (keep = add = 1) and RMSprop (alpha and 1 - alpha).
+    """
+    _elementwise("squares", "T g, float64 lr, float64 keep, float64 add, float64 eps, bool inside, "
+                 "float64 decay", "T x, T s",
+                 "A d = (A)g + (A)decay * (A)x, w = (A)keep * (A)s + (A)add * d * d; s = w;"
+                 "x = (A)x - (A)lr * d / (inside ? sqrt(w + (A)eps) : sqrt(w) + (A)eps)"
+                 )(g, lr, keep, add, eps, inside, decay, x, s)
+
+
+def adam(x: Array, g: Array, m: Array, v: Array, rate: float, betas: tuple[float, float],
+         eps: float, decay: float) -> None:
+    """m, v <- leaky means of g, g^2;  x <- x - rate m / (sqrt(v) + eps).
+
+    `rate` and `eps` carry the bias correction, as in `update.adam`.
+    """
+    b1, b2 = betas
+    _elementwise("adam", "T g, float64 rate, float64 b1, float64 c1, float64 b2, float64 c2, "
+                 "float64 eps, float64 decay", "T x, T m, T v",
+                 "A d = (A)g + (A)decay * (A)x, p = (A)b1 * (A)m + (A)c1 * d,"
+                 "  q = (A)b2 * (A)v + (A)c2 * d * d; m = p; v = q;"
+                 "x = (A)x - (A)rate * p / (sqrt(q) + (A)eps)"
+                 )(g, rate, b1, 1 - b1, b2, 1 - b2, eps, decay, x, m, v)
