@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet import Tensor
+from tests.arrays import close
+from tinynet import Tensor, nn
+from tinynet.backend import asarray, xp
 from tinynet.optim import (
     SGD,
     Adagrad,
@@ -19,7 +21,7 @@ from tinynet.optim import (
     RMSprop,
     param_groups,
 )
-from tinynet.optim.schedule import Plateau, cosine, warmup
+from tinynet.optim.schedule import cosine
 
 
 def leaf(values: Any) -> Tensor:
@@ -63,6 +65,10 @@ def test_groups_have_settings_of_their_own() -> None:
     (lambda: SGD([leaf([1.0]) * 2], 0.1), ValueError, "computed by an operation"),
     (lambda: SGD([("w", leaf([1.0])), ("w", leaf([1.0]))], 0.1), ValueError, "called 'w'"),
     (lambda: SGD([w := leaf([1.0]), w], 0.1), ValueError, "given twice"),
+    (lambda: SGD([leaf([1.0]), Tensor([1.0])], 0.1), ValueError,
+     "'param1' does not require a gradient.* requires_grad=True"),
+    (lambda: SGD(nn.Linear(2, 2).requires_grad_(False).parameters(), 0.1), ValueError,
+     "none of the parameters requires a gradient"),
     (lambda: SGD([{"params": [leaf([1.0])], "momentun": 1}], 0.1), ValueError, "momentun"),
     (lambda: SGD([{"lr": 0.1}], 0.1), ValueError, "has no 'params'"),
     (lambda: SGD([leaf([1.0])], -0.1), ValueError, "lr must be a number >= 0"),
@@ -108,6 +114,18 @@ def test_step_skips_parameters_without_gradient() -> None:
     assert b.item() == 1.0 and "param1" not in optimizer.state
     optimizer.step(lambda: (a * b).sum())  # b's first update is corrected as a first one
     assert b.item() == pytest.approx(0.9)
+
+
+def test_frozen_parameters_may_stand_beside_others_and_thaw_later() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    net[0].requires_grad_(False)
+    optimizer = SGD(net.named_parameters(), 0.1)
+    frozen, x = net[0].weight.numpy().copy(), Tensor(np.ones((3, 2), np.float32))
+    optimizer.step(lambda: net(x).square().mean())
+    assert (net[0].weight.numpy() == frozen).all()
+    net[0].requires_grad_(True)
+    optimizer.step(lambda: net(x).square().mean())
+    assert (net[0].weight.numpy() != frozen).any()
 
 
 def test_closure_may_or_may_not_call_backward() -> None:
@@ -166,12 +184,12 @@ def test_any_shape_will_do(make: Any, shape: tuple[int, ...]) -> None:
 
 
 def test_weights_in_another_memory_order_stay_there() -> None:
-    x = Tensor(np.ones((2, 3, 4, 5), np.float32).transpose(0, 3, 1, 2), requires_grad=True)
+    x = Tensor(xp.ones((2, 3, 4, 5), np.float32).transpose(0, 3, 1, 2), requires_grad=True)
     strides = x.data.strides
     optimizer = Adam([x], 0.1, clip_norm=1.0)
     optimizer.step(lambda: (x * x).sum())
     assert x.data.strides == strides
-    assert x.data == pytest.approx(0.9, abs=1e-6)
+    assert close(x, 0.9, atol=1e-6)
 
 
 # Penalties
@@ -194,10 +212,10 @@ def test_l1_and_elastic_net() -> None:
     x = leaf([1.0, -1.0, 0.0])
     x.grad = Tensor(np.zeros(3))
     SGD([x], 0.1, l1=0.5).step()
-    assert x.data == pytest.approx(np.array([0.95, -0.95, 0.0]))
+    assert close(x, [0.95, -0.95, 0.0])
     x.grad = Tensor(np.zeros(3))
     SGD([x], 0.1, l1=0.5, weight_decay=1.0).step()
-    assert x.data == pytest.approx(np.array([0.95 - 0.1 * (0.95 + 0.5), -0.805, 0.0]))
+    assert close(x, [0.95 - 0.1 * (0.95 + 0.5), -0.805, 0.0])
 
 
 def test_l1_brings_useless_weights_near_zero(float64: None) -> None:
@@ -206,7 +224,7 @@ def test_l1_brings_useless_weights_near_zero(float64: None) -> None:
     target = inputs @ np.array([2.0, -3.0, 0, 0, 0, 0])
     optimizer = SGD([w], cosine(0.1, T=300), l1=0.1)
     for _ in range(300):
-        optimizer.step(lambda: (Tensor(inputs) @ w - target).square().mean() / 2)
+        optimizer.step(lambda: (Tensor(inputs) @ w - Tensor(target)).square().mean() / 2)
     assert np.abs(w.data[2:]).max() < 1e-3 and np.abs(w.data[:2]).min() > 1.5
 
 
@@ -214,7 +232,7 @@ def test_max_norm_holds_every_row_and_spares_biases() -> None:
     w, b = leaf(np.full((2, 4), 3.0) * [[1.0], [0.1]]), leaf([50.0])
     w.grad, b.grad = Tensor(np.zeros((2, 4))), Tensor(np.zeros(1))
     SGD([w, b], 0.1, max_norm=3.0).step()
-    assert np.linalg.norm(w.data, axis=1) == pytest.approx([3.0, 0.6])
+    assert close(np.linalg.norm(w.numpy(), axis=1), [3.0, 0.6])
     assert b.item() == 50.0
 
 
@@ -229,73 +247,6 @@ def test_clipping_inside_step_uses_one_norm_for_all_and_leaves_grad_alone() -> N
 
 
 # State
-
-MAKERS: dict[str, Callable[[Any], Optimizer]] = {
-    "sgd": lambda p: SGD(p, 0.05, weight_decay=0.01),
-    "momentum": lambda p: SGD(p, warmup(cosine(0.05, T=30), 5), momentum=0.9, l1=0.001),
-    "nesterov": lambda p: SGD(p, 0.05, momentum=0.9, nesterov=True, clip_norm=0.5),
-    "look-ahead": lambda p: Nesterov(p, 0.05),
-    "adagrad": lambda p: Adagrad(p, 0.05, max_norm=2.0),
-    "adagrad-keras": lambda p: Adagrad(p, 0.05, compat="keras"),
-    "rmsprop": lambda p: RMSprop(p, 0.05),
-    "adam": lambda p: Adam(p, cosine(0.05, T=20), weight_decay=0.01),
-    "adam-plain": lambda p: Adam(p, 0.05, fused=False),
-    "adamw": lambda p: AdamW(p, 0.05),
-    "plateau": lambda p: Adam(p, warmup(Plateau(0.1, factor=0.5, patience=1), 3)),
-}
-
-
-def run(optimizer: Optimizer, params: dict[str, Tensor], steps: int) -> None:
-    for _ in range(steps):
-        loss = optimizer.step(lambda: (params["w"].sin() @ params["b"]).square().sum()
-                              + (params["w"] * params["w"]).sum())
-        if callable(lr := optimizer.param_groups[0]["lr"]):
-            lr.observe(round(loss.item(), 1))
-
-
-def start() -> dict[str, Tensor]:
-    rng = np.random.default_rng(3)
-    return {"w": Tensor(rng.normal(size=(3, 4)).astype("f4"), requires_grad=True),
-            "b": Tensor(rng.normal(size=4).astype("f4"), requires_grad=True)}
-
-
-@pytest.mark.parametrize("name", MAKERS)
-def test_resume_is_bit_equal(name: str) -> None:
-    """10 steps, save, load into a fresh optimizer with the parameters in another order, 10 more."""
-    whole = start()
-    run(MAKERS[name](whole.items()), whole, 20)
-    first = start()
-    optimizer = MAKERS[name](first.items())
-    run(optimizer, first, 10)
-    state = optimizer.state_dict()
-    second = {n: Tensor(p.data.copy(), requires_grad=True) for n, p in first.items()}
-    run(optimizer, first, 3)  # going on does not touch what was saved
-    resumed = MAKERS[name](reversed(second.items()))
-    resumed.load_state_dict(state)
-    assert resumed.t == 10
-    run(resumed, second, 10)
-    for n in whole:
-        assert (second[n].data == whole[n].data).all(), n
-
-
-def test_state_dict_is_plain_arrays_and_numbers() -> None:
-    params = start()
-    optimizer = MAKERS["plateau"](params.items())
-    run(optimizer, params, 2)
-
-    def check(value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                assert isinstance(key, str)
-                check(inner)
-        elif isinstance(value, list | tuple):
-            for inner in value:
-                check(inner)
-        else:
-            assert value is None or isinstance(value, int | float | str | np.ndarray), value
-
-    check(optimizer.state_dict())
-
 
 def test_load_brings_back_numbers_changed_by_hand_but_not_the_schedule() -> None:
     a = SGD([leaf([1.0])], 0.1, momentum=0.9)
@@ -359,7 +310,7 @@ def test_fused_update_equals_the_plain_rule(name: str, dtype: str, tolerance: fl
         optimizer = FUSED[name](params, fused=fused)
         for _ in range(10):
             for p in params:
-                p.grad = Tensor(0.3 * p.data + rng.normal(size=p.shape).astype(dtype) / 10)
+                p.grad = Tensor(0.3 * p.data + asarray(rng.normal(size=p.shape).astype(dtype) / 10))
             kept = [p.grad.data.copy() for p in params]
             optimizer.step()
             assert all((p.grad.data == g).all() for p, g in zip(params, kept, strict=True))

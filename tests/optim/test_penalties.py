@@ -16,7 +16,7 @@ def leaf(values: list[float]) -> Tensor:
 
 def bowl(w: Tensor) -> Tensor:
     """A loss whose gradient is w - (1, 2, 3)."""
-    return 0.5 * ((w - np.array([1.0, 2.0, 3.0])) ** 2).sum()
+    return 0.5 * ((w - Tensor(np.array([1.0, 2.0, 3.0]))) ** 2).sum()
 
 
 def test_E3_L2_is_the_penalty_with_one_half_and_for_sgd_the_same_as_decay() -> None:
@@ -43,7 +43,7 @@ def test_E3_adam_with_L2_is_not_adamw() -> None:
         for _ in range(50):
             if w.grad is None:
                 o = make([w], 0.01, weight_decay=0.1)
-            o.step(lambda: (w * scale).sum())
+            o.step(lambda: (w * Tensor(scale)).sum())
         return w.numpy() - 1.0
 
     plain, decoupled = decay(Adam), decay(AdamW)
@@ -59,7 +59,7 @@ def test_E3_L1_drives_useless_weights_to_zero_and_elastic_is_both() -> None:
         w = leaf([2.0, 2.0, -2.0])
         o = SGD([w], 0.01, **penalties)
         for _ in range(2000):
-            o.step(lambda w=w: 0.5 * ((w - useful) ** 2).sum())
+            o.step(lambda w=w: 0.5 * ((w - Tensor(useful)) ** 2).sum())
         # soft thresholding: (|m| - l1)+ / (1 + l2); a step of lr * l1 around zero remains
         wanted = np.maximum(useful - 0.1, 0) / (1 + penalties.get("weight_decay", 0.0))
         assert np.abs(w.numpy() - wanted).max() < 2 * 0.01 * 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 
@@ -84,7 +85,7 @@ def test_B6_warmup_rises_linearly_over_5000_steps() -> None:
 
 MAINS = [step_decay(0.1, every=50), multistep(0.1, [50, 80]), cosine(0.1, T=100),
          linear(0.1, T=100), inverse_sqrt(0.1), exponential(0.1, k=0.02), one_over_t(0.1, k=0.02),
-         constant(0.1), cyclic_cosine(0.1, period=50), Plateau(0.1)]
+         constant(0.1), cyclic_cosine(0.1, period=50), one_cycle(0.1, T=100), Plateau(0.1)]
 
 
 @pytest.mark.parametrize("main", MAINS, ids=lambda s: s.text.partition("(")[0])
@@ -204,6 +205,9 @@ def test_table_in_the_modules_text_is_what_table_prints() -> None:
             warmup(cosine(0.1, T=90), 10)]
     for line in table(rows, steps=100).splitlines():
         assert line in (schedule.__doc__ or "")
+    made = {name for name, thing in vars(schedule).items() if inspect.isfunction(thing)
+            and thing.__module__ == schedule.__name__ and not name.startswith("_")}
+    assert {row.text.partition("(")[0] for row in rows} == made - {"table"}  # none is missing
 
 
 @pytest.mark.parametrize("wrong", [

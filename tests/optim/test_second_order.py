@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -271,29 +270,6 @@ def test_warns_when_the_loss_changes_at_the_same_weights(make: Any) -> None:
     optimizer.step(lambda: (x * x).sum() + x.sum() * 0)  # the same: no warning, which is an error
     with pytest.warns(RuntimeWarning, match="at the same weights: .* full batch"):
         optimizer.step(lambda: ((x - next(batches)) ** 2).sum() + 1.0)
-
-
-@pytest.mark.parametrize("make", [
-    lambda p: Newton(p, damping=1.0), lambda p: NewtonCG(p, max_iter=2),
-    lambda p: BFGS(p, max_iter=2), lambda p: LBFGS(p, max_iter=2, history_size=3)])
-def test_resume_is_bit_equal(make: Any) -> None:
-    whole, loss = net()
-    optimizer = make(whole)
-    params, loss2 = net()
-    first = make(params)
-    fallback = pytest.warns(RuntimeWarning, match="not positive definite")
-    with fallback if isinstance(optimizer, Newton) else contextlib.nullcontext():
-        for _ in range(10):
-            optimizer.step(loss)
-        for _ in range(5):
-            first.step(loss2)
-        second = make(params)
-        second.load_state_dict(first.state_dict())
-        for _ in range(5):
-            second.step(loss2)
-    assert second.t == 10
-    for a, b in zip(whole, params, strict=True):
-        assert (a.data == b.data).all()
 
 
 @pytest.mark.parametrize(("make", "message"), [

@@ -24,7 +24,7 @@ optax. ``compat="torch"`` and ``compat="keras"`` reproduce these two, tested aga
 that they made. Read next: `optimizer.py`, then `first_order.py`.
 """
 
-from . import schedule
+from . import landscapes, schedule
 from .averaging import EMA, SWA
 from .clip import clip_grad_norm_, clip_grad_value_
 from .first_order import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
@@ -49,6 +49,7 @@ __all__ = [
     "SWA",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "landscapes",
     "param_groups",
     "schedule",
 ]

@@ -3,9 +3,9 @@ r"""Averages of the weights along the run: the test uses them, training goes on 
     EMA (D5, Polyak)    a <- decay a + (1 - decay) x         after every step
     SWA                 a <- a + (x - a) / n                 n-th update; every epoch, say
 
-Late in training the weights jump around a minimum; their mean lies deeper in it. Averages of
-weights do not include BatchNorm's running statistics, which belong to the weights they were
-measured with: run a few batches in training mode with the averaged weights before testing.
+Late in training the weights jump around a minimum; their mean lies deeper in it. BatchNorm's
+running statistics belong to the weights they were measured with: before testing with an average,
+measure them anew (`train.recompute_batch_norm`; `train/averaging.py` compares the choices).
 Read next: `second_order.py`.
 """
 

@@ -149,6 +149,10 @@ class Adagrad(Optimizer):
         s = s + g * g
         return x - self.lr * g / _root(s, self.eps, self.compat), s
 
+    def in_place(self, x: Array, g: Array, weight_decay: float, s: Array) -> update.Update | None:
+        return update.squares(x, g, s, self.lr, 1.0, 1.0, self.eps, self.compat == "keras",
+                              weight_decay)
+
 
 class RMSprop(Optimizer):
     r"""Leaky AdaGrad (A17): old squares are forgotten, so the steps do not fade.
@@ -174,6 +178,10 @@ class RMSprop(Optimizer):
     def rule(self, x: Array, g: Array, s: Array) -> tuple[Array, ...]:
         s = self.alpha * s + (1 - self.alpha) * g * g
         return x - self.lr * g / _root(s, self.eps, self.compat), s
+
+    def in_place(self, x: Array, g: Array, weight_decay: float, s: Array) -> update.Update | None:
+        return update.squares(x, g, s, self.lr, self.alpha, 1 - self.alpha, self.eps,
+                              self.compat == "keras", weight_decay)
 
 
 def _root(s: Array, eps: float, compat: str) -> Array:

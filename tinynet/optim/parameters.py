@@ -53,6 +53,9 @@ def make_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[dict
         for name, tensor in pairs:
             if id(tensor) in tensors:
                 raise ValueError(f"parameter {name!r} is given twice: it would be updated twice")
+            if type(tensor) is Tensor and not tensor.requires_grad:  # a Parameter: it is frozen
+                raise ValueError(f"parameter {name!r} does not require a gradient, so no step "
+                                 "would change it: make it with requires_grad=True")
             if name in names:
                 raise ValueError(f"two parameters are called {name!r}, and state is kept by name: "
                                  "pass (name, tensor) pairs with names that differ")
@@ -64,6 +67,9 @@ def make_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[dict
     if not tensors:
         raise ValueError("params is empty: there is nothing to optimize (was a generator of "
                          "parameters used up before?)")
+    if not any(p.requires_grad for group in groups for p in group["params"]):
+        raise ValueError("none of the parameters requires a gradient, so no step would change "
+                         "anything: unfreeze some, model.requires_grad_(True)")
     return groups
 
 

@@ -52,6 +52,9 @@ class QuasiNewton(FlatOptimizer):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
+        if state["groups"][0]["names"] != self.param_groups[0]["names"]:
+            raise ValueError(f"{type(self).__name__} remembers one long vector: give it the "
+                             "parameters in the order in which they were when the state was saved")
         n = sum(p.size for p in self.params)
         for name, a in state["memory"].items():
             if a.shape[-1] != n:

@@ -56,7 +56,7 @@ class FlatOptimizer(Optimizer):
         self.max_iter, self.tolerance_grad = max_iter, tolerance_grad
         self.params: list[Tensor] = self.param_groups[0]["params"]
         self.evaluations, self.iterations, self.converged = 0, 0, False
-        self._last: tuple[Array, float] | None = None  # where the last step ended
+        self._last: Point | None = None  # where the last step ended
 
     def direction(self, x: Array, g: Array, closure: Closure) -> Array:
         """The step to the minimum of the model at `x`, where the gradient is `g`."""
@@ -79,7 +79,8 @@ class FlatOptimizer(Optimizer):
             raise TypeError(f"{type(self).__name__}.step needs a closure that computes the loss: "
                             "step(lambda: loss(model(x), y))")
         here = self._visit(closure, self._flat([p.data for p in self.params]))
-        self._warn_if_changed(here)
+        if self._last is not None and bool((self._last.x == here.x).all()):
+            self._warn_if_changed(self._last, here)
         loss = here.value
         for _ in range(self.max_iter):
             self.converged = float(xp.abs(here.g).max()) <= self.tolerance_grad
@@ -87,6 +88,7 @@ class FlatOptimizer(Optimizer):
                 break
             there = self._advance(closure, here)
             if there is here:
+                self._warn_if_changed(here, self._visit(closure, here.x))
                 if self.forget():
                     continue
                 break
@@ -96,7 +98,7 @@ class FlatOptimizer(Optimizer):
         else:
             self.converged = float(xp.abs(here.g).max()) <= self.tolerance_grad
         self._write(here.x)
-        self._last = here.x, here.value
+        self._last = here
         self.t += 1
         return loss
 
@@ -133,11 +135,9 @@ class FlatOptimizer(Optimizer):
                         for p in self.params])
         return Point(alpha, value, 0.0 if d is None else float(g @ d), x, g)
 
-    def _warn_if_changed(self, here: Point) -> None:
+    def _warn_if_changed(self, here: Point, again: Point) -> None:
         """C7: a loss that differs at the same weights is that of another batch."""
-        if self._last is None or not bool((self._last[0] == here.x).all()):
-            return
-        before, now = self._last[1], here.value
+        before, now = here.value, again.value
         if abs(now - before) > math.sqrt(np.finfo(here.x.dtype).eps) * (1e-3 + abs(before)):
             warnings.warn(
                 f"the closure's loss was {before:.6g} and is now {now:.6g} at the same weights: "

@@ -1,0 +1,179 @@
+"""10 steps, save, load into a fresh object, 10 more: bit-equal to 20 steps, for all there is."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet import Tensor, optim, to_numpy
+from tinynet.optim import (
+    BFGS,
+    EMA,
+    LBFGS,
+    SGD,
+    SWA,
+    Adagrad,
+    Adam,
+    AdamW,
+    Nesterov,
+    Newton,
+    NewtonCG,
+    Optimizer,
+    RMSprop,
+    schedule,
+)
+from tinynet.optim.averaging import Average
+from tinynet.optim.schedule import Plateau, Schedule, cosine, warmup
+
+OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
+    "sgd": lambda p: SGD(p, 0.05, weight_decay=0.01),
+    "momentum": lambda p: SGD(p, warmup(cosine(0.05, T=30), 5), momentum=0.9, l1=0.001),
+    "nesterov": lambda p: SGD(p, 0.05, momentum=0.9, nesterov=True, clip_norm=0.5),
+    "lr-inside": lambda p: SGD(p, 0.05, momentum=0.9, lr_inside=True, clip_value=0.5),
+    "look-ahead": lambda p: Nesterov(p, 0.05),
+    "adagrad": lambda p: Adagrad(p, 0.05, max_norm=2.0),
+    "adagrad-keras": lambda p: Adagrad(p, 0.05, compat="keras"),
+    "rmsprop": lambda p: RMSprop(p, 0.05),
+    "adam": lambda p: Adam(p, cosine(0.05, T=20), weight_decay=0.01),
+    "adam-plain": lambda p: Adam(p, 0.05, fused=False),
+    "adamw": lambda p: AdamW(p, 0.05),
+    "newton": lambda p: Newton(p, damping=30.0),  # enough to be positive definite
+    "newton-cg": lambda p: NewtonCG(p, max_iter=1, cg_iter=2),
+    "bfgs": lambda p: BFGS(p, max_iter=1),
+    "lbfgs": lambda p: LBFGS(p, max_iter=1, history_size=3),
+}
+SCHEDULES: dict[str, Callable[[], Schedule]] = {
+    "constant": lambda: schedule.constant(0.05),
+    "step_decay": lambda: schedule.step_decay(0.05, every=7),
+    "multistep": lambda: schedule.multistep(0.05, [8, 12]),
+    "cosine": lambda: cosine(0.05, T=18),
+    "linear": lambda: schedule.linear(0.05, T=18),
+    "inverse_sqrt": lambda: schedule.inverse_sqrt(0.05),
+    "exponential": lambda: schedule.exponential(0.05, k=0.1),
+    "one_over_t": lambda: schedule.one_over_t(0.05, k=0.1),
+    "cyclic_cosine": lambda: schedule.cyclic_cosine(0.05, period=6),
+    "one_cycle": lambda: schedule.one_cycle(0.05, T=20),
+    "warmup": lambda: warmup(cosine(0.05, T=10), 9),
+    "Plateau": lambda: Plateau(0.05, factor=0.5, patience=1),
+    "composed": lambda: warmup(2 * Plateau(0.05, patience=2), 3).then(cosine(0.01, T=5), after=12),
+}
+AVERAGES: dict[str, Callable[[Any], Average]] = {
+    "ema": lambda p: EMA(p, 0.9),
+    "ema-debiased": lambda p: EMA(p, 0.9, "zero", debias=True),
+    "swa": SWA,
+}
+
+
+def start() -> dict[str, Tensor]:
+    rng = np.random.default_rng(3)
+    return {"w": Tensor(rng.normal(size=(3, 4)).astype("f4"), requires_grad=True),
+            "b": Tensor(rng.normal(size=4).astype("f4"), requires_grad=True)}
+
+
+def run(optimizer: Optimizer, params: dict[str, Tensor], steps: int,
+        average: Average | None = None) -> None:
+    """A loss with a valley and several minima; the schedule hears of it in coarse steps."""
+    def closure() -> Tensor:
+        return ((params["w"].sin() @ params["b"]).square().sum()
+                + (params["w"] * params["w"]).sum() + params["b"].cos().sum())
+
+    for _ in range(steps):
+        loss = optimizer.step(closure)
+        if callable(lr := optimizer.param_groups[0]["lr"]):
+            lr.observe(round(float(loss), 1))
+        if average is not None:
+            average.update()
+
+
+def copies(params: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {n: Tensor(p.data.copy(), requires_grad=True) for n, p in params.items()}
+
+
+def check(make: Callable[[Any], Optimizer], reorder: bool = True) -> None:
+    """`reorder`: state is found by name, so the parameters may come in another order."""
+    whole, first = start(), start()
+    run(make(whole.items()), whole, 20)
+    optimizer = make(first.items())
+    run(optimizer, first, 10)
+    state, second = optimizer.state_dict(), copies(first)
+    run(optimizer, first, 3)  # going on does not touch what was saved
+    resumed = make(reversed(second.items()) if reorder else second.items())
+    resumed.load_state_dict(state)
+    assert resumed.t == 10
+    run(resumed, second, 10)
+    for n in whole:
+        assert (to_numpy(second[n].data) == to_numpy(whole[n].data)).all(), n
+        assert (to_numpy(second[n].data) != to_numpy(start()[n].data)).all(), n
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizer_resumes_bit_equal(name: str) -> None:
+    flat = name in ("newton", "newton-cg", "bfgs", "lbfgs")  # they see one long vector
+    check(OPTIMIZERS[name], reorder=not flat)
+
+
+@pytest.mark.parametrize("name", ["bfgs", "lbfgs"])
+def test_a_flat_memory_refuses_parameters_in_another_order(name: str) -> None:
+    params = start()
+    optimizer = OPTIMIZERS[name](params.items())
+    run(optimizer, params, 3)
+    with pytest.raises(ValueError, match="in the order in which they were"):
+        OPTIMIZERS[name](reversed(params.items())).load_state_dict(optimizer.state_dict())
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedule_resumes_bit_equal(name: str) -> None:
+    check(lambda p: SGD(p, SCHEDULES[name](), momentum=0.9))
+
+
+@pytest.mark.parametrize("name", AVERAGES)
+def test_D5_average_resumes_bit_equal(name: str) -> None:
+    whole, first = start(), start()
+    expected, average = AVERAGES[name](whole.items()), AVERAGES[name](first.items())
+    run(Adam(whole.items()), whole, 20, expected)
+    optimizer = Adam(first.items())
+    run(optimizer, first, 10, average)
+    second = copies(first)
+    other, resumed = Adam(second.items()), AVERAGES[name](reversed(second.items()))
+    other.load_state_dict(optimizer.state_dict())
+    resumed.load_state_dict(average.state_dict())
+    run(other, second, 10, resumed)
+    assert resumed.n == 20
+    for n, a in expected.result().items():
+        assert (to_numpy(resumed.result()[n]) == to_numpy(a)).all(), n
+
+
+def test_nothing_public_is_missing_here() -> None:
+    public = {getattr(optim, name) for name in optim.__all__}
+    kinds = {kind for kind in public if inspect.isclass(kind)}
+    tried: set[Any] = {type(make(start().items())) for make in OPTIMIZERS.values()}
+    tried |= {type(make(start().items())) for make in AVERAGES.values()}
+    assert kinds - tried == {Optimizer}
+    made = {name for name, thing in vars(schedule).items() if not name.startswith("_")
+            and getattr(thing, "__module__", "") == schedule.__name__}
+    assert made - SCHEDULES.keys() == {"Schedule", "table"}
+
+
+@pytest.mark.parametrize("make", [lambda p: Adam(p, SCHEDULES["composed"]()), OPTIMIZERS["lbfgs"]])
+def test_state_dict_is_plain_arrays_and_numbers(make: Callable[[Any], Optimizer]) -> None:
+    params = start()
+    optimizer = make(params.items())
+    run(optimizer, params, 2)
+
+    def plain(value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                assert isinstance(key, str)
+                plain(inner)
+        elif isinstance(value, list | tuple):
+            for inner in value:
+                plain(inner)
+        else:
+            known = int | float | str | type(params["w"].data)
+            assert value is None or isinstance(value, known), value
+
+    plain(optimizer.state_dict())
