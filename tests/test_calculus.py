@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tests.arrays import close
 from tinynet import Tensor, random
-from tinynet.calculus import hessian, hvp, jacobian, jvp
+from tinynet.backend import xp
+from tinynet.calculus import hessian, hvp, jacobian, jvp, taylor
 
 
 def numbers(seed: int, *shape: int) -> Any:
@@ -22,7 +24,7 @@ def rosenbrock(x: Any) -> Any:
 
 def test_jacobian_of_a_linear_map_is_its_matrix() -> None:
     a, x = numbers(1, 3, 4), numbers(2, 4)
-    assert np.allclose(jacobian(lambda x: Tensor(a) @ x, x).data, a, atol=1e-15)
+    assert close(jacobian(lambda x: Tensor(a) @ x, x).data, a, atol=1e-15)
     assert jacobian(lambda x: x.sum(), x).shape == (4,)
     assert jacobian(lambda x: x.reshape(2, 2), x).shape == (2, 2, 4)
     assert jacobian(lambda x: x[:0], x).shape == (0, 4)
@@ -33,15 +35,15 @@ def test_jacobian_of_a_linear_map_is_its_matrix() -> None:
 def test_hessian_of_a_quadratic_is_its_matrix() -> None:
     a = numbers(3, 5, 5)
     h = hessian(lambda x: 0.5 * x @ Tensor(a + a.T) @ x, numbers(4, 5))
-    assert np.allclose(h.data, a + a.T, atol=1e-13)
+    assert close(h.data, a + a.T, atol=1e-13)
 
 
 def test_hessian_equals_differences_of_the_gradient_and_is_symmetric() -> None:
     x = numbers(5, 6)
     h = hessian(rosenbrock, x).data
-    eps, numeric = 1e-6, np.empty((6, 6))
+    eps, numeric = 1e-6, xp.empty((6, 6))
     for i in range(6):
-        step = np.zeros(6)
+        step = xp.zeros(6)
         step[i] = eps
         sides = [jacobian(rosenbrock, x + s * step).data for s in (1, -1)]
         numeric[i] = (sides[0] - sides[1]) / (2 * eps)
@@ -53,28 +55,48 @@ def test_hessian_has_the_axes_of_x_twice() -> None:
     x = numbers(6, 2, 3)
     h = hessian(lambda x: (x**3).sum(), x)
     assert h.shape == (2, 3, 2, 3)
-    assert np.allclose(h.data.reshape(6, 6), np.diag(6 * x.ravel()))
+    assert close(h.data.reshape(6, 6), np.diag(6 * x.ravel()))
 
 
 def test_products_equal_the_matrices_times_the_vector() -> None:
     x, v = numbers(7, 6), numbers(8, 6)
-    assert np.allclose(hvp(rosenbrock, x, v).data, hessian(rosenbrock, x).data @ v)
+    assert close(hvp(rosenbrock, x, v).data, hessian(rosenbrock, x).data @ v)
 
     def f(x: Any) -> Any:
         return tn.stack([tn.sin(x).sum(), (x * x).prod(), x[0] * x[1]])
 
-    assert np.allclose(jvp(f, x, v).data, jacobian(f, x).data @ v)
+    assert close(jvp(f, x, v).data, jacobian(f, x).data @ v)
 
 
 def test_hvp_of_several_tensors() -> None:
     x, y, u, v = (numbers(i, 3) for i in range(10, 14))
     hx, hy = hvp(lambda x, y: (x * x * y).sum(), (x, y), (u, v))
-    assert np.allclose(hx.data, 2 * y * u + 2 * x * v) and np.allclose(hy.data, 2 * x * u)
+    assert close(hx.data, 2 * y * u + 2 * x * v) and close(hy.data, 2 * x * u)
 
 
 def test_hvp_of_a_function_whose_gradient_is_constant() -> None:
     assert hvp(lambda x: x.sum(), [1.0, 2.0], [3.0, 4.0]).tolist() == [0.0, 0.0]
     assert hessian(lambda x: x.sum(), [1.0, 2.0]).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize("f", [rosenbrock, lambda x: tn.exp(tn.sin(x)).sum(),
+                               lambda x: tn.logsumexp(x * x)])
+@pytest.mark.parametrize("seed", range(5))
+def test_C1_C2_errors_of_the_tangent_and_of_the_parabola(f: Any, seed: int) -> None:
+    """On log-log axes the error of the linear model has slope 2, of the quadratic one slope 3."""
+    x, d = numbers(2 * seed + 20, 4), numbers(2 * seed + 21, 4)
+    a, b, c = taylor(f, x, d)
+    t = np.geomspace(1e-4, 1e-3, 5)
+    values = np.array([f(Tensor(x + step * d)).item() for step in t])
+    for order, model in ((2, a + b * t), (3, a + b * t + c * t * t / 2)):
+        slope = np.polyfit(np.log(t), np.log(np.abs(values - model)), 1)[0]
+        assert slope == pytest.approx(order, abs=0.05)
+
+
+def test_taylor_along_directions_in_which_f_is_flat() -> None:
+    assert taylor(lambda x: x.sum(), [1.0, 2.0], [3.0, 4.0]) == (3.0, 7.0, 0.0)
+    with tn.no_grad():
+        assert taylor(lambda x: x[0] ** 3, [2.0, 1.0], [0.0, 1.0]) == (8.0, 0.0, 0.0)
 
 
 def test_results_carry_no_graph_and_leave_the_argument_alone() -> None:

@@ -2,6 +2,7 @@ r"""Jacobians, Hessians and products with them, in a few lines on top of `grad`.
 
     jacobian(f, x)[i, j] = d f_i / d x_j          hessian(f, x)[i, j] = d^2 f / d x_i d x_j
     hvp(f, x, v) = H v = d (v . grad f) / d x     jvp(f, x, v) = J v
+    f(x + t d) ~ a + b t + c t^2 / 2              taylor(f, x, d) = a, b, c
 
 A Hessian has n^2 numbers and takes n backward passes; its product with a vector takes two,
 whatever n is (Pearlmutter 1994, "Fast exact multiplication by the Hessian"), so methods of second
@@ -105,6 +106,23 @@ def jvp(f: Function, x: Any, v: Any) -> Tensor:
     u = _leaf(xp.zeros(y.shape, y.dtype))
     product: Tensor = grad(grad(y, x, u, create_graph=True), u, _like(v, x, "jvp"))
     return product
+
+
+@enable_grad()
+def taylor(f: Function, x: Any, d: Any) -> tuple[float, float, float]:
+    """f(x + t d) ~ a + b t + c t^2 / 2: returns a = f(x), b = g'd and c = d'Hd.
+
+    a + b t is the tangent, off by O(t^2) (lecture id C1); the whole is the quadratic model, off
+    by O(t^3), whose minimum Newton's method goes to (C2).
+
+    >>> taylor(lambda x: (x**3).sum(), [1.0, 2.0], [1.0, 0.0])
+    (9.0, 3.0, 6.0)
+    """
+    x = _leaf(x)
+    along = _like(d, x, "taylor")
+    y = _scalar(f(x), "taylor")
+    slope = (grad(y, x, create_graph=True) * along).sum()
+    return y.item(), slope.item(), (grad(slope, x) * along).sum().item()
 
 
 def _like(v: Any, x: Tensor, name: str) -> Tensor:

@@ -30,20 +30,6 @@ def history(epochs: int = 3, steps: int = 40, validation: bool = True) -> Histor
     return h
 
 
-@pytest.fixture
-def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved during the test."""
-    saved: list[Figure] = []
-    savefig = Figure.savefig
-
-    def spy(self: Figure, *args: Any, **options: Any) -> None:
-        saved.append(self)
-        savefig(self, *args, **options)
-
-    monkeypatch.setattr(Figure, "savefig", spy)
-    return saved
-
-
 def lines(panel: Any) -> dict[str, Any]:
     return {line.get_label(): line for line in panel.get_lines()}
 

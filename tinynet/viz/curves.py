@@ -1,8 +1,5 @@
 r"""Pictures of a training run: its curves in one file, and a schedule before it is used.
 
-Figures are drawn on matplotlib's Agg canvas, as objects: no display is needed, and neither pyplot
-nor any other global state is touched, so a notebook's own figures are left alone.
-
 `plot_history` draws four panels over the epochs: the loss (every step as a light dot, its moving
 average as a line, validation at the end of each epoch), the accuracy, the learning rate, and the
 update ratio of the lecture (H9) with the band around 1e-3 that it should keep to. Lecture ids D1,
@@ -13,22 +10,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..train.callbacks import RATIO_HIGH, RATIO_LOW
 from ..train.history import History
 from ..train.history import smooth as smooth_values
+from .canvas import GOOD, QUIET, TRAIN, VAL, entitle, look, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Colours that stay apart for colour-blind readers (Okabe and Ito 2008).
-TRAIN, VAL, QUIET, GOOD = "#0072B2", "#D55E00", "#999999", "#009E73"
 
 
 def plot_history(history: History, path: str | os.PathLike[str], smooth: float = 0.9,
@@ -40,7 +33,7 @@ def plot_history(history: History, path: str | os.PathLike[str], smooth: float =
     """
     if not history.steps:
         raise ValueError("this history has no steps yet: train before plotting it")
-    figure, axes = _figure(2, 2, (11, 7.2))
+    figure, axes = new_figure(2, 2, (11, 7.2))
     to_epochs = _epochs_of(history)
     _draw_loss(axes[0], history, to_epochs, smooth)
     _draw_accuracy(axes[1], history, to_epochs, smooth)
@@ -51,7 +44,7 @@ def plot_history(history: History, path: str | os.PathLike[str], smooth: float =
         panel.set_xlim(0, 1.01 * to_epochs(history.steps["step"][-1] + 1))
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_schedule(schedule: Callable[[int], float] | Sequence[Callable[[int], float]], steps: int,
@@ -64,15 +57,54 @@ def plot_schedule(schedule: Callable[[int], float] | Sequence[Callable[[int], fl
         raise ValueError(f"steps must be at least 1, got {steps}")
     schedules = [schedule] if callable(schedule) else list(schedule)
     times = range(0, steps, max(1, steps // 4000))
-    figure, (panel,) = _figure(1, 1, (7, 3.6))
-    for i, one in enumerate(schedules):
-        label = labels[i] if i < len(labels) else getattr(one, "text", "schedule")
-        panel.plot(times, [float(one(t)) for t in times], label=label, linewidth=1.8)
-    _name(panel, "", "learning rate")
+    figure, (panel,) = new_figure(1, 1, (7, 3.6))
+    names = [*labels, *(getattr(one, "text", "schedule") for one in schedules[len(labels):])]
+    _draw_lines(panel, ((name, times, [float(one(t)) for t in times])
+                        for name, one in zip(names, schedules, strict=False)))
+    entitle(panel, "", "learning rate")
     panel.set(xlabel="step t", xlim=(0, max(1, steps - 1)))
     panel.set_ylim(bottom=0)
-    panel.legend(frameon=False)
-    _save(figure, path)
+    save(figure, path)
+
+
+class Panel(NamedTuple):
+    """Lines in one coordinate system: ``lines[label] = (x, y)``; `log` is "", "x", "y" or "xy"."""
+
+    lines: Mapping[str, tuple[Any, Any]]
+    title: str = ""
+    x: str = ""
+    y: str = ""
+    log: str = ""
+    bottom: float | None = None
+    top: float | None = None
+
+
+def plot_panels(panels: Sequence[Panel], path: str | os.PathLike[str], columns: int = 2,
+                title: str = "") -> None:
+    """Draw any lines, panel by panel, into the file `path`, with a legend in each."""
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = new_figure(rows, columns, (5.5 * columns, 3.8 * rows))
+    for panel, given in zip(axes, panels, strict=False):
+        if "x" in given.log:
+            panel.set_xscale("log")
+        if "y" in given.log:
+            panel.set_yscale("log")
+        _draw_lines(panel, ((name, x, y) for name, (x, y) in given.lines.items()))
+        entitle(panel, given.title, given.y)
+        panel.set_xlabel(given.x)
+        panel.set_ylim(given.bottom, given.top)
+    for panel in axes[len(panels):]:
+        panel.set_axis_off()
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    save(figure, path)
+
+
+def _draw_lines(panel: Axes, lines: Iterable[tuple[str, Any, Any]]) -> None:
+    for i, (name, x, y) in enumerate(lines):
+        panel.plot(x, y, label=name, linewidth=1.6, **look(i))
+    panel.legend(framealpha=0.75, edgecolor="none")
 
 
 def _draw_loss(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
@@ -87,14 +119,14 @@ def _draw_loss(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
         panel.plot(history.epochs["epoch"], history.epochs["val_loss"], "o-", color=VAL,
                    markersize=4, label="validation")
     top = np.percentile(loss[np.isfinite(loss)], 99.5) if np.isfinite(loss).any() else 1.0
-    _name(panel, "Loss", "loss (mean per picture)")
+    entitle(panel, "Loss", "loss (mean per picture)")
     panel.set_ylim(0, 1.1 * top or 1.0)
     panel.legend(frameon=False)
 
 
 def _draw_accuracy(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
                    beta: float) -> None:
-    _name(panel, "Accuracy", "right answers (%)")
+    entitle(panel, "Accuracy", "right answers (%)")
     panel.set_ylim(0, 100)
     if "accuracy" not in history.steps:
         return _say(panel, "not measured")
@@ -103,8 +135,10 @@ def _draw_accuracy(panel: Axes, history: History, to_epochs: Callable[[Any], Any
                linewidth=0.8, alpha=0.45, label="training batches, moving average")
     if history.epochs:
         middle = np.array(history.epochs["epoch"]) - 0.5  # a mean belongs to the middle
-        panel.plot(middle, _percent(history.epochs["train_accuracy"]), "o-",
-                   color=TRAIN, markersize=4, label="training, mean of the epoch")
+        for name, kind in (("train", ""), ("mixed", " (mixed labels)")):
+            if f"{name}_accuracy" in history.epochs:
+                panel.plot(middle, _percent(history.epochs[f"{name}_accuracy"]), "o-", color=TRAIN,
+                           markersize=4, label=f"training, mean of the epoch{kind}")
     if "val_accuracy" in history.epochs:
         epoch, best = history.best("val_accuracy")
         panel.plot(history.epochs["epoch"], _percent(history.epochs["val_accuracy"]), "o-",
@@ -116,12 +150,12 @@ def _draw_accuracy(panel: Axes, history: History, to_epochs: Callable[[Any], Any
 def _draw_lr(panel: Axes, history: History, to_epochs: Callable[[Any], Any]) -> None:
     panel.plot(to_epochs(np.array(history.steps["step"])), history.steps["lr"], color=TRAIN,
                linewidth=1.6)
-    _name(panel, "Learning rate", "learning rate")
+    entitle(panel, "Learning rate", "learning rate")
     panel.set_ylim(bottom=0)
 
 
 def _draw_ratio(panel: Axes, history: History, to_epochs: Callable[[Any], Any]) -> None:
-    _name(panel, "Update ratio", "|update| / |weights| (norms)")
+    entitle(panel, "Update ratio", "|update| / |weights| (norms)")
     if not history.ratios:
         return _say(panel, "not measured")
     t = to_epochs(np.array(history.ratios["step"]))
@@ -171,28 +205,3 @@ def _alpha(n: int) -> float:
 
 def _say(panel: Axes, text: str) -> None:
     panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", color=QUIET)
-
-
-def _name(panel: Axes, title: str, unit: str) -> None:
-    panel.set_title(title, loc="left", fontsize=11, fontweight="bold")
-    panel.set_ylabel(unit)
-
-
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = list(np.ravel(figure.subplots(rows, columns)))
-    for panel in axes:
-        panel.grid(color="#dddddd", linewidth=0.6)
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)

@@ -1,0 +1,371 @@
+"""Every optimizer on the proving ground: a table of numbers, pictures, a race, learning rates.
+
+    python examples/optimizers.py                  all of it, about a minute
+    python examples/optimizers.py --quick          the same with fewer runs, 20 seconds
+    python examples/optimizers.py --out FOLDER     where the pictures go (runs/optimizers)
+
+Everything printed and drawn comes from the library's own optimizers. Ids such as A3 are those of
+the tests: CS231n, lecture 8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinynet as tn
+from tinynet import calculus, models, nn, optim, train, viz
+from tinynet import functional as F
+from tinynet.optim import landscapes, schedule
+from tinynet.optim.landscapes import Landscape, Make, trace
+
+SECOND_ORDER: dict[str, Make] = {  # their step has no length to choose
+    "Newton": lambda p: optim.Newton(p),
+    "Newton-CG": lambda p: optim.NewtonCG(p, max_iter=1),
+    "BFGS": lambda p: optim.BFGS(p, max_iter=1),
+    "L-BFGS": lambda p: optim.LBFGS(p, max_iter=1),
+}
+
+
+def first_order(lr: Any, rho: float = 0.9) -> dict[str, Make]:
+    """Every first-order optimizer with the learning rate (or schedule) `lr`."""
+    return {
+        "GD": lambda p: optim.SGD(p, lr),
+        "momentum": lambda p: optim.SGD(p, lr, momentum=rho),
+        "Nesterov": lambda p: optim.SGD(p, lr, momentum=rho, nesterov=True),
+        "Nesterov, look-ahead": lambda p: optim.Nesterov(p, lr, momentum=rho),
+        "AdaGrad": lambda p: optim.Adagrad(p, lr),
+        "RMSProp": lambda p: optim.RMSprop(p, lr),
+        "Adam": lambda p: optim.Adam(p, lr),
+        "Adam, no correction": lambda p: optim.Adam(p, lr, bias_correction=False),
+        "AdamW": lambda p: optim.AdamW(p, lr),
+    }
+
+
+# Numbers
+
+def numbers(limit: int = 10_000, seeds: int = 20) -> str:
+    """One learning rate, 0.01, for all first-order optimizers: what each does with it."""
+    rows = [["lr = 0.01", "saddle", "well", "length", "flips", "past 0", "angle", "apart"]]
+    for name, make in (first_order(0.01) | SECOND_ORDER).items():
+        out = landscapes.steps_until(make, landscapes.saddle, (1.0, 1e-3),
+                                     lambda x: abs(x[1]) > 1, limit)
+        well = trace(make, landscapes.double_well, [2.0], min(limit, 5000))[-1, 0]
+        valley = trace(make, landscapes.bowl(100), (1.0, 1.0), 100)
+        row = [name, str(out or "never"), f"{well:.4f}", f"{landscapes.path_length(valley):.2f}",
+               str(landscapes.sign_changes(valley[:51, 1])), f"{max(0.0, -valley[:, 0].min()):.3f}"]
+        if name not in SECOND_ORDER:
+            row += [f"{mean_angle(make, seeds):.0f}", f"{apart(first_order(0.05)[name]):.0e}"]
+        rows.append(row)
+    return table(rows)
+
+
+def mean_angle(make: Make, seeds: int) -> float:
+    """Degrees between one step and the next on a noisy bowl (A9)."""
+    bowl = landscapes.bowl(10)
+    return float(np.mean([landscapes.turning_angle(trace(
+        make, landscapes.noisy(bowl, 3.0, tn.Generator(seed)), (4.0, 4.0), 200))
+        for seed in range(seeds)]))
+
+
+def apart(make: Make) -> float:
+    """How far the two coordinates part on the way from (1, 1), though one is 1000 times steeper."""
+    path = trace(make, landscapes.bowl(1000), (1.0, 1.0), 300)
+    return float(np.abs(path[:, 0] - path[:, 1]).max()) if len(path) > 300 else math.inf
+
+
+def valleys(ks: tuple[int, ...], limit: int = 10_000) -> str:
+    """Steps until a millionth of the distance is left, by condition number (A3)."""
+    def near(x: np.ndarray) -> bool:
+        return bool(np.linalg.norm(x) < 1e-6 * math.sqrt(2))
+
+    def best(k: int) -> dict[str, list[Make]]:
+        root = math.sqrt(k)
+        heavy = ((root - 1) / (root + 1)) ** 2
+        tries = [first_order(schedule.exponential(lr, 0.02) if decay else lr)
+                 for lr in (0.7, 0.2, 0.07) for decay in (False, True)]
+        return {"GD, lr 2/(1+k)": [first_order(2 / (1 + k))["GD"]],
+                "momentum, best lr and rho": [first_order(4 / (1 + root) ** 2, heavy)["momentum"]],
+                "Nesterov, lr 1/k, best rho": [first_order(1 / k, math.sqrt(heavy))["Nesterov"]],
+                **{f"{name}, best of 6 lr": [each[name] for each in tries]
+                   for name in ("AdaGrad", "RMSProp", "Adam")},
+                **{name: [make] for name, make in SECOND_ORDER.items()}}
+
+    rows = [["steps to 1e-6 of the way", *(f"k = {k}" for k in ks)]]
+    for name in best(1):
+        row = [name]
+        for k in ks:
+            steps = [landscapes.steps_until(make, landscapes.bowl(k), (1.0, 1.0), near, limit)
+                     for make in best(k)[name]]
+            row.append(str(min((n for n in steps if n is not None), default="-")))
+        rows.append(row)
+    return table(rows)
+
+
+def table(rows: list[list[str]]) -> str:
+    """Rows of cells as text: the first column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width)
+                               in enumerate(zip(row, widths, strict=False))) for row in rows)
+
+
+# Pictures of paths
+
+# landscape: steps, lr of GD, of the momentum methods, of AdaGrad, and of the other adaptive ones
+COURSES: dict[str, tuple[Landscape, int, float, float, float, float]] = {
+    "bowl": (landscapes.bowl(10), 150, 0.1, 0.03, 0.5, 0.05),
+    "saddle": (landscapes.saddle, 150, 0.05, 0.01, 0.05, 0.02),
+    "double_well": (landscapes.double_well, 250, 0.1, 0.02, 0.5, 0.1),
+    "rosenbrock": (landscapes.rosenbrock, 600, 0.0015, 0.0007, 0.5, 0.2),
+}
+
+
+def race(course: str) -> tuple[Landscape, dict[str, np.ndarray]]:
+    """The path of every optimizer over one landscape; the adaptive rates decay, as they should."""
+    landscape, steps, plain, heavy, adagrad, adaptive = COURSES[course]
+    rates = {"GD": plain, "momentum": heavy, "Nesterov": heavy, "AdaGrad": adagrad,
+             "RMSProp": schedule.cosine(adaptive, steps), "Adam": schedule.cosine(adaptive, steps)}
+    racers = {name: first_order(lr)[name] for name, lr in rates.items()} | SECOND_ORDER
+    return landscape, {name: trace(make, landscape, landscape.start, steps)
+                       for name, make in racers.items()}
+
+
+def draw_noise(out: Path) -> None:
+    """SGD on mini-batches of 1 and 16, and momentum, over the loss of all examples (A6)."""
+    paths = {}
+    for name, batch, lr, rho in (("batch 1", 1, 0.03, 0.0), ("batch 16", 16, 0.03, 0.0),
+                                 ("batch 1, momentum .9", 1, 0.003, 0.9)):
+        loss = landscapes.regression(batch, tn.Generator(0))
+        make = first_order(lr, rho)["momentum" if rho else "GD"]
+        paths[name] = trace(make, loss, loss.start, 150)
+    viz.plot_paths(landscapes.regression(), paths, out / "noise.png",
+                   "SGD on mini-batches")
+
+
+def draw_steps(out: Path) -> None:
+    """Step lengths over lr, at a constant gradient (A14 to A19) and behind a cliff (A15)."""
+    def lengths(make: Make, f: Callable[[Any], Any], start: float, steps: int) -> np.ndarray:
+        return np.abs(np.diff(trace(make, f, [start], steps)[:, 0])) / 0.01
+
+    def cliff(x: Any) -> Any:
+        return tn.where(x > 0, 100.0 * x, x).sum()
+
+    every = first_order(0.01)
+    names = ("AdaGrad", "RMSProp", "Adam, no correction", "Adam")
+    t = np.arange(1, 1001)
+    constant = {name: (t, lengths(every[name], lambda x: x.sum(), 0.0, 1000)) for name in names}
+    behind = {name: (t, lengths(every[name], cliff, 0.05, 1000)) for name in names}
+    viz.plot_panels([
+        viz.Panel(constant, "Constant gradient: the first steps", "step t", "step / lr", "xy"),
+        viz.Panel(behind, "A gradient of 100, then 1: AdaGrad stalls", "step t", "step / lr", "xy"),
+    ], out / "steps.png")
+
+
+def draw_models(out: Path) -> dict[str, float]:
+    """The tangent and the parabola, and how their errors grow with the step: slopes 2, 3 (C1, C2).
+    """
+    f, x, d = landscapes.rosenbrock, np.array([-1.2, 1.0]), np.array([1.0, -0.5])
+    a, b, c = calculus.taylor(f.f, x, d)
+
+    def curves(t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        loss = tn.to_numpy(f(tn.tensor(x + t[:, None] * d)).data)
+        return loss, a + b * t, a + b * t + c * t * t / 2
+
+    near, small = np.linspace(-0.3, 0.3, 121), np.geomspace(1e-4, 1e-2, 9)
+    loss, tangent, parabola = curves(near)
+    exact, *guesses = curves(small)
+    errors = {name: (small, np.abs(exact - guess))
+              for name, guess in zip(("tangent", "parabola"), guesses, strict=True)}
+    slopes = {name: float(np.polyfit(np.log(t), np.log(error), 1)[0])
+              for name, (t, error) in errors.items()}
+    viz.plot_panels([
+        viz.Panel({"loss": (near, loss), "tangent (C1)": (near, tangent),
+                   "parabola (C2)": (near, parabola)}, "Rosenbrock along a line", "step t", "loss"),
+        viz.Panel({f"{name}: slope {slopes[name]:.2f}": lines for name, lines in errors.items()},
+                  "Error of the model", "step t", "error", "xy"),
+    ], out / "models.png")
+    return slopes
+
+
+def draw_dips(out: Path, seeds: int = 10) -> str:
+    """The mean of N random losses: its sharp dips are noise, and fade as N grows (A13)."""
+    x = np.linspace(-2, 2, 1001)[:, None]
+    rows, lines = [["sharp dips, mean of N losses", "depth", "top curvature"]], {}
+    for n in (10, 100, 1000):
+        dips = []
+        for seed in range(seeds):
+            loss = landscapes.sampled(n, seed)
+            values = tn.to_numpy(loss(tn.tensor(x)).data)
+            second = calculus.hvp(lambda x, f=loss: f(x).sum(), x, np.ones_like(x))
+            dips.append(((x[:, 0] ** 2 / 2 - values).max(), tn.to_numpy(second.data).max() - 1))
+            lines.setdefault(f"N = {n}", (x[:, 0], values))
+        depth, curvature = np.mean(dips, axis=0)
+        rows.append([f"N = {n}", f"{depth:.3f}", f"{curvature:.1f}"])
+    viz.plot_panels([viz.Panel(lines, "The mean of N random losses", "x", "loss")],
+                    out / "dips.png")
+    return table(rows)
+
+
+# Learning rates on nets
+
+def spirals(rng: tn.Generator, n: int = 32) -> tuple[Any, Any]:
+    """n new points on three noisy spiral arms, and which arm each is on."""
+    arm, r = rng.integers(0, 3, n), rng.uniform(n, dtype=np.float64)
+    angle = 4 * (arm + r) + rng.normal(n, std=0.3, dtype=np.float64)
+    points = 2 * np.stack([r * np.sin(angle), r * np.cos(angle)], axis=1)
+    return tn.tensor(points.astype("float32")), arm
+
+
+def descend(net: nn.Module, loss: Callable[[], Any], lr: Any, steps: int, rho: float = 0.9,
+            measure: Callable[[], float] | None = None) -> list[float]:
+    """Train by momentum on mini-batches: the loss before each step; ends when it explodes."""
+    optimizer = optim.SGD(net.named_parameters(), lr, momentum=rho)
+    losses: list[float] = []
+    with np.errstate(all="ignore"):  # to explode is allowed here
+        while len(losses) < steps and all(map(math.isfinite, losses[-1:])):
+            seen = optimizer.step(loss).item()
+            losses.append(measure() if measure else seen)
+    return losses
+
+
+def run_spirals(lr: Any, seed: int = 0, steps: int = 1500) -> list[float]:
+    """A net of two layers on endless spirals."""
+    tn.manual_seed(seed)
+    net, rng = models.mlp([2, 64, 3]), tn.Generator(seed + 100)
+
+    def loss() -> Any:
+        points, arms = spirals(rng)
+        return F.cross_entropy(net(points), arms)
+
+    return descend(net, loss, lr, steps)
+
+
+def run_line(lr: Any, seed: int = 0, steps: int = 2400) -> list[float]:
+    """A linear net on noisy labels: its distance from the truth, where the noise is in plain view.
+    """
+    tn.manual_seed(seed)
+    net, rng = nn.Linear(5, 1, bias=False), tn.Generator(seed + 200)
+    truth = rng.normal((5, 1))
+
+    def loss() -> Any:
+        x = rng.normal((8, 5))
+        return F.mse_loss(net(tn.tensor(x)), x @ truth + rng.normal((8, 1)))
+
+    return descend(net, loss, lr, steps, rho=0.0,
+                   measure=lambda: float(((net.weight.data.T - truth) ** 2).sum()))
+
+
+def run_deep(lr: Any, seed: int = 0, steps: int = 300) -> list[float]:
+    """Three layers, full batch, at a rate that is too high at first but not later (B6)."""
+    tn.manual_seed(seed)
+    x = tn.Generator(seed).normal((128, 10))
+    y = (tn.xp.sin(2 * x[:, :1]) + x[:, 1:2]).astype("float32")
+    net = models.mlp([10, 32, 32, 1], activation=lambda: nn.LeakyReLU(0.1))
+    return descend(net, lambda: F.mse_loss(net(tn.tensor(x)), y), lr, steps)
+
+
+RATES = {0.003: "low", 0.1: "good", 0.6: "high", 10.0: "very high"}
+
+
+def draw_rates(out: Path, steps: int) -> dict[float, str]:
+    """The lecture's four curves by four runs, with labels that the rule gives (A21)."""
+    runs = {lr: run_spirals(lr, steps=steps) for lr in RATES}
+    labels = train.label_rates(runs)
+    curves = {f"lr {lr:g}: {labels[lr]}": losses for lr, losses in runs.items()}
+    curves["from 0.6 down a cosine"] = run_spirals(schedule.cosine(0.6, steps), steps=steps)
+    lines = {name: (range(len(losses)), train.smooth(losses, 0.97))
+             for name, losses in curves.items()}
+    viz.plot_panels([viz.Panel(lines, "One net, four learning rates", "step", "loss (smoothed)",
+                               bottom=0, top=2)], out / "rates.png")
+    return labels
+
+
+def decays(lr: float, steps: int) -> dict[str, schedule.Schedule]:
+    """The lecture's ways to lower a learning rate, over 120 epochs of steps / 120 (B1 to B6)."""
+    return {"constant": schedule.constant(lr),
+            "x 0.1 at epochs 30, 60, 90": schedule.step_decay(lr, every=steps // 4),
+            "cosine": schedule.cosine(lr, steps), "linear": schedule.linear(lr, steps),
+            "inverse square root": schedule.inverse_sqrt(lr),
+            "warm-up, cosine": schedule.warmup(schedule.cosine(lr, steps - steps // 10),
+                                               steps // 10)}
+
+
+def draw_decays(out: Path, steps: int) -> None:
+    """Learning rates over time, and what they do to three nets."""
+    t = range(steps)
+    rates = {name: (t, [s(i) for i in t]) for name, s in decays(1.0, steps).items()}
+    net = {name: (t, train.smooth(run_spirals(s, steps=steps), 0.98))
+           for name, s in decays(0.4, steps).items()}
+    line = {name: (t, train.smooth(run_line(s, steps=steps), 0.98))
+            for name, s in decays(0.1, steps).items()}
+    deep = {"lr 0.5": run_deep(0.5), "lr 0.5, warm-up": run_deep(schedule.warmup(0.5, 200))}
+    viz.plot_panels([
+        viz.Panel(rates, "Learning rate, as a share of the first", "step", "lr",
+                  bottom=0, top=2.2),
+        viz.Panel(net, "Two layers on spirals", "step", "loss (smoothed)", "y"),
+        viz.Panel(line, "A line through noisy labels", "step", "distance from the truth, squared",
+                  "y"),
+        viz.Panel({name: (range(len(losses)), losses) for name, losses in deep.items()},
+                  "Three layers: too high at first, not later", "step", "loss", "y", top=1e6),
+    ], out / "decays.png")
+
+
+COLUMNS = """
+saddle         steps from (1, .001) to |y| > 1 on x^2 - y^2 (A4)
+well           where it ends on the double well, from 2: local .9143, lowest -1.0679 (A5)
+length         of the path over 100 steps on a bowl with k = 100 (A9, A12)
+flips          sign changes of the steep coordinate in its first 50 steps (A9, A12)
+past 0         how far the flat coordinate overshoots (A12)
+angle          degrees between steps on a noisy bowl: smoother is less (A9)
+apart          how far the coordinates part, from (1, 1) with k = 1000 and lr .05 (A15)
+"""
+
+
+BLIND = """AdaGrad, RMSProp and Adam do not notice k, since this valley runs along an axis (A15).
+"""
+
+
+def show(quick: bool, out: Path) -> None:
+    """Print the numbers, draw the pictures."""
+    print(numbers(*(2000, 5) if quick else (10_000, 20)), COLUMNS, sep="\n", flush=True)
+    print(valleys((10, 100) if quick else (10, 100, 1000), 1000 if quick else 10_000), BLIND,
+          sep="\n", flush=True)
+    for course in COURSES:
+        landscape, paths = race(course)
+        viz.plot_paths(landscape, paths, out / f"{course}.png")
+        viz.race_page(landscape, paths, out / f"race_{course}.html")
+        if not quick or course == "double_well":
+            viz.race_gif(landscape, paths, out / f"race_{course}.gif", frames=40 if quick else 100)
+    draw_noise(out)
+    draw_steps(out)
+    slopes = draw_models(out)
+    print(f"error of the model grows as step^{slopes['tangent']:.2f} (tangent, C1) and "
+          f"step^{slopes['parabola']:.2f} (parabola, C2)\n")
+    print(draw_dips(out, 3 if quick else 10), end="\n\n")
+    labels = draw_rates(out, 800 if quick else 1500)
+    print("learning rates:", ", ".join(f"{lr:g} {label}" for lr, label in labels.items()))
+    draw_decays(out, 1200 if quick else 2400)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer runs, 20 seconds")
+    parser.add_argument("--out", type=Path, default=Path("runs/optimizers"),
+                        help="folder for the pictures (default: runs/optimizers)")
+    args = parser.parse_args(argv)
+    args.out.mkdir(parents=True, exist_ok=True)
+    # Newton says so where a Hessian is not positive definite: here that is what we came to see.
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        show(args.quick, args.out)
+    print(f"\npictures are in {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,141 @@
+"""Paths over contours, as a picture, a GIF and a page: real paths, no display, no address."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from tests.optim.test_proving_ground import RACERS
+from tinynet.optim.landscapes import bowl, double_well, saddle, trace
+from tinynet.viz import Panel, plot_panels, plot_paths, race_gif, race_page
+
+Paths = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def paths() -> Paths:
+    """Every optimizer on a valley, made by the optimizers themselves."""
+    return {name: trace(make, bowl(10), (1, 1), 300) for name, make in RACERS.items()}
+
+
+def test_A2_the_drawn_paths_end_in_the_pit(tmp_path: Path, paths: Paths,
+                                           figures: list[Figure]) -> None:
+    plot_paths(bowl(10), paths, tmp_path / "new" / "bowl.png")
+    (panel,) = figures[0].axes
+    assert panel.get_title(loc="left") == "bowl, k = 10; cond(Hessian) = 10"  # A3
+    drawn = {str(line.get_label()).partition(":")[0]: line for line in panel.get_lines()}
+    for name, path in paths.items():
+        x, y = (np.asarray(values) for values in drawn[name].get_data())
+        np.testing.assert_array_equal(np.stack([x, y], axis=1), path)
+        assert np.hypot(x[-1], y[-1]) < 1e-3, f"{name} ends at {x[-1]}, {y[-1]}"
+    assert (tmp_path / "new" / "bowl.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_legend_says_when_a_path_left_the_picture(tmp_path: Path,
+                                                      figures: list[Figure]) -> None:
+    away = trace(RACERS["gd"], saddle, saddle.start, 60)
+    plot_paths(saddle, {"gd": away}, tmp_path / "saddle.png", title="a title")
+    label = [str(line.get_label()) for line in figures[0].axes[0].get_lines()]
+    step = next(t for t, (_, y) in enumerate(away) if abs(y) > 1.2)
+    assert f"gd: out at step {step}" in label
+    assert figures[0].axes[0].get_title(loc="left") == "a title"
+
+
+def test_the_race_is_an_animated_picture(tmp_path: Path, paths: Paths) -> None:
+    race_gif(bowl(10), paths, tmp_path / "new" / "race.gif", frames=10, fps=20)
+    with Image.open(tmp_path / "new" / "race.gif") as gif:
+        assert gif.format == "GIF" and gif.n_frames == 11 and gif.info["loop"] == 0  # type: ignore[attr-defined]
+        assert gif.info["duration"] == 50
+        first = np.asarray(gif.convert("RGB"), dtype=int)
+        gif.seek(10)
+        last = np.asarray(gif.convert("RGB"), dtype=int)
+    moved = (np.abs(first - last).sum(axis=-1) > 60).mean()
+    assert 0.002 < moved < 0.2  # lines have grown, the ground is the same
+
+
+class Page(HTMLParser):
+    """The tags of a page, its texts by tag, and whether all tags are closed in order."""
+
+    VOID = ("meta", "input", "polyline", "circle", "line")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.setdefault(self.open[-1], []).append(data.strip())
+
+
+def test_the_page_holds_every_optimizer_and_no_address(tmp_path: Path, paths: Paths) -> None:
+    race_page(bowl(10), paths | {"<b> & co": paths["gd"][:40]}, tmp_path / "new" / "race.html",
+              frames=60)
+    text = (tmp_path / "new" / "race.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|//[\w.]+/|@import|url\(|\bsrc=|\bhref=|xmlns", text)
+    assert "{{" not in text and text.startswith("<!DOCTYPE html>")
+    page = Page(text)
+    assert not page.open
+    race = json.loads("".join(page.texts["script"][:1]))
+    assert race["steps"][0] == 0 and race["steps"][-1] == 300 and len(race["steps"]) == 61
+    assert [run["name"] for run in race["runs"]] == [*RACERS, "<b> & co"]
+    assert [t for t in page.texts["label"] if t] == [*RACERS, "<b> & co"]
+    assert "b" not in page.texts  # the name is text, not a tag
+    for run in race["runs"]:  # the drawing's places are those of the path
+        path = paths.get(run["name"], paths["gd"][:40])
+        at = path[np.minimum(race["steps"], len(path) - 1)]
+        x, y = np.array(run["points"]).T
+        assert np.abs(x / 720 * 2.6 - 1.3 - at[:, 0]).max() < 2e-4
+        assert np.abs(1.3 - y / 540 * 2.6 - at[:, 1]).max() < 3e-4
+        assert float(run["losses"][0]) == 5.5
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert sorted(ids) == ["play", "race", "step", "time"]
+    assert all(f'getElementById("{name}")' in text for name in ids)
+    (slider,) = [a for tag, a in page.tags if tag == "input" and a["type"] == "range"]
+    assert (slider["min"], slider["max"]) == ("0", "60")
+    drawn = [a for tag, a in page.tags if tag == "g" and a.get("class") == "run"]
+    assert len(drawn) == len(race["runs"])
+
+
+def test_pages_show_all_minima_and_few_steps(tmp_path: Path) -> None:
+    race_page(double_well, {"gd": trace(RACERS["gd"], double_well, double_well.start, 3)},
+              tmp_path / "race.html")
+    text = (tmp_path / "race.html").read_text(encoding="utf-8")
+    assert text.count("★") == 2
+    assert '"steps":[0,1,2,3]' in text
+    for draw in (race_gif, race_page):
+        with pytest.raises(ValueError, match="paths is empty"):
+            draw(bowl(10), {}, tmp_path / "x")
+
+
+def test_panels_draw_the_lines_that_they_are_given(tmp_path: Path, figures: list[Figure]) -> None:
+    lines = {"a": ([1, 10], [1, 100]), "b": ([1, 10], [2, 3])}
+    plot_panels([Panel(lines, "t", "x axis", "y axis", "xy"), Panel(lines, bottom=0, top=5),
+                 Panel(lines, log="y")], tmp_path / "p.png", title="all")
+    first, second, third, empty = figures[0].axes
+    assert [list(line.get_ydata()) for line in first.get_lines()] == [[1, 100], [2, 3]]
+    assert [line.get_label() for line in second.get_lines()] == ["a", "b"]
+    assert (first.get_xscale(), first.get_yscale()) == ("log", "log")
+    assert (second.get_yscale(), third.get_xscale(), third.get_yscale()) == ("linear", "linear",
+                                                                             "log")
+    assert (first.get_title(loc="left"), first.get_xlabel(), first.get_ylabel()) == \
+        ("t", "x axis", "y axis")
+    assert second.get_ylim() == (0, 5) and not empty.axison

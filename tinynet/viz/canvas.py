@@ -1,0 +1,56 @@
+"""What every picture starts and ends with: a figure without a display, and its file.
+
+Figures are drawn on matplotlib's Agg canvas, as objects: no display is needed, and neither pyplot
+nor any other global state is touched, so a notebook's own figures are left alone.
+Read next: `curves.py`, then `landscape.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Colours that stay apart for colour-blind readers (Okabe and Ito 2008).
+TRAIN, VAL, QUIET, GOOD = "#0072B2", "#D55E00", "#999999", "#009E73"
+PALETTE = (TRAIN, VAL, GOOD, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """A figure of `size` inches and its panels, row by row."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = list(np.ravel(figure.subplots(rows, columns)))
+    for panel in axes:
+        panel.grid(color="#dddddd", linewidth=0.6)
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def entitle(panel: Axes, title: str, unit: str) -> None:
+    """The panel's title, and what stands on its y axis."""
+    panel.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    panel.set_ylabel(unit)
+
+
+def look(i: int) -> dict[str, Any]:
+    """Colour and dashes of the i-th line of a picture."""
+    dashes = ("-", "--", ":")[i // len(PALETTE) % 3]
+    return {"color": PALETTE[i % len(PALETTE)], "linestyle": dashes}
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write the figure; the file's suffix says its kind (.png, .pdf, .svg)."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
