@@ -6,7 +6,8 @@
 
 A tenth of the training set is held out for validation: it decides which epoch's weights are kept.
 The test set is used once, at the end. Ctrl-C stops early and keeps the best weights so far. The
-folder `--out` then holds model.safetensors, curves.png, history.json and result.json.
+folder `--out` then holds model.safetensors, curves.png, history.json and result.json. A run that
+was cut off leaves checkpoints there, too: the same command with `--resume` goes on, bit for bit.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import sys
 import time
 from functools import partial
@@ -71,12 +73,17 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--limit", type=positive, help="use this many training pictures only, for a quick look")
     add("--threads", type=positive, help="worker threads (default: all cores)")
     add("--out", type=Path, default=Path("runs/cifar10"), help="folder for the results")
+    add("--resume", action="store_true", help="go on with the run that was cut off in --out")
     add("--quiet", action="store_true", help="print the result only")
     args = parser.parse_args(argv)
     if args.data_dir and not args.data_dir.is_dir():
         parser.error(f"--data-dir {args.data_dir} is no folder")
     if args.lr is not None and not args.lr > 0:
         parser.error(f"--lr must be positive, got {args.lr}")
+    args.checkpoints = args.out / "checkpoints"
+    if not args.resume and any(args.checkpoints.glob("step-*")):
+        parser.error(f"{args.checkpoints} holds a run that was cut off: go on with --resume, or "
+                     "remove that folder")
     return args
 
 
@@ -184,8 +191,12 @@ def main(argv: list[str] | None = None) -> int:
               f"{'' if standard else 'with the default settings on all pictures '}{recipe.expect}\n"
               "Ctrl-C stops early and keeps the best weights\n", flush=True)
 
-    trainer = train.Trainer(model, optimizer, progress=not args.quiet)
-    history = trainer.fit(train_loader, val_loader, epochs)
+    trainer = train.Trainer(model, optimizer, progress=not args.quiet,
+                            callbacks=[train.Checkpoints(args.checkpoints, every=100)])
+    history = trainer.fit(train_loader, val_loader, epochs,
+                          resume=args.checkpoints if args.resume else None)
+    if history.stopped != "interrupted":
+        shutil.rmtree(args.checkpoints)
     train.save_model(model, args.out / "model.safetensors", {"model": name, "data": training.name})
     history.save(args.out / "history.json")
     scores = trainer.predict(test_loader)

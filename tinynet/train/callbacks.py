@@ -5,11 +5,14 @@ r"""Small objects that watch a training run: best weights, early stopping, updat
     on_step(t)         weights are changed: t.step now counts this step as well
     on_log(t)          every t.log_every steps and at the end of an epoch: t.history has new rows
     on_epoch(t)        after validation: t.epoch epochs are done; t.stop(why) ends the run
+    at_rest(t)         after all callbacks' on_step or on_epoch: t.state_dict() is the whole run
     on_end(t)          always, whatever ended the run: t.history.stopped says what
 
 `t` is the `Trainer`: its model, optimizer, history, step and epoch are there to be read. A hook
-that runs inside a step (`before_update`, `on_step`) must not read an array's value on the host:
-a GPU would have to stop for it. Collect there, and read in `on_log`. Read next: `trainer.py`.
+that runs inside a step (`before_update`, `on_step`) should not read an array's value on the host:
+a GPU would have to stop for it. Collect there, and read in `on_log`. What a callback remembers
+from step to step, `state_dict` must return, or a resumed run differs from one that was not
+interrupted; what it can compute from ``t.history`` it need not. Read next: `trainer.py`.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..backend import Array, to_numpy, xp
+from ..optim.clip import clip_grad_norm_, clip_grad_value_
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -50,8 +54,18 @@ class Callback:
     def on_epoch(self, trainer: Trainer) -> None:
         """After an epoch and its validation."""
 
+    def at_rest(self, trainer: Trainer) -> None:
+        """After `on_step` or `on_epoch` of all callbacks: nothing is half done."""
+
     def on_end(self, trainer: Trainer) -> None:
         """After the last step, also after an error or Ctrl-C."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold of this object: arrays, numbers, texts, lists and dicts."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned; called before `on_start` of a resumed run."""
 
 
 class BestWeights(Callback):
@@ -83,6 +97,14 @@ class BestWeights(Callback):
         """Put the best weights back."""
         if self.weights:
             trainer.model.load_state_dict(self.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best weights and their epoch; nothing before the first validation."""
+        return {"epoch": self.epoch, "weights": self.weights} if self.weights else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self.epoch, self.weights = state.get("epoch", 0), state.get("weights", {})
 
 
 class EarlyStopping(Callback):
@@ -122,6 +144,28 @@ class ReportToSchedule(Callback):
         for schedule in schedules.values():
             if hasattr(schedule, "observe"):
                 schedule.observe(loss)
+
+
+class ClipGradients(Callback):
+    """Limit the gradient before each update: by its norm as a whole, or value by value.
+
+    norm:  g * min(1, norm / |g|), |g| over all parameters; keeps the direction
+    value: every element into [-value, value]
+
+    As ``Optimizer(..., clip_norm=, clip_value=)``, for optimizers that are made elsewhere.
+    """
+
+    def __init__(self, norm: float | None = None, value: float | None = None) -> None:
+        if (norm is None) == (value is None):
+            raise ValueError(f"give norm or value, one of the two; got norm={norm}, value={value}")
+        self.norm, self.value = norm, value
+
+    def before_update(self, trainer: Trainer) -> None:
+        """Replace the gradients by clipped ones, on the device."""
+        if self.norm is not None:
+            clip_grad_norm_(trainer.model.parameters(), self.norm)
+        if self.value is not None:
+            clip_grad_value_(trainer.model.parameters(), self.value)
 
 
 class UpdateRatio(Callback):

@@ -8,8 +8,16 @@ as well, because the new name stands there. Read next: `checkpoint.py`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
+
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space on that disk"),
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f), or write to another disk",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a folder you may write to"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "part of that path is a file: choose a folder"),
+}
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> Path:
@@ -19,20 +27,30 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> Path:
     there was one, is untouched and no temporary file is left.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(data.encode("utf-8") if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise
+        if not isinstance(error, OSError):
+            raise
+        remedy = _REMEDIES.get(error.errno or 0, "choose another place")
+        raise OSError(error.errno, f"{error.strerror}: {path} was not written, and what it held "
+                                   f"before is untouched. To mend it, {remedy}") from error
     _sync_folder(path.parent)
     return path
+
+
+def remove_leftovers(folder: Path, pattern: str) -> None:
+    """Remove the temporary files that a killed `write_atomic` of a file like `pattern` left."""
+    for temporary in folder.glob(f".{pattern}.*.tmp"):
+        temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

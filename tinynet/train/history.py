@@ -2,6 +2,7 @@ r"""What happened during training: three small tables of numbers, and how to smo
 
     steps    one row per optimizer step: step, loss, accuracy, lr
     epochs   one row per epoch: epoch, step, train_loss, train_accuracy, val_loss, ..., seconds
+             (mixed_accuracy in place of train_accuracy where labels are mixed: lecture id G5)
     ratios   one row per measurement: step, update_ratio, and one column per parameter
 
 Steps count from 0, as schedules do: row t holds the loss *before* step t and the lr it used. The
@@ -18,6 +19,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .files import write_atomic
 
@@ -130,6 +133,12 @@ class History:
         text = ["  ".join(cell.rjust(w + 2 * cell.endswith("*"))
                           for cell, w in zip(line, widths, strict=True)) for line in lines]
         return "\n".join([*text, f"* best {score.replace('_', ' ')}"] if score else text)
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint: every column an array, bit for bit; `from_dict` reads it, too."""
+        tables = {table: {name: np.array(column) for name, column in getattr(self, table).items()}
+                  for table in TABLES}
+        return {"version": _VERSION, "stopped": self.stopped, **tables}
 
     def to_dict(self) -> dict[str, Any]:
         """The tables as plain lists and dicts; not-finite numbers become None."""

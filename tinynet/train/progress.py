@@ -6,6 +6,7 @@ log file holds them alone. Read next: `trainer.py`.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from .callbacks import Callback
@@ -27,7 +28,7 @@ class Progress(Callback):
         from tqdm import tqdm
 
         self._start = trainer.step
-        self._last_epoch = trainer.epoch + trainer.planned_epochs
+        self._last_epoch = trainer.planned_epochs
         # disable=None: no bar where standard error is no terminal
         self._bar = tqdm(total=trainer.planned_steps, unit="step", disable=None, leave=False,
                          dynamic_ncols=True)
@@ -54,8 +55,9 @@ class Progress(Callback):
         for part in ("train", "val"):
             if f"{part}_loss" in row:
                 line += f"   {part} loss {row[f'{part}_loss']:.3f}"
-            if f"{part}_accuracy" in row:
-                line += f", {row[f'{part}_accuracy']:6.2%}"
+            for name, kind in ((part, ""), ("mixed" if part == "train" else "", " (mixed labels)")):
+                if math.isfinite(accuracy := row.get(f"{name}_accuracy", math.nan)):
+                    line += f", {accuracy:6.2%}{kind}"
         line += f"   lr {row['lr']:.2g}   {row['seconds']:.1f} s"
         if self.monitor in row and history.best(self.monitor)[0] == trainer.epoch:
             line += "   best so far"

@@ -7,19 +7,22 @@ r"""The training loop, with what one wants around it: curves, validation, best w
 That is all that `Trainer.fit` does; `examples/plain_loop.py` is the loop alone. The rest keeps
 account. No number is read from the device inside a step: losses and counts stay there until
 `log_every` steps are done, and are then read in one go. Everything that reacts to the numbers is a
-callback. Read next: `checkpoint.py`.
+callback. Read next: `resume.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import random
 from ..backend import Array, asarray, is_array, to_numpy, xp
 from ..functional.loss import cross_entropy
 from ..nn.module import Module
@@ -28,6 +31,7 @@ from ..tensor import Tensor, no_grad
 from .callbacks import BestWeights, Callback, EarlyStopping, ReportToSchedule, UpdateRatio
 from .history import History
 from .progress import Progress
+from .resume import read_newest
 
 Batches = Iterable[tuple[Any, Any]]
 Loss = Callable[[Any, Any], Tensor]
@@ -54,14 +58,16 @@ class _Step(NamedTuple):
 def count_correct(outputs: Array, labels: Array) -> Array:
     """How many rows of `outputs` (n, classes) are largest at their label.
 
-    Labels are class numbers (n,), or probabilities (n, classes), of which the largest counts.
+    Labels are class numbers (n,), or probabilities (n, classes): then a row counts as much as the
+    probability of its largest output, of two mixed pictures lam or 1 - lam (lecture id G5).
 
     >>> int(count_correct(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1])))
     1
     """
+    answers = outputs.argmax(axis=-1)
     if labels.ndim > 1:
-        labels = labels.argmax(axis=-1)
-    return (outputs.argmax(axis=-1) == labels).sum()
+        return xp.take_along_axis(labels, answers[..., None], -1).sum()
+    return (answers == labels).sum()
 
 
 class Trainer:
@@ -75,7 +81,9 @@ class Trainer:
     log_every: steps between two readings of the metrics
     progress:  False prints nothing
 
-    `step` and `epoch` count what is done; `history` holds the curves.
+    `step` and `epoch` count what is done; `history` holds the curves. While `fit` runs, `batch` is
+    the one in hand, (images, labels), `batch_loss` its loss on the device, and `planned_epochs`
+    the epoch to end with.
     """
 
     def __init__(self, model: Module, optimizer: Optimizer, loss: Loss = cross_entropy, *,
@@ -89,7 +97,7 @@ class Trainer:
         self.log_every = log_every
         self.history = History()
         self.step = self.epoch = self.planned_steps = self.planned_epochs = 0
-        monitor = monitor or ("val_accuracy" if metric else "val_loss")
+        self.monitor = monitor = monitor or ("val_accuracy" if metric else "val_loss")
         self.progress = Progress(monitor) if progress else None
         self.callbacks: list[Callback] = [
             *([self.progress] if self.progress else []),
@@ -101,10 +109,19 @@ class Trainer:
         ]
         self._stop = ""
         self._pending: list[_Step] = []
+        self._loaders: list[Any] = []
+        self._first_epoch, self._started = 0, 0.0  # of the fit; of the epoch (perf_counter)
+        self._sums: dict[str, float] = {}  # of the epoch: batches, pictures, sums over them
+        self.batch = self.batch_loss = None  # type: Any
 
-    def fit(self, train_loader: Batches, val_loader: Batches | None = None,
-            epochs: int = 1) -> History:
+    def fit(self, train_loader: Batches, val_loader: Batches | None = None, epochs: int = 1, *,
+            resume: str | os.PathLike[str] | None = None) -> History:
         """Train for `epochs` more epochs and return the history.
+
+        `resume` names a folder of `Checkpoints`, or one of its files: the run that wrote it goes
+        on from there, bit for bit, to the end of its `epochs`. A folder without checkpoints
+        starts a new run, so a script may always ask for it. Make model, optimizer, loaders and
+        callbacks as that run did; ValueError if they do not fit.
 
         Ctrl-C ends the run cleanly and returns as well; ``history.stopped`` tells how it ended.
         In every case the model has the best weights and is in evaluation mode. A loss that is not
@@ -115,21 +132,26 @@ class Trainer:
         if not isinstance(train_loader, Sized) or len(train_loader) == 0:
             raise ValueError("the train_loader has no batches, or no len(): give it at least one "
                              "batch of data (drop_last=True drops a short one)")
-        self.planned_epochs, self.planned_steps = epochs, epochs * len(train_loader)
-        self._stop, why, self._pending = "", "error", []
+        self._stop, why, self._pending, self._sums = "", "error", [], {}
+        self._loaders, self._first_epoch = [train_loader, val_loader], self.epoch
+        if resume is not None and (found := read_newest(resume)):
+            self.load_state_dict(found[1])
+            self.say(f"resumed from {found[0]}: {self.step} steps are done")
+        self.planned_epochs = self._first_epoch + epochs
+        self.planned_steps = ((self.planned_epochs - self.epoch) * len(train_loader)
+                              - int(self._sums.get("batches", 0)))
         try:
             self._call("on_start")
-            for _ in range(epochs):
+            while self.epoch < self.planned_epochs and not self._stop:
                 self._fit_epoch(train_loader, val_loader)
-                if self._stop:
-                    break
             why = self._stop or "finished"
         except KeyboardInterrupt:
             why = "interrupted"
-            self._read_metrics()
+            self.read_metrics()
             self.say(f"interrupted at step {self.step}")
         finally:
             self.history.stopped = why
+            self.batch = self.batch_loss = None
             self.model.eval()
             self._call("on_end")
         return self.history
@@ -180,23 +202,88 @@ class Trainer:
             raise ValueError("predict() got no images")
         return np.concatenate(outputs)
 
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the run depends on: a tree of dicts, lists, numbers and arrays.
+
+        Callbacks may call it `at_rest`. A schedule is code: it is not saved, only its text.
+        """
+        self.read_metrics()
+        return {
+            "step": self.step, "epoch": self.epoch, "first_epoch": self._first_epoch,
+            "stop": self._stop, "sums": self._sums,
+            "seconds": time.perf_counter() - self._started,
+            "random": random.get_state(),
+            "loaders": [loader.get_state() if hasattr(loader, "get_state") else None
+                        for loader in self._loaders],
+            "schedules": self._schedules(),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history.state_dict(),
+            "callbacks": [[type(callback).__name__, callback.state_dict()]
+                          for callback in self.callbacks],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` returned; ValueError if it is of another kind of run.
+
+        A callback finds its state by the name of its class (of several alike, in their order).
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            for loader, position in zip(self._loaders, state["loaders"], strict=False):
+                if position is not None and hasattr(loader, "set_state"):
+                    loader.set_state(position)
+            waiting = list(self.callbacks)
+            for name, saved in state["callbacks"]:
+                match = next((c for c in waiting if type(c).__name__ == name), None)
+                if match is not None:
+                    waiting.remove(match)
+                    match.load_state_dict(saved)
+                elif saved:  # one that remembers nothing, such as a progress bar, may be missing
+                    raise ValueError(f"it holds the state of a {name}, and this trainer has no "
+                                     "such callback (left): give it those of the run it is from")
+            random.set_state(state["random"])
+            self.history = History.from_dict(state["history"])
+            self.step, self.epoch = int(state["step"]), int(state["epoch"])
+            self._first_epoch, self._stop = int(state["first_epoch"]), str(state["stop"])
+            self._sums = dict(state["sums"])
+            self._started = time.perf_counter() - float(state["seconds"])
+            if state["schedules"] != (mine := self._schedules()):
+                self.say(f"the checkpoint was written with the schedules {state['schedules']}, "
+                         f"this run goes on with {mine}")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"the checkpoint does not fit this run: {error}") from error
+
+    def _schedules(self) -> list[str]:
+        return [getattr(group["lr"], "text", "") for group in self.optimizer.param_groups]
+
+    def _rest_of_epoch(self, train_loader: Batches) -> Batches:
+        """The batches that are still to come, after a resume in mid-epoch; mostly all of them."""
+        if hasattr(train_loader, "set_state"):  # it knows where it is
+            return train_loader
+        return itertools.islice(train_loader, int(self._sums.get("batches", 0)), None)
+
     def _fit_epoch(self, train_loader: Batches, val_loader: Batches | None) -> None:
-        start, first = time.perf_counter(), len(self.history.steps.get("step", []))
-        sizes: list[int] = []
+        if not self._sums:  # a new epoch, none that is resumed
+            self._started = time.perf_counter()
+            self._sums = dict.fromkeys(("batches", "mixed", "size", "loss", "accuracy"), 0.0)
         self.model.train()
-        for images, labels in train_loader:
-            sizes.append(len(images))
-            self._pending.append(self._fit_batch(_as_tensor(images), _as_labels(labels)))
+        for images, labels in self._rest_of_epoch(train_loader):
+            self.batch = (_as_tensor(images), _as_labels(labels))
+            self._pending.append(self._fit_batch(*self.batch))
             self.step = self._pending[-1].step + 1
+            self._sums["batches"] += 1
+            self._sums["mixed"] += self.metric is count_correct and self.batch[1].ndim > 1
             self._call("on_step")
             if self.step % self.log_every == 0:
-                self._read_metrics()
-        self._read_metrics()
-        row: dict[str, float] = {}
-        for name in ("loss", "accuracy") if self.metric else ("loss",):
-            values = self.history.steps[name][first:]
-            total = sum(v * n for v, n in zip(values, sizes, strict=True))
-            row[f"train_{name}"] = total / sum(sizes)
+                self.read_metrics()
+            self._call("at_rest")
+        self.read_metrics()
+        row = {f"train_{name}": self._sums[name] / self._sums["size"]
+               for name in (("loss", "accuracy") if self.metric else ("loss",))}
+        if self._sums["mixed"]:  # labels of mixup: an accuracy on them is no measure of fit
+            row["mixed_accuracy"] = row.pop("train_accuracy")
         if val_loader is not None:
             found = self.evaluate(val_loader)
             row["val_loss"] = found.loss
@@ -204,8 +291,11 @@ class Trainer:
                 row["val_accuracy"] = found.accuracy
         self.epoch += 1
         self.history.add("epochs", epoch=self.epoch, step=self.step, **row,
-                         lr=self.history.steps["lr"][-1], seconds=time.perf_counter() - start)
+                         lr=self.history.steps["lr"][-1],
+                         seconds=time.perf_counter() - self._started)
+        self._sums = {}
         self._call("on_epoch")
+        self._call("at_rest")
 
     def _fit_batch(self, images: Tensor, labels: Any) -> _Step:
         """One step. Its graph dies here: what is returned is one number, or two, on the device."""
@@ -217,6 +307,7 @@ class Trainer:
             self.optimizer.zero_grad()
             loss.backward()
             if not seen:  # a line search calls again: the first loss is that of the step
+                self.batch_loss = loss.data
                 seen.append(loss.data)
                 seen.append(self.metric(outputs.data, labels) if self.metric else None)
                 self._call("before_update")
@@ -226,7 +317,7 @@ class Trainer:
         self.optimizer.step(closure)
         return _Step(self.step, lr, len(images), *seen)
 
-    def _read_metrics(self) -> None:
+    def read_metrics(self) -> None:
         """Bring the numbers of the last steps to the host, all at once, into the history."""
         pending, self._pending = self._pending, []
         if not pending:
@@ -239,11 +330,15 @@ class Trainer:
             if self.metric:
                 row["accuracy"] = numbers[len(pending) + i] / s.size
             self.history.add("steps", step=s.step, **row, lr=s.lr)
+            self._sums["size"] += s.size
+            for name, value in row.items():
+                self._sums[name] += value * s.size
             if not math.isfinite(numbers[i]):
                 raise FloatingPointError(
                     f"the loss became {numbers[i]} at step {s.step} (epoch {self.epoch + 1}) with "
                     f"lr {s.lr:.4g}. Usual causes: a learning rate that is too high (try "
-                    f"{s.lr / 10:.1g}), or inputs that are not normalised or hold nan")
+                    f"{s.lr / 10:.1g}), or inputs that are not normalised or hold nan. The "
+                    "callback NanGuard finds the operation that made it")
         self._call("on_log")
 
     def _call(self, hook: str) -> None:

@@ -1,0 +1,189 @@
+r"""Ensembles: several nets, one answer, mostly better than each of them alone (D3, D4).
+
+    p(x) = 1/M sum_m softmax(f_m(x))            -log p_y <= 1/M sum_m -log p_{m,y}    (Jensen)
+
+The loss of the mean prediction is never above the mean of the losses; the accuracy mostly gains
+1 to 3 points. The nets are trained apart (other seeds), or they are snapshots of one run, taken
+where a cyclic learning rate has come down to 0: M nets for the price of one.
+Source: Huang et al. 2017, "Snapshot ensembles: train 1, get M for free", arXiv 1704.00109.
+Read next: `detective.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..backend import check_range, is_array, to_numpy
+from ..nn.module import Module
+from ..nn.summary import table_text
+from ..tensor import Tensor
+from .callbacks import Callback
+from .checkpoint import read_model, save_model
+from .trainer import Evaluation, _as_tensor, _evaluation
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+HostArray = np.ndarray[Any, Any]
+
+
+class EnsembleRow(NamedTuple):
+    """The last `m` members: their mean prediction, and the mean over what each does alone."""
+
+    m: int
+    loss: float
+    accuracy: float
+    mean_loss: float
+    mean_accuracy: float
+
+
+class EnsembleTable(NamedTuple):
+    """One row for m = 1 .. M; print it."""
+
+    rows: list[EnsembleRow]
+
+    def __str__(self) -> str:
+        head = ("last m", "loss", "mean of losses", "accuracy", "mean of accuracies")
+        return table_text([head, *((str(r.m), f"{r.loss:.4f}", f"{r.mean_loss:.4f}",
+                                    f"{r.accuracy:.2%}", f"{r.mean_accuracy:.2%}")
+                                   for r in self.rows)])
+
+
+class Ensemble:
+    r"""The mean prediction of several nets: p = 1/M sum_m softmax(f_m(x)), in float64.
+
+    Ensemble([net1, net2, net3])             nets trained apart
+    Ensemble(snapshots.files(), net)         states of one net: files of `save_model`, or dicts;
+                                             its own weights are back after each call
+
+    >>> from tinynet import models
+    >>> both = Ensemble([models.mlp([4, 3]), models.mlp([4, 3])])
+    >>> both.predict(np.zeros((2, 4), np.float32)).sum(axis=1)
+    array([1., 1.])
+    """
+
+    def __init__(self, members: Sequence[Any], model: Module | None = None) -> None:
+        if not members:
+            raise ValueError("an ensemble needs at least one member, got none")
+        if model is None and (odd := [m for m in members if not isinstance(m, Module)]):
+            raise TypeError(f"a member is {type(odd[0]).__name__}: members are nets, or states and "
+                            "files of one net: Ensemble(files, model)")
+        self.model = model
+        self.members: list[Any] = [
+            m if model is None or isinstance(m, Mapping) else read_model(m)[0] for m in members]
+
+    def predict(self, images: Any, batch_size: int = 256) -> HostArray:
+        """Mean probabilities (N, classes) for images, or for the images of a loader."""
+        if isinstance(images, Tensor) or is_array(images) or isinstance(images, np.ndarray):
+            batches: Any = [(images[i : i + batch_size], None)
+                            for i in range(0, len(images), batch_size)]
+        else:
+            batches = images
+        found: HostArray = np.exp(_mean(self._log_probabilities(batches)[0]))
+        return found
+
+    def evaluate(self, loader: Iterable[Any]) -> Evaluation:
+        """Loss (mean of -log p_y) and accuracy of the mean prediction."""
+        last = self.table(loader).rows[-1]
+        return Evaluation(last.loss, last.accuracy)
+
+    def table(self, loader: Iterable[Any]) -> EnsembleTable:
+        """Loss and accuracy of the mean of the last m members, m = 1 .. M (D4).
+
+        The loader gives (images, class numbers), in the same order each time: shuffle=False.
+        """
+        log_p, labels = self._log_probabilities(loader)
+        check_range("labels", labels, log_p.shape[2], "The nets have so many outputs.")
+        alone = [_judge(p, labels) for p in log_p]
+        rows = []
+        for m in range(1, len(log_p) + 1):
+            losses, accuracies = zip(*alone[-m:], strict=True)
+            rows.append(EnsembleRow(m, *_judge(_mean(log_p[-m:]), labels),
+                                    math.fsum(losses) / m, math.fsum(accuracies) / m))
+        return EnsembleTable(rows)
+
+    def _log_probabilities(self, batches: Iterable[Any]) -> tuple[HostArray, HostArray]:
+        """log softmax of every member (M, N, classes), and the labels (N,)."""
+        found, first = [], None
+        own = self.model.state_dict() if self.model is not None else {}
+        try:
+            for member in self.members:
+                if self.model is not None:
+                    self.model.load_state_dict(member)
+                scores, labels = _scores(member if self.model is None else self.model, batches)
+                if first is not None and not np.array_equal(labels, first):
+                    raise ValueError("the loader gave other labels the second time: make it with "
+                                     "shuffle=False, so that every member sees the same pictures")
+                first = labels
+                found.append(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
+        finally:
+            if self.model is not None:
+                self.model.load_state_dict(own)
+        assert first is not None
+        return np.stack(found), first
+
+
+def _scores(model: Module, batches: Iterable[Any]) -> tuple[HostArray, HostArray]:
+    """Outputs of a net in float64, and the labels, over all batches; on the host."""
+    outputs, labels = [], []
+    with _evaluation(model):
+        for images, answers in batches:
+            outputs.append(to_numpy(model(_as_tensor(images)).data).astype(np.float64))
+            labels.append(np.zeros(len(images), np.int64) if answers is None else
+                          to_numpy(answers.data if isinstance(answers, Tensor) else answers))
+    if not outputs:
+        raise ValueError("the ensemble got no batches (was a generator used up before?)")
+    return np.concatenate(outputs), np.concatenate(labels)
+
+
+def _mean(log_p: HostArray) -> HostArray:
+    """log(1/M sum_m p_m) of (M, N, classes): in logarithms, so that a tiny p is not 0."""
+    mean: HostArray = np.logaddexp.reduce(log_p, axis=0) - math.log(len(log_p))
+    return mean
+
+
+def _judge(log_p: HostArray, labels: HostArray) -> tuple[float, float]:
+    loss = -log_p[np.arange(len(labels)), labels].mean()
+    return float(loss), float((log_p.argmax(axis=1) == labels).mean())
+
+
+class Snapshots(Callback):
+    """Save the model every `period` steps, at the bottom of each cycle of the learning rate (D4).
+
+    For M snapshots in T steps take period = ceil(T / M), and as the schedule
+    ``cyclic_cosine(lr, period)``; a last, shorter cycle counts as well. The folder gets
+    snapshot-1.safetensors ... snapshot-M.safetensors (`load_model` reads them).
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], period: int) -> None:
+        if period < 1:
+            raise ValueError(f"period must be at least 1 step, got {period}")
+        self.folder, self.period, self._count = Path(folder), period, 0
+
+    def files(self) -> list[Path]:
+        """The snapshots of the run so far, the oldest first."""
+        return [self.folder / f"snapshot-{i}.safetensors" for i in range(1, self._count + 1)]
+
+    def on_start(self, trainer: Trainer) -> None:
+        """A resumed run has made some already."""
+        self._count = trainer.step // self.period
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Save at the end of a cycle."""
+        if trainer.step % self.period == 0:
+            self._save(trainer)
+
+    def on_epoch(self, trainer: Trainer) -> None:
+        """Save at the end of the run, if it ends within a cycle."""
+        if trainer.epoch == trainer.planned_epochs and trainer.step % self.period:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        self._count = math.ceil(trainer.step / self.period)
+        save_model(trainer.model, self.files()[-1], {"step": str(trainer.step)})

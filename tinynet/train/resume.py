@@ -1,0 +1,187 @@
+r"""Checkpoints of a run: everything its future depends on, so that a killed run loses nothing.
+
+    saver = Checkpoints("runs/x", every=100)
+    Trainer(model, optimizer, callbacks=[saver]).fit(loader, val, epochs=30, resume="runs/x")
+
+Kill the process at any moment, run the same lines again, and the weights, the history and the
+logs end bit-equal to those of an uninterrupted run (but for seconds). The state is a tree of
+dicts, lists, numbers and arrays: parameters, buffers, optimizer, the generator's counter, the
+loader's position, curves, callbacks. Draws and pictures are functions of (seed, epoch, index), so
+there is nothing else to save. In the file, a safetensors file as in `checkpoint.py`, the tree is
+JSON text in the header and each array in it the name of an entry. Read next: `logs.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backend import is_array
+from .callbacks import Callback
+from .checkpoint import CHECKPOINT, read_file, save_model, write_file
+from .files import remove_leftovers, write_atomic
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+_ARRAY = "$array"  # {"$array": name} stands for an array
+_PATTERN = "step-*.safetensors"
+
+
+def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
+    """Write the state of a run (``trainer.state_dict()``) to one file, atomically.
+
+    Before it the file holds the old checkpoint or none, after it the new one, at no time a part.
+    OSError if it cannot be written; TypeError for a value that is no array, number or text.
+    """
+    library = sys.modules[__name__.partition(".")[0]]  # the floors above: not to be imported here
+    arrays: dict[str, Any] = {}
+    tree = json.dumps(_pack(state, "", arrays))
+    write_file(path, CHECKPOINT, arrays, {
+        "tinynet": getattr(library, "__version__", "unknown"), "step": str(state["step"]),
+        "epoch": str(state["epoch"]), "state": tree})
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The state that `save_checkpoint` wrote, its arrays on the host.
+
+    FileNotFoundError if there is no such file; ValueError if it is truncated, damaged (one flipped
+    bit suffices), of a newer tinynet, or something else than a run's checkpoint.
+    """
+    arrays, metadata = read_file(path)
+    if metadata.get("format") != CHECKPOINT:
+        raise ValueError(f"{path} is no checkpoint of a run: its format is "
+                         f"{metadata.get('format')!r}. Weights alone are read by load_model")
+    try:
+        state = _unpack(json.loads(metadata["state"]), arrays)
+        if not isinstance(state, dict):
+            raise TypeError("it is no dict")
+        return state
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} holds no state of a run ({error!r}): use another checkpoint"
+                         ) from error
+
+
+def read_newest(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]] | None:
+    """The newest whole checkpoint of a folder (None if it has none), or the one file named.
+
+    A file that cannot be read is passed over, with a warning that says why, for the one before
+    it. ValueError if none can be read.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        # a folder that is not there yet has no checkpoints; a file that is not there is a mistake
+        missing = not path.exists() and path.suffix != ".safetensors"
+        return None if missing else (path, read_checkpoint(path))
+    problems: list[str] = []
+    for file in sorted(path.glob(_PATTERN), reverse=True):
+        try:
+            found = file, read_checkpoint(file)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            warnings.warn(f"{problem}. Going on from {file.name} instead", RuntimeWarning,
+                          stacklevel=3)
+        return found
+    if problems:
+        raise ValueError(f"no checkpoint in {path} can be read:\n  " + "\n  ".join(problems))
+    return None
+
+
+def _pack(value: Any, path: str, arrays: dict[str, Any]) -> Any:
+    """`value` as JSON can hold it; its arrays go to `arrays`, named by their place.
+
+    The model's arrays have their own names there, so that PyTorch finds them.
+    """
+    if is_array(value) or isinstance(value, np.ndarray):
+        name = path.removeprefix("/model/")
+        arrays[name] = value
+        return {_ARRAY: name}
+    if isinstance(value, Mapping):
+        if odd := [key for key in value if not isinstance(key, str)]:
+            raise TypeError(f"the state {path or '/'} has the key {odd[0]!r}: keys must be texts")
+        return {key: _pack(item, f"{path}/{key}", arrays) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_pack(item, f"{path}/{i}", arrays) for i, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"the state {path} is a {type(value).__name__}, which cannot be saved: a state "
+                    "holds arrays, numbers, texts, lists and dicts of them")
+
+
+def _unpack(value: Any, arrays: Mapping[str, Any]) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {_ARRAY}:
+            return arrays[value[_ARRAY]]
+        return {key: _unpack(item, arrays) for key, item in value.items()}
+    return [_unpack(item, arrays) for item in value] if isinstance(value, list) else value
+
+
+class Checkpoints(Callback):
+    """Save the run after every epoch, and every so many steps, to go on from after a crash.
+
+    folder: gets step-00000300.safetensors, ... and best.safetensors, the model (`load_model`) of
+            the best validation so far
+    every:  steps between two checkpoints, besides the ends of epochs
+    keep:   so many of the newest stay, None: all. An older one goes when the new one is whole.
+
+    A folder with checkpoints of an earlier run is refused, unless this run resumes from there:
+    `Trainer.fit(..., resume=folder)`. Then newer files (those that could not be read, or the
+    future of an older checkpoint that was asked for) get the ending .old and are left alone.
+    OSError ends the run when a checkpoint cannot be written; those before it are whole.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], every: int | None = None,
+                 keep: int | None = 2) -> None:
+        for name, value in (("every", every), ("keep", keep)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, or None, got {value}")
+        self.folder, self.every, self.keep = Path(folder), every, keep
+        self._epoch = 0
+
+    def files(self) -> list[Path]:
+        """The checkpoints in the folder, the oldest first."""
+        return sorted(self.folder.glob(_PATTERN))
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Find out now, not after an hour, whether the folder can be used."""
+        self._epoch = trainer.epoch
+        newer = [file for file in self.files() if file.name > _name(trainer.step)]
+        if newer and trainer.step == 0:
+            raise FileExistsError(
+                f"{self.folder} holds checkpoints of an earlier run (the newest is "
+                f"{newer[-1].name}): go on from it with fit(..., resume={str(self.folder)!r}), "
+                "remove it, or choose another folder")
+        write_atomic(self.folder / ".probe", b"").unlink()
+        remove_leftovers(self.folder, _PATTERN)
+        for file in newer:
+            file.replace(file.with_name(file.name + ".old"))
+
+    def at_rest(self, trainer: Trainer) -> None:
+        """Save when it is time: the best model first, for a run that goes on will not meet it."""
+        epoch_ended = trainer.epoch > self._epoch
+        if not epoch_ended and (self.every is None or trainer.step % self.every):
+            return
+        self._epoch = trainer.epoch
+        known = trainer.history.epochs
+        if epoch_ended and trainer.monitor in known \
+                and trainer.history.best(trainer.monitor)[0] == trainer.epoch:
+            save_model(trainer.model, self.folder / "best.safetensors", {
+                "epoch": str(trainer.epoch), trainer.monitor: str(known[trainer.monitor][-1])})
+        save_checkpoint(self.folder / _name(trainer.step), trainer.state_dict())
+        for file in self.files()[: -self.keep] if self.keep else []:
+            file.unlink()
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}.safetensors"
