@@ -7,8 +7,10 @@ of channels are repeated to that length.
 
 Sums of a block are ``ones @ block``: a product by BLAS, three times faster than `sum(axis=0)`. They
 are added in the order of the blocks, and the pixels of a row in float64; without BLAS, whose own
-threads would wake up for it outside `pmap`, and then spin for a while where workers want to run. Cost for n numbers: 2 n operations and 2 n numbers
-read or written for `scale_and_shift`, n and n for `channel_sum`. Read next: `norm.py`.
+threads would wake up for it outside `pmap`, and then spin for a while where workers want to run.
+
+Cost for n numbers: 2 n operations and 2 n numbers read or written for `scale_and_shift`, n and n
+for `channel_sum`. Read next: `norm.py`.
 """
 
 from __future__ import annotations
