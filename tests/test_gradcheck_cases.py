@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.arrays import close, equal
 from tinynet import Tensor, grad, operation, primitive, random
+from tinynet.backend import xp
 from tinynet.gradcheck import gradcheck
 from tinynet.gradcheck_cases import TABLES, Case, main, missing
 from tinynet.random import Generator
@@ -54,15 +56,15 @@ def test_float32_stays_float32_and_raw_arrays_stay_raw(case: Case) -> None:
     plain, recorded = grad(y, tensors, g), grad(y, tensors, g, create_graph=True)
     for x, a, b in zip(tensors, plain, recorded, strict=True):
         assert a.dtype == b.dtype == np.float32 and a.shape == b.shape == x.shape
-        assert type(a.data) is type(b.data) is np.ndarray
-        assert np.allclose(a.data, b.data, rtol=1e-4, atol=1e-5)
+        assert type(a.data) is type(b.data) is xp.ndarray
+        assert close(a.data, b.data, rtol=1e-4, atol=1e-5)
     random.manual_seed(3)
     raw = case.f(*arrays)
     assert not isinstance(raw, Tensor) and raw.dtype == np.float32
-    assert np.array_equal(raw, y.data)
+    assert equal(raw, y.data)
     random.manual_seed(3)
     exact = case.f(*[x.astype("f8") for x in arrays])
-    assert np.allclose(y.data, exact, rtol=1e-4, atol=1e-5)
+    assert close(y.data, exact, rtol=1e-4, atol=1e-5)
 
 
 def test_every_operation_has_a_row() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import tinynet.random as tr
-from tinynet.backend import set_default_dtype, to_numpy
+from tinynet.backend import set_default_dtype, to_numpy, xp
 from tinynet.random import Generator, key
 
 KEYS = [key(seed, 7) for seed in range(5)]
@@ -89,6 +89,21 @@ def test_mask_is_true_with_probability_p(k: int, p: float) -> None:
     assert m.dtype == bool and m.shape == (n,)
     std = math.sqrt(p * (1.0 - p) / n)
     assert m.mean() == p if std == 0.0 else sigmas(m.mean(), p, std) < 4.0
+
+
+@pytest.mark.parametrize("width", [8, 16])
+@pytest.mark.parametrize("p", [0.25, 0.5, 0.7])
+def test_masks_of_fewer_bits(p: float, width: int) -> None:
+    """p counts in multiples of 2^-width; each key has the same mask alone and among others."""
+    n = 250_001
+    m = to_numpy(tr.mask(4, p, n, width))
+    exact = math.floor(p * 2**width) / 2**width
+    assert sigmas(m.mean(), exact, math.sqrt(exact * (1 - exact) / n)) < 4.0
+    assert abs(np.mean(m[1:] == m[:-1]) - exact**2 - (1 - exact) ** 2) < 4.5 / math.sqrt(n)
+    keys = key(3, xp.arange(5))
+    several = to_numpy(tr.mask(keys, p, (7, 3), width))
+    for row, k in zip(several, to_numpy(keys).tolist(), strict=True):
+        assert np.array_equal(row, to_numpy(tr.mask(k, p, (7, 3), width)))
 
 
 @pytest.mark.parametrize("k", KEYS)

@@ -181,6 +181,9 @@ TABLES: dict[str, list[Case]] = {
         row("_spread_evenly", lambda x: pool._spread_evenly(x, (2, 3)), (2, 3)),
         row("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, (2, 3)), (1, 2, 5, 4)),
         row("adaptive_max_pool2d", lambda x: F.adaptive_max_pool2d(x, (2, 3)), (1, 2, 5, 4)),
+        row("_fractional_max_pool2d", lambda x: F.fractional_max_pool2d(x, (3, 4)), (2, 2, 5, 6)),
+        row("_fractional_max_pool2d", lambda x: F.fractional_max_pool2d(
+            x, (4, 3), pseudo=False, overlapping=False, per_sample=True), (2, 2, 6, 4)),
     ],
     "norm": [
         row("_batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b), (4, 2, 3, 2), (2,),
@@ -194,6 +197,14 @@ TABLES: dict[str, list[Case]] = {
     "regularize": [
         row("_masked", lambda x: F.dropout(x, 0.4), (4, 5)),
         row("_masked", lambda x: F.dropout2d(x, 0.4), (4, 5, 2, 2)),
+        row("_masked", lambda x: F.drop_path(x, 0.4, inverted=False), (6, 2, 3)),
+        row("_dropconnect", lambda x, w, b: F.dropconnect_conv2d(x, w, b, padding=1),
+            (2, 3, 5, 4), (2, 3, 3, 3), (2,)),
+        row("_dropconnect", lambda x, w: F.dropconnect_conv2d(x, w, stride=2, groups=2, p=0.2),
+            (2, 4, 6, 5), (2, 2, 3, 2)),
+        row("_dropconnect", lambda x, w, b: F.dropconnect_linear(x, w, b), (3, 2, 4), (5, 4), (5,)),
+        row("expected_relu", lambda m, v: F.expected_relu(m - 1.2, v), (3, 4), (3, 4),
+            bounds=POSITIVE),
     ],
     "loss": [
         row("_mean_squared_error", loss.mse_loss, (5, 4), (5, 4)),

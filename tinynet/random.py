@@ -18,13 +18,14 @@ Read next: `tensor.py`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from .backend import Array, DType, get_default_dtype, xp
+from .backend import Array, DType, asarray, get_default_dtype, on_gpu, xp
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -43,11 +44,22 @@ def _mix_int(z: int) -> int:
 
 def _mix_array(z: Array) -> Array:
     """`_mix_int` for a uint64 array, in place."""
+    shifted = xp.empty_like(z)
     for shift, factor in _MIX:
-        z ^= z >> xp.uint64(shift)
+        z ^= xp.right_shift(z, xp.uint64(shift), out=shifted)
         z *= xp.uint64(factor)
-    z ^= z >> xp.uint64(31)
+    z ^= xp.right_shift(z, xp.uint64(31), out=shifted)
     return z
+
+
+@functools.cache
+def _gpu_hash() -> Any:
+    """A CuPy kernel, (part, add, n, out): out[i] = mix(part + add + (i % n + 1) golden)."""
+    mix = "".join(f"z = (z ^ (z >> {shift})) * {factor}ULL; " for shift, factor in _MIX)
+    return xp.ElementwiseKernel(
+        "uint64 part, uint64 add, uint64 n", "uint64 out", "unsigned long long z = part + add"
+        f" + ((unsigned long long)i % n + 1) * {_GOLDEN}ULL; {mix}"
+        "out = z ^ (z >> 31);", "tinynet_hash")
 
 
 def key(*parts: Any) -> Any:
@@ -63,6 +75,9 @@ def key(*parts: Any) -> Any:
         if isinstance(part, int | np.integer):
             h = _mix_int((h + _GOLDEN + int(part)) & _MASK)
         elif place == len(parts) - 1 and getattr(part, "dtype", np.dtype(float)).kind in "iu":
+            if on_gpu:  # one launch instead of ten
+                words = asarray(part, xp.uint64)
+                return _gpu_hash()(words, np.uint64(h), 1, xp.empty_like(words))
             words = xp.array(part, dtype=xp.uint64, ndmin=1)
             words += xp.uint64((h + _GOLDEN) & _MASK)
             return _mix_array(words).reshape(part.shape)
@@ -87,31 +102,41 @@ def bits(key: Any, shape: Shape = ()) -> Array:
     if isinstance(key, int | np.integer):
         key = int(key)
         out = xp.empty(n, xp.uint64)
+        if on_gpu:
+            return _gpu_hash()(0, np.uint64(key & _MASK), max(1, n), out).reshape(shape)
         for i in range(0, n, _BLOCK):
             block = xp.arange(i + 1, min(n, i + _BLOCK) + 1, dtype=xp.uint64)
             block *= xp.uint64(_GOLDEN)
             block += xp.uint64(key & _MASK)
             out[i : i + _BLOCK] = _mix_array(block)
         return out.reshape(shape)
+    if on_gpu:
+        out = xp.empty((*key.shape, n), xp.uint64)
+        return _gpu_hash()(key[..., None], 0, max(1, n), out).reshape(key.shape + shape)
     steps = xp.arange(1, n + 1, dtype=xp.uint64) * xp.uint64(_GOLDEN)
     return _mix_array(key[..., None] + steps).reshape(key.shape + shape)
 
 
-def _words(key: Any, shape: Shape) -> Array:
-    """Random uint32 words: each 64-bit hash gives two, which halves the work."""
+def _words(key: Any, shape: Shape, width: int = 32) -> Array:
+    """Random words of 32, 16 or 8 bits: each 64-bit hash gives several, which saves work."""
     shape = _shape(shape)
     n = math.prod(shape)
-    words = bits(key, (n + 1) // 2).view(xp.uint32)[..., :n]
+    words = bits(key, -(-n * width // 64)).view(f"u{width // 8}")[..., :n]
     return words.reshape(words.shape[:-1] + shape)
 
 
-def mask(key: Any, p: float, shape: Shape) -> Array:
-    """Booleans that are True with probability `p`; compares integers, so no rounding."""
+def mask(key: Any, p: float, shape: Shape, width: int = 32) -> Array:
+    """Booleans that are True with probability `p`; compares integers, so no rounding.
+
+    Each uses up `width` random bits, and `p` counts in multiples of 2^-width: with 8 bits the work
+    is a quarter, and 0.5 or 0.75 are still exact.
+    """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"p must be a probability between 0 and 1, got {p}")
     if p == 1.0:
         return xp.ones(_shape(shape) if isinstance(key, int) else key.shape + _shape(shape), bool)
-    return _words(key, shape) < xp.uint32(int(p * 2.0**32))
+    words = _words(key, shape, width)
+    return words < words.dtype.type(int(p * 2.0**width))
 
 
 def uniform(key: Any, shape: Shape = (), low: float = 0.0, high: float = 1.0,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.arrays import close
 from tinynet import Tensor, grad
 from tinynet import functional as F
 
@@ -24,10 +25,10 @@ def test_leading_axes(lead: tuple[int, ...], with_bias: bool, rng: Any) -> None:
     wanted = [g @ w.data, np.tensordot(g, x.data, (range(len(lead)),) * 2),
               g.sum(axis=tuple(range(len(lead))))]
     assert y.shape == (*lead, 3)
-    assert np.allclose(y.data, x.data @ w.data.T + (b.data if with_bias else 0), atol=1e-13)
+    assert close(y.data, x.data @ w.data.T + (b.data if with_bias else 0), atol=1e-13)
     for got, want in zip(found, wanted, strict=False):
         assert got.shape == want.shape
-        assert np.allclose(got.data, want, atol=1e-13)
+        assert close(got.data, want, atol=1e-13)
 
 
 def test_one_recorded_operation() -> None:

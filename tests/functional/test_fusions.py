@@ -14,7 +14,10 @@ import pytest
 
 from tinynet import Tensor, grad, operation
 from tinynet import functional as F  # noqa: F401  (registers its operations)
+from tinynet.backend import xp
 from tinynet.functional.conv import _conv2d
+from tinynet.functional.dropconnect import _dropconnect
+from tinynet.functional.fractional import _fractional_max_pool2d, _taps, fractional_regions
 from tinynet.functional.loss import _softmax_cross_entropy
 from tinynet.functional.norm import _batch_norm
 from tinynet.functional.pool import _avg_pool2d, _global_max_pool2d, _max_pool2d
@@ -34,6 +37,20 @@ def conv(x: Any, w: Any, bias: bool = True, stride: Any = (1, 1), padding: Any =
             {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
 
 
+def masked(*args: Any, keep: float = 0.5, **options: Any) -> Row:
+    """The same by DropConnect."""
+    _, shapes, settings = conv(*args, **options)
+    return _dropconnect, shapes, {"key": 3, "keep": keep, **settings}
+
+
+def fractional(x: tuple[int, ...], out: tuple[int, int], overlapping: bool, samples: int = 1,
+               pseudo: bool = True) -> Row:
+    rows, columns = (_taps(fractional_regions(n, parts, pseudo=pseudo, overlapping=overlapping,
+                                              samples=samples, key=n), overlapping)
+                     for n, parts in zip(x[2:], out, strict=True))
+    return _fractional_max_pool2d, [x], {"rows": rows, "columns": columns}
+
+
 def pool(operation: Any, x: Any, kernel: Any, stride: Any, padding: Any = (0, 0)) -> Row:
     return operation, [x], {"kernel": kernel, "stride": stride, "padding": padding}
 
@@ -50,6 +67,15 @@ ROWS: list[Row] = [
     conv((2, 5, 4, 3), (3, 5, 1, 1)),
     conv((2, 5, 5, 5), (3, 5, 1, 1), stride=(2, 2), bias=False),
     conv((1, 3, 4, 4), (2, 3, 4, 4)),
+    masked((2, 3, 6, 5), (4, 3, 3, 3), padding=(1, 1), keep=0.7),
+    masked((3, 16, 13, 10), (16, 16, 3, 3), padding=(1, 1)),
+    masked((2, 17, 14, 12), (16, 17, 3, 3), padding=(2, 0), bias=False),
+    masked((19, 4, 7, 6), (6, 2, 3, 2), stride=(2, 1), padding=(1, 0), groups=2),
+    masked((9, 5, 3, 1), (4, 5, 1, 1), keep=0.9),
+    fractional((2, 3, 6, 8), (4, 5), False),
+    fractional((3, 2, 7, 7), (5, 6), False, samples=3, pseudo=False),
+    fractional((2, 3, 8, 9), (6, 4), True),
+    fractional((3, 2, 5, 6), (2, 5), True, samples=3, pseudo=False),
     *(pool(p, (2, 3, 6, 8), (2, 2), (2, 2)) for p in (_max_pool2d, _avg_pool2d)),
     *(pool(p, (2, 3, 7, 6), (3, 3), (2, 2), (1, 1)) for p in (_max_pool2d, _avg_pool2d)),
     *(pool(p, (2, 2, 5, 5), (3, 2), (1, 2)) for p in (_max_pool2d, _avg_pool2d)),
@@ -58,7 +84,7 @@ ROWS: list[Row] = [
     *((_batch_norm, [shape, gamma, beta], {"eps": 1e-2, "with_relu": with_relu})
       for shape in ((4, 3), (4, 3, 5), (4, 3, 3, 2), (4, 24, 20, 18)) for with_relu in (False, True)
       for gamma, beta in ((shape[1:2],) * 2, (None, None), (shape[1:2], None))),
-    (_softmax_cross_entropy, [(5, 4)], {"labels": np.array([0, 3, 1, 1, 2])}),
+    (_softmax_cross_entropy, [(5, 4)], {"labels": xp.array([0, 3, 1, 1, 2])}),
 ]
 IDS = [f"{row[0].__name__}{i}" for i, row in enumerate(ROWS)]
 
@@ -74,7 +100,7 @@ def forced() -> list[Any]:
     """Each row; those of convolutions once for each algorithm."""
     return [pytest.param(row, algorithm, id=f"{name}-{algorithm}" if algorithm else name)
             for row, name in zip(ROWS, IDS, strict=True)
-            for algorithm in (ALGORITHMS if row[0] is _conv2d else [None])]
+            for algorithm in (ALGORITHMS if row[0] in (_conv2d, _dropconnect) else [None])]
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-11), ("float32", 5e-5)])
@@ -121,5 +147,5 @@ def test_unwanted_gradients_are_not_computed(row: Row) -> None:
         if a is not None:
             only = [j == i for j in range(len(arrays))]
             y, backward, *_ = row[0].__wrapped__(*arrays, needs=tuple(only), **row[2])
-            found = backward(np.ones(y.shape), only)
+            found = backward(xp.ones(y.shape), only)
             assert [dx is not None for dx in found] == only

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.arrays import host
 from tests.golden.make_functional import GOLDEN, constants, draw
 from tinynet import Tensor, grad
 from tinynet import functional as F
+from tinynet.backend import asarray
 
 FILE = np.load(GOLDEN)
 CASES = {case["name"]: case for case in json.loads(str(FILE["cases"]))}
@@ -20,14 +22,13 @@ def run(case: dict[str, Any], dtype: str) -> dict[str, Any]:
     """The output, the gradients and the changed buffers of a case, computed by tinynet."""
     arguments = {name: Tensor(draw(case, name, shape).astype(dtype), requires_grad=True)
                  for name, shape in case["inputs"].items()}
-    others = {name: value.astype(dtype) if value.dtype.kind == "f" else value
+    others = {name: asarray(value.astype(dtype) if value.dtype.kind == "f" else value)
               for name, value in constants(case).items()}
     y = getattr(F, case["function"])(**arguments, **others, **case["options"])
     g = draw(case, "cotangent", list(y.shape)).astype(dtype)
     found = grad(y, list(arguments.values()), g)
-    results = {"y": y.numpy()}
-    results |= {f"d{name}": dx.numpy() for name, dx in zip(arguments, found, strict=True)}
-    return results | others
+    results = {"y": y} | {f"d{name}": dx for name, dx in zip(arguments, found, strict=True)}
+    return {name: host(value) for name, value in (results | others).items()}
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float64", 1e-11), ("float32", 2e-5)])

@@ -49,6 +49,7 @@ class Net:
         return F.linear(F.global_max_pool2d(x), self.head)
 
 
+@pytest.mark.numpy_only("channels-last memory is the layout of the kernels on the CPU")
 @pytest.mark.parametrize("name", ["S", "R"])
 def test_a_training_step_copies_layouts_twice_at_most(name: str) -> None:
     net = Net(name)

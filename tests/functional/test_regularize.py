@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.arrays import close, equal, host
 from tinynet import Tensor, grad
 from tinynet import functional as F
+from tinynet.backend import on_gpu, xp
 from tinynet.functional.regularize import _masked
 from tinynet.random import Generator
 
@@ -18,7 +20,7 @@ from tinynet.random import Generator
 @pytest.mark.parametrize("p", [0.25, 0.5, 0.9])
 def test_E4_p_is_the_probability_of_zeroing(p: float) -> None:
     n = 100_000
-    zeros = (F.dropout(np.ones(n), p, key=1) == 0).mean()
+    zeros = (F.dropout(xp.ones(n), p, key=1) == 0).mean()
     assert abs(zeros - p) < 4 * (p * (1 - p) / n) ** 0.5
 
 
@@ -27,15 +29,15 @@ def test_E4_mask_is_reused_in_the_backward_pass(rng: Any) -> None:
     v, g = rng.normal((6, 5), dtype="f8"), rng.normal((6, 5), dtype="f8")
     y = F.dropout(x, 0.4, key=3)
     dx = grad(y, x, g).data
-    assert np.array_equal(dx == 0, y.data == 0)
+    assert equal(dx == 0, y.data == 0)
     ahead, behind = (F.dropout(x.data + e * v, 0.4, key=3) for e in (1e-3, -1e-3))
     assert abs(((ahead - behind) * g).sum() / 2e-3 - (dx * v).sum()) < 1e-9
 
 
 def test_E5_scaling_by_keep_is_the_mean_over_all_masks() -> None:
-    w, x, keep = np.array([2.0, 3.0]), np.array([5.0, 7.0]), 0.5
-    masks = np.array(list(itertools.product([False, True], repeat=2)))
-    vanilla = sum(keep**m.sum() * (1 - keep) ** (~m).sum() * (_masked(x, m, 1.0) @ w)
+    w, x, keep = xp.array([2.0, 3.0]), xp.array([5.0, 7.0]), 0.5
+    masks = xp.array(list(itertools.product([False, True], repeat=2)))
+    vanilla = sum(keep ** int(m.sum()) * (1 - keep) ** int((~m).sum()) * (_masked(x, m, 1.0) @ w)
                   for m in masks)
     inverted = sum(0.25 * (_masked(x, m, 1 / keep) @ w) for m in masks)
     assert vanilla == keep * (w @ x) == 15.5
@@ -47,7 +49,7 @@ def test_E6_inverted_dropout_keeps_the_mean(keep: float) -> None:
     x = 10 + Generator(1).normal((500, 500), dtype="f8")
     y = F.dropout(x, 1 - keep, key=2)
     assert abs(y.mean() - x.mean()) < 4 * 10 * ((1 - keep) / keep / x.size) ** 0.5
-    assert np.allclose(y[y != 0], x[y != 0] / keep, rtol=1e-15)
+    assert close(y[y != 0], x[y != 0] / keep, rtol=1e-15)
 
 
 def test_E6_E9_evaluation_returns_the_input_itself() -> None:
@@ -59,8 +61,8 @@ def test_E6_E9_evaluation_returns_the_input_itself() -> None:
 
 
 def test_E9_training_calls_differ() -> None:
-    x = np.ones(64)
-    assert not np.array_equal(F.dropout(x), F.dropout(x))
+    x = xp.ones(64)
+    assert not equal(F.dropout(x), F.dropout(x))
 
 
 def test_p_one_zeroes_everything() -> None:
@@ -70,21 +72,22 @@ def test_p_one_zeroes_everything() -> None:
 
 
 def test_keys_and_generators_reproduce() -> None:
-    x = np.ones(1000)
-    assert np.array_equal(F.dropout(x, key=5), F.dropout(x, key=5))
+    x = xp.ones(1000)
+    assert equal(F.dropout(x, key=5), F.dropout(x, key=5))
     first, again = (F.dropout(x, generator=Generator(3)) for _ in range(2))
-    assert np.array_equal(first, again)
+    assert equal(first, again)
     rng = Generator(3)
-    assert not np.array_equal(F.dropout(x, generator=rng), F.dropout(x, generator=rng))
+    assert not equal(F.dropout(x, generator=rng), F.dropout(x, generator=rng))
 
 
 def test_layout_changes_no_result_and_stays(rng: Any) -> None:
     x = rng.normal((2, 4, 4, 3)).transpose(0, 3, 1, 2)
     t = Tensor(x, requires_grad=True)
     y = F.dropout(t, key=1)
-    assert np.array_equal(y.data, F.dropout(np.ascontiguousarray(x), key=1))
-    assert y.data.strides == x.strides
-    assert grad(y, t, np.ones_like(x)).data.strides == x.strides
+    assert equal(y.data, F.dropout(xp.ascontiguousarray(x), key=1))
+    if not on_gpu:
+        assert y.data.strides == x.strides
+        assert grad(y, t, np.ones_like(x)).data.strides == x.strides
 
 
 def test_input_is_not_kept() -> None:
@@ -100,12 +103,41 @@ def test_input_is_not_kept() -> None:
 
 
 def test_dropout2d_drops_whole_channels() -> None:
-    y = F.dropout2d(np.ones((50, 40, 3, 2), "f4"), 0.3, key=9)
+    y = host(F.dropout2d(xp.ones((50, 40, 3, 2), "f4"), 0.3, key=9))
     assert y.dtype == np.float32
     first = y[:, :, :1, :1]
-    assert np.array_equal(y, np.broadcast_to(first, y.shape))
-    assert np.allclose(np.unique(first), [0, 1 / 0.7])
+    assert equal(y, np.broadcast_to(first, y.shape))
+    assert close(np.unique(first), [0, 1 / 0.7])
     assert abs((first == 0).mean() - 0.3) < 4 * (0.21 / 2000) ** 0.5
+
+
+@pytest.mark.parametrize("p", [0.25, 0.5, 0.9])
+def test_E4_E5_vanilla_dropout_does_not_scale_in_training(p: float) -> None:
+    x = xp.ones((50, 40, 3, 2))
+    for f in (F.dropout, F.dropout2d, F.drop_path):
+        inverted, vanilla = (f(x, p, inverted=i, key=7) for i in (True, False))
+        assert set(np.unique(host(vanilla))) == {0.0, 1.0}
+        assert close(inverted, vanilla / (1 - p))
+        assert close(f(x, p, False, inverted=False), x * (1 - p), rtol=1e-15)
+
+
+def test_drop_path_drops_whole_samples() -> None:
+    y = host(F.drop_path(xp.ones((2000, 3, 2)), 0.3, key=9))
+    assert equal(y, np.broadcast_to(y[:, :1, :1], y.shape))
+    assert abs((y[:, 0, 0] == 0).mean() - 0.3) < 4 * (0.21 / 2000) ** 0.5
+
+
+def test_E1_E3_the_whole_loss_is_hinge_plus_lambda_R(rng: Any) -> None:
+    """1/N sum_i L_i + lambda R(W): the gradient of R is W for L2, sign(W) for L1, both: elastic."""
+    w = Tensor(rng.normal((3, 4), dtype="f8"), requires_grad=True)
+    x = rng.normal((5, 4), dtype="f8")
+    labels, strength = [0, 1, 2, 1, 0], 0.3
+    data = F.hinge_loss(F.linear(x, w), labels)
+    for penalty, slope in ((F.l2_penalty, host(w)), (F.l1_penalty, np.sign(host(w)))):
+        whole = data + strength * penalty([w])
+        assert close(grad(whole, w), host(grad(data, w)) + strength * slope, atol=1e-14)
+    assert float(F.l2_penalty([w, w]).item()) == pytest.approx((host(w) ** 2).sum(), rel=1e-14)
+    assert float(F.l1_penalty([w]).item()) == pytest.approx(abs(host(w)).sum(), rel=1e-14)
 
 
 @pytest.mark.parametrize(("call", "words"), [

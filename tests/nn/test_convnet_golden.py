@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.arrays import host
 from tests.golden.make_convnet import GOLDEN, LR, MOMENTUM, SIZE, STEPS, WEIGHT_DECAY, WIDTHS
 from tinynet import functional as F
 from tinynet import models, nn, optim
+from tinynet.backend import asarray
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def part(golden: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]
 def close(found: Any, expected: np.ndarray, dtype: str, what: str) -> None:
     """To 1e-10 in float64; in float32 to 1e-4 of the largest value."""
     tolerance = 1e-10 if dtype == "float64" else 1e-4
-    error = abs(np.asarray(found, dtype="float64") - expected).max()
+    error = abs(host(found).astype("float64") - expected).max()
     assert error <= tolerance * max(1e-3, abs(expected).max()), f"{what}: off by {error:.3g}"
 
 
@@ -46,7 +48,7 @@ def build(golden: Mapping[str, np.ndarray], dtype: str) -> nn.Sequential:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_outputs_loss_and_gradients(golden: Mapping[str, np.ndarray], dtype: str) -> None:
     net = build(golden, dtype)
-    logits = net(golden["x"].astype(dtype))
+    logits = net(asarray(golden["x"].astype(dtype)))
     loss = F.cross_entropy(logits, golden["y"])
     loss.backward()
     close(logits, golden["logits"], dtype, "logits")
@@ -63,7 +65,7 @@ def test_three_steps_of_sgd_with_momentum(golden: Mapping[str, np.ndarray], dtyp
     net = build(golden, dtype)
     optimizer = optim.SGD(net.named_parameters(), lr=LR, momentum=MOMENTUM,
                           weight_decay=WEIGHT_DECAY)
-    x, losses = golden["x"].astype(dtype), []
+    x, losses = asarray(golden["x"].astype(dtype)), []
     for _ in range(STEPS):
         loss = F.cross_entropy(net(x), golden["y"])
         net.zero_grad()

@@ -12,6 +12,7 @@ import pytest
 import tinynet as tn
 from tinynet import functional as F
 from tinynet import nn
+from tinynet.backend import xp
 
 FLAT, IMAGE = (4, 6), (2, 6, 8, 7)
 
@@ -52,7 +53,7 @@ LAYERS: list[tuple[Any, tuple[int, ...], Any, str]] = [
      lambda m, x: x.reshape(2, 6, 2, 4, 1, 7).mean((3, 5)),
      "AvgPool2d(kernel_size=(4, 7), stride=(4, 7), padding=(0, 0))"),
     (lambda: nn.AvgPool2d(3, 2, 1), IMAGE, lambda m, x: F.conv2d(
-        x, np.full((6, 1, 3, 3), 1 / 9, x.dtype), stride=2, padding=1, groups=6),
+        x, xp.full((6, 1, 3, 3), 1 / 9, x.dtype), stride=2, padding=1, groups=6),
      "AvgPool2d(kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))"),
     (lambda: nn.AdaptiveAvgPool2d((2, 1)), IMAGE,
      lambda m, x: x.reshape(2, 6, 2, 4, 7).mean((3, 4)).reshape(2, 6, 2, 1),
@@ -205,7 +206,7 @@ def test_the_gradient_of_a_whole_network_is_its_slope(float64: None) -> None:
     slope = sum((p.grad.data * direction[n]).sum() for n, p in net.named_parameters())
     h = 1e-5
     measured = (loss(h).item() - loss(-h).item()) / (2 * h)
-    assert measured == pytest.approx(slope, rel=1e-7)
+    assert measured == pytest.approx(float(slope), rel=1e-7)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tests.arrays import close, equal, host
 from tinynet import nn
+from tinynet.backend import asarray, xp
 from tinynet.nn.module import parameter_dtype
 
 
@@ -83,9 +85,9 @@ def test_shared_parameters_count_once_and_get_both_gradients() -> None:
     w, b, c = (t.data.astype("float64") for t in (first.weight, first.bias, second.bias))
     h1 = x.data @ w.T + b
     h2 = h1 @ w.T + c
-    g = np.ones((2, 3))
+    g = xp.ones((2, 3))
     expected = g.T @ h2 + (g @ w).T @ h1 + (g @ w @ w).T @ x.data
-    np.testing.assert_allclose(first.weight.grad.numpy(), expected, rtol=2e-5)
+    assert close(first.weight.grad, expected, rtol=2e-5)
     twin = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3))
     twin[1].weight = twin[0].weight
     twin[2].weight, twin[2].bias = twin[0].weight, twin[0].bias
@@ -170,7 +172,7 @@ def test_copies_and_pickles_are_independent() -> None:
         other(tn.ones((2, 2, 4, 4))).sum().backward()
         assert model[0].weight.grad is None
     for name, value in model.state_dict().items():
-        np.testing.assert_array_equal(value, before[name])
+        assert equal(value, before[name])
 
 
 # State
@@ -190,11 +192,11 @@ def test_state_is_a_copy() -> None:
         p.copy_(p.data + 1.0)
     model(tn.rand(4, 2, 4, 4))  # moves the running statistics
     for name, value in state.items():
-        np.testing.assert_array_equal(value, kept[name])
+        assert equal(value, kept[name])
         assert (model.state_dict()[name] != value).any()
     model.load_state_dict(state)
     state["0.weight"][...] = 0.0
-    np.testing.assert_array_equal(model[0].weight.numpy(), kept["0.weight"])
+    assert equal(model[0].weight, kept["0.weight"])
 
 
 class Foreign:
@@ -214,15 +216,15 @@ class Foreign:
         return self.values
 
 
-@pytest.mark.parametrize("wrap", [np.asarray, tn.tensor, Foreign, lambda a: a.tolist()])
+@pytest.mark.parametrize("wrap", [np.asarray, asarray, tn.tensor, Foreign, lambda a: a.tolist()])
 def test_state_may_hold_arrays_tensors_and_lists(wrap: Any) -> None:
     model, other = net(), net()
-    state = {name: wrap(value) for name, value in model.double().state_dict().items()}
+    state = {name: wrap(host(value)) for name, value in model.double().state_dict().items()}
     state["1.num_batches_tracked"] = wrap(np.array(7))
     assert other.load_state_dict(state) == nn.Unmatched([], [])
     assert other[0].weight.dtype == np.dtype("float32")  # its own
     for name, value in other.state_dict().items():
-        np.testing.assert_array_equal(value, model.state_dict()[name].astype("float32"))
+        assert equal(value, model.state_dict()[name].astype("float32"))
 
 
 def test_strict_loading_names_all_that_does_not_fit_and_writes_nothing() -> None:
@@ -243,11 +245,11 @@ def test_strict_loading_names_all_that_does_not_fit_and_writes_nothing() -> None
         model.load_state_dict(state, strict=False)
     assert "missing" not in str(loose.value)
     for name, value in model.state_dict().items():
-        np.testing.assert_array_equal(value, before[name])
+        assert equal(value, before[name])
     del state["4.bias"]
     found = model.load_state_dict(state, strict=False)
     assert found == nn.Unmatched(["1.running_var", "4.bias"], ["5.weight"])
-    np.testing.assert_array_equal(model[0].weight.numpy(), before["0.weight"] + 1)
+    assert equal(model[0].weight, before["0.weight"] + 1)
 
 
 def test_state_must_hold_numbers() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tests.arrays import equal
 from tinynet import nn
 
 
@@ -84,7 +85,7 @@ def test_nothing_is_changed() -> None:
     assert [module.training for _, module in model.named_modules()] == modes
     assert tn.get_state() == random_state and tn.is_grad_enabled()
     for name, value in model.state_dict().items():
-        np.testing.assert_array_equal(value, before[name])
+        assert equal(value, before[name])
     with pytest.raises(ValueError):
         nn.summary(model, (3, 4, 4))
     assert [module.training for _, module in model.named_modules()] == modes

@@ -62,30 +62,36 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any 
     >>> conv2d(x, xp.ones((1, 1, 2, 2)))[0, 0].tolist()
     [[8.0, 12.0], [20.0, 24.0]]
     """
-    c = images("conv2d", x)[1]
+    x, options = checked("conv2d", x, weight, bias, stride, padding, dilation, groups)
+    return _conv2d(x, weight, bias, **options)
+
+
+def checked(what: str, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
+            groups: Any) -> tuple[Any, dict[str, Any]]:
+    """The options of a convolution; and x, which a named padding may have made larger."""
+    c = images(what, x)[1]
     shape = tuple(weight.shape)
     if len(shape) != 4:
-        raise ValueError(f"conv2d: weight must have shape (O, C / groups, kH, kW), got {shape}")
+        raise ValueError(f"{what}: weight must have shape (O, C / groups, kH, kW), got {shape}")
     o, i, *kernel = shape
     if not isinstance(groups, int) or groups < 1 or o % groups:
-        raise ValueError(f"conv2d: groups must be a number that divides the {o} output channels "
+        raise ValueError(f"{what}: groups must be a number that divides the {o} output channels "
                          f"of weight, got {groups}")
     if c != i * groups:
-        raise ValueError(f"conv2d: x of shape {tuple(x.shape)} has {c} channels, but weight of "
+        raise ValueError(f"{what}: x of shape {tuple(x.shape)} has {c} channels, but weight of "
                          f"shape {shape} with groups={groups} takes {i * groups}: the second "
                          "axis of weight is input channels / groups")
     if bias is not None and tuple(bias.shape) != (o,):
-        raise ValueError(f"conv2d: bias must have shape {(o,)}, one for each output channel of "
+        raise ValueError(f"{what}: bias must have shape {(o,)}, one for each output channel of "
                          f"weight, got {tuple(bias.shape)}")
-    float_of_one_dtype("conv2d", x=x, weight=weight, bias=bias)
+    float_of_one_dtype(what, x=x, weight=weight, bias=bias)
     stride, dilation = pair("stride", stride, 1), pair("dilation", dilation, 1)
     if isinstance(padding, str):
         x, padding = _named_padding(x, padding, (kernel[0], kernel[1]), stride, dilation)
     padding = pair("padding", padding, 0)
     size = (x.shape[2], x.shape[3])
-    window_count("conv2d", size, (kernel[0], kernel[1]), stride, padding, dilation)
-    return _conv2d(x, weight, bias, stride=stride, padding=padding, dilation=dilation,
-                   groups=groups)
+    window_count(what, size, (kernel[0], kernel[1]), stride, padding, dilation)
+    return x, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
 
 
 def _named_padding(x: Any, name: str, kernel: Pair, stride: Pair, dilation: Pair

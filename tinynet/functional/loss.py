@@ -211,7 +211,7 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing:
         losses = -total(target * log_softmax(rows), 1)
         return _reduce_weighted(losses, None, reduction, shape)
     labels = _labels("cross_entropy", target, shape)
-    losses = _mark_bad_labels(_softmax_cross_entropy(rows, labels=labels), labels, shape[1])
+    losses = _softmax_cross_entropy(rows, labels=labels)  # marks bad labels by itself
     if label_smoothing:
         spread = log_softmax(rows) if weights is None else log_softmax(rows) * weights
     if weights is not None:

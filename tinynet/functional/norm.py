@@ -88,15 +88,6 @@ def _data(running: Any) -> Array:
     return running.data if isinstance(running, Tensor) else running
 
 
-def _update(running: Any, value: Array, momentum: float) -> None:
-    """running <- (1 - momentum) running + momentum value, in place."""
-    if running is None:
-        return
-    data = _data(running)
-    data *= 1.0 - momentum
-    data += (momentum * value).astype(data.dtype)
-
-
 def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
                training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Any:
     r"""y = weight (x - m) / sqrt(v + eps) + bias, for each channel (axis 1) of x
@@ -142,12 +133,12 @@ def _either_norm(x: Any, running_mean: Any, running_var: Any, weight: Any, bias:
     count = math.prod(shape) // max(1, shape[1])
     if count < 2:
         raise ValueError(f"batch_norm: training needs more than one value for each channel, got x "
-                         f"of shape {shape}: use a larger batch (drop a last batch of one), or "
-                         "evaluation mode")
+                         f"of shape {shape}: use a larger batch (drop a last batch of one), "
+                         "evaluation mode, or GroupNorm or LayerNorm")
     y, (m, v) = _batch_norm(x, weight, bias, eps=eps, with_relu=with_relu)
-    if training:
-        _update(running_mean, m, momentum)
-        _update(running_var, v * (count / (count - 1)), momentum)
+    for running, value, factor in ((running_mean, m, 1.0), (running_var, v, count / (count - 1))):
+        if training and running is not None:
+            kernel.move(_data(running), value, momentum, factor)
     return y
 
 

@@ -1,4 +1,7 @@
-"""Dropout: switch values off at random in training, leave everything as it is in evaluation.
+"""Dropout: switch values off at random in training, use all of them in evaluation.
+
+    inverted   x mask / keep in training     x in evaluation         (keep = 1 - p)
+    vanilla    x mask in training            x keep in evaluation
 
 The mask is drawn outside the differentiable operation and comes in as an array, so the operation
 is pure: its gradient is the same multiplication again. Only the mask (one byte for each value)
@@ -7,6 +10,7 @@ is kept for the backward pass. Read next: `norm.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,11 +18,14 @@ import numpy as np
 from ..backend import Array, xp
 from ..kernels import elementwise, memory
 from ..operation import primitive
+from ..ops.arithmetic import abs as absolute
+from ..ops.arithmetic import square
+from ..ops.reduction import sum as total
 from ..random import Generator, default_generator
 from ..random import mask as draw_mask
 from ..tensor import Tensor
 
-__all__ = ["dropout", "dropout2d"]
+__all__ = ["drop_path", "dropout", "dropout2d", "l1_penalty", "l2_penalty"]
 
 
 @primitive(lambda g, mask, scale: _masked(g, mask, scale))
@@ -29,33 +36,40 @@ def _masked(x: Array, mask: Array, scale: float) -> Array:
     return elementwise.masked(x, mask, scale)
 
 
-def _drop(what: str, x: Any, p: float, training: bool, shape: tuple[int, ...],
-          generator: Generator | None, key: int | None) -> Any:
+def draw_key(what: str, p: float, generator: Generator | None, key: int | None,
+             training: bool = True) -> int | None:
+    """The key of the noise: `key`, or in training the next one of `generator`."""
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"{what}: p is the probability of zeroing, between 0 and 1, got {p}")
     if generator is not None and key is not None:
         raise ValueError(f"{what}: give a generator or a key, not both")
-    if not training or p == 0.0:
-        return x
-    if key is None:
+    if key is None and training and p > 0.0:
         key = (generator or default_generator).key()
-    keep = 1.0 - p
+    return key
+
+
+def _drop(what: str, x: Any, p: float, training: bool, shape: tuple[int, ...], inverted: bool,
+          generator: Generator | None, key: int | None) -> Any:
+    key, keep = draw_key(what, p, generator, key, training), 1.0 - p
+    if p == 0.0 or not training:
+        return x if inverted or p == 0.0 else x * keep
     mask = draw_mask(key, keep, shape)  # in the order of the axes: layout changes no result
     values = x.data if isinstance(x, Tensor) else x
     if shape == values.shape and not values.flags.c_contiguous:
         order = memory.memory_order(values)
         mask = xp.ascontiguousarray(mask.transpose(order)).transpose(np.argsort(order))
-    return _masked(x, mask, 1.0 / keep if keep else 0.0)
+    return _masked(x, mask, 1.0 / keep if inverted and keep else 1.0)
 
 
-def dropout(x: Any, p: float = 0.5, training: bool = True, *, generator: Generator | None = None,
-            key: int | None = None) -> Any:
+def dropout(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
+            generator: Generator | None = None, key: int | None = None) -> Any:
     """Inverted dropout: x * mask / (1 - p) in training, x itself in evaluation.
 
     `p` is the probability of ZEROING, as in PyTorch. (In the lecture's code p is the probability
     of keeping, which is 1 - p here.) The mean stays that of x, so evaluation needs no correction.
+    With ``inverted=False`` the lecture's vanilla dropout: x * mask, and x * (1 - p) in evaluation.
     The mask comes from `generator` (tinynet's default one if None) or from a `key`.
-    Source: Srivastava et al. 2014; inverted as in CS231n lecture 8.
+    Source: Srivastava et al. 2014; both forms as in CS231n lecture 8.
 
     >>> from tinynet import xp
     >>> dropout(xp.ones(8), p=0.5, key=3).tolist()
@@ -63,10 +77,11 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, generator: Generat
     >>> dropout("anything", training=False)
     'anything'
     """
-    return _drop("dropout", x, p, training, tuple(getattr(x, "shape", ())), generator, key)
+    return _drop("dropout", x, p, training, tuple(getattr(x, "shape", ())), inverted, generator,
+                 key)
 
 
-def dropout2d(x: Any, p: float = 0.5, training: bool = True, *,
+def dropout2d(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
               generator: Generator | None = None, key: int | None = None) -> Any:
     """Dropout of whole channels: of an (N, C, ...) array, each x[n, c] is zeroed or kept at once.
 
@@ -77,4 +92,33 @@ def dropout2d(x: Any, p: float = 0.5, training: bool = True, *,
     if len(shape) < 3:
         raise ValueError(f"dropout2d: x must have shape (N, C, H, W), got {shape}: for feature "
                          "vectors use dropout")
-    return _drop("dropout2d", x, p, training, shape[:2] + (1,) * (len(shape) - 2), generator, key)
+    return _drop("dropout2d", x, p, training, shape[:2] + (1,) * (len(shape) - 2), inverted,
+                 generator, key)
+
+
+def drop_path(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
+              generator: Generator | None = None, key: int | None = None) -> Any:
+    """Dropout of whole samples: of an (N, ...) array, each x[n] is zeroed or kept at once.
+
+    What stochastic depth does to the body of a residual block, sample by sample.
+    """
+    shape = tuple(x.shape)
+    return _drop("drop_path", x, p, training, shape[:1] + (1,) * (len(shape) - 1), inverted,
+                 generator, key)
+
+
+def l2_penalty(weights: Iterable[Any]) -> Any:
+    """R(W) = 1/2 sum of w^2 over all arrays, to add to a loss as strength * R.
+
+    Its gradient is w: for SGD the same as ``weight_decay=strength``. Source: lecture id E3.
+
+    >>> from tinynet import xp
+    >>> float(l2_penalty([xp.asarray([3.0, 4.0]), xp.asarray([[1.0]])]))
+    13.0
+    """
+    return 0.5 * sum(total(square(w)) for w in weights)
+
+
+def l1_penalty(weights: Iterable[Any]) -> Any:
+    """R(W) = sum of |w| over all arrays; its gradient is sign(w), 0 at 0. Both make elastic net."""
+    return sum(total(absolute(w)) for w in weights)

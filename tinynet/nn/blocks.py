@@ -1,20 +1,30 @@
-"""The blocks that conv nets are built from: conv-norm-ReLU, and the shortcut around a body.
+r"""The blocks that conv nets are built from: conv-norm-ReLU, and shortcuts around a body.
 
-Read next: `../models.py`, whose nets use them.
+Blocks with a shortcut can be skipped at random in training, which is stochastic depth (G3):
+
+    y = shortcut(x) + z body(x)      z: 1 with probability keep = 1 - p, else 0
+    test: z = keep                   inverted: z / keep in training, 1 at test
+
+Source: Huang, Sun, Liu, Sedra and Weinberger 2016, "Deep networks with stochastic depth", equations
+2, 4 and 5 (their p is the probability of survival, here `keep`). Read next: `../models.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import functional as F
+from ..random import Generator
+from .checks import positive, probability
 from .container import Sequential
 from .conv import Conv2d
 from .linear import Identity
 from .module import Module
+from .noise import Noise
 from .norm import BatchNorm2d
 
-__all__ = ["Residual", "ResidualBlock", "conv_bn_relu"]
+__all__ = ["Residual", "ResidualBlock", "conv_bn_relu", "linear_decay"]
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1) -> Sequential:
@@ -23,49 +33,122 @@ def conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1) -> Sequen
                       BatchNorm2d(out_channels, relu=True))
 
 
-class Residual(Module):
+def linear_decay(blocks: int, last: float = 0.5) -> list[float]:
+    """p_l = (l / L) last for l = 1 .. L: the probabilities of skipping each of L blocks.
+
+    Early blocks, on which all others build, are skipped rarely. Of 54 blocks with last = 0.5 there
+    are 40.25 left on average. Source: equation 4 of the paper, which counts survivals, 1 - p_l.
+
+    >>> linear_decay(4, last=0.5), 54 - sum(linear_decay(54))
+    ([0.125, 0.25, 0.375, 0.5], 40.25)
+    """
+    blocks, last = positive("blocks", blocks), probability("last", last)
+    return [(i + 1) / blocks * last for i in range(blocks)]
+
+
+class _Skipping(Noise):
+    """A body that is skipped with probability p in training."""
+
+    def _set(self, p: float, mode: str, inverted: bool, generator: Generator | None) -> None:
+        if mode not in ("batch", "sample"):
+            raise ValueError(f"mode must be 'batch' or 'sample', got {mode!r}")
+        self.p, self.mode = probability("p (of skipping)", p), mode
+        self.inverted, self.generator = inverted, generator
+
+    def _add(self, shortcut: Any, body: Callable[[Any], Any], x: Any) -> Any:
+        """shortcut + z body(x)."""
+        keep = 1.0 - self.p
+        if not self.training or self.p == 0.0:
+            return shortcut + (body(x) if self.inverted or self.p == 0.0 else body(x) * keep)
+        key = self.draw_key()
+        if self.mode == "sample":
+            return shortcut + F.drop_path(body(x), self.p, inverted=self.inverted, key=key)
+        if key >= keep * 2.0**64:  # the key is a random integer: no number comes from a device
+            return shortcut
+        return shortcut + (body(x) / keep if self.inverted else body(x))
+
+    def extra_repr(self) -> str:
+        inverted = ", inverted=True" if self.inverted else ""
+        return f"p={self.p}, mode={self.mode!r}{inverted}" if self.p else ""
+
+
+class Residual(_Skipping):
     """y = shortcut(x) + body(x); the shortcut is the identity unless given.
 
     The gradient reaches the input whole through the shortcut, so very deep nets can be trained.
-    Source: He et al. 2016, "Deep residual learning for image recognition", equations 1 and 2.
+    With probability `p` the body is skipped in training: for the whole batch (mode "batch", the
+    paper's; then it is not even computed and gets no gradient) or for each sample by itself (mode
+    "sample"). At test its output is multiplied by 1 - p; with `inverted` it is divided by it in
+    training instead. Source: He et al. 2016, "Deep residual learning for image recognition",
+    equations 1 and 2; and see the module's text.
 
     >>> from tinynet import nn
-    >>> Residual(nn.Conv2d(4, 4, 3, padding=1))(tn.zeros((1, 4, 8, 8))).shape
+    >>> Residual(nn.Conv2d(4, 4, 3, padding=1), p=0.5)(tn.zeros((1, 4, 8, 8))).shape
     (1, 4, 8, 8)
     """
 
-    def __init__(self, body: Module, shortcut: Module | None = None) -> None:
+    def __init__(self, body: Module, shortcut: Module | None = None, *, p: float = 0.0,
+                 mode: str = "batch", inverted: bool = False,
+                 generator: Generator | None = None) -> None:
         self.body = body
         self.shortcut = Identity() if shortcut is None else shortcut
+        self._set(p, mode, inverted, generator)
 
     def forward(self, x: Any) -> Any:
-        y, kept = self.body(x), self.shortcut(x)
-        if y.shape != kept.shape:
-            raise ValueError(f"the body turns {tuple(x.shape)} into {tuple(y.shape)}, the shortcut "
-                             f"into {tuple(kept.shape)}: they must be equal to be added; give a "
-                             "shortcut such as a 1x1 convolution of the same stride")
-        return kept + y
+        kept = self.shortcut(x)
+
+        def checked(x: Any) -> Any:
+            y = self.body(x)
+            if y.shape != kept.shape:
+                raise ValueError(f"the body turns {tuple(x.shape)} into {tuple(y.shape)}, the "
+                                 f"shortcut into {tuple(kept.shape)}: they must be equal to be "
+                                 "added; give a shortcut such as a 1x1 convolution of the same "
+                                 "stride")
+            return y
+
+        return self._add(kept, checked, x)
 
 
-class ResidualBlock(Module):
-    """relu(shortcut(x) + bn2(conv2(relu(bn1(conv1(x)))))): the basic block of a ResNet.
+class ResidualBlock(_Skipping):
+    """A block of a ResNet, to be skipped with probability `p` in training as `Residual` says.
 
-    Where `stride` or the number of channels changes, the shortcut is a 1x1 convolution with batch
-    norm (option B of He et al. 2016), else the identity. Parameter names are those of
-    torchvision's BasicBlock.
+        basic          3x3, 3x3                      bottleneck     1x1, 3x3, 1x1, a quarter as wide
+        after (2015)   relu(shortcut + body), body   conv, bn, relu, conv, bn
+        pre (2016)     shortcut + body, body         bn, relu, conv, bn, relu, conv
+
+    Where `stride` or the number of channels changes, the shortcut is a 1x1 convolution (option B
+    of He et al. 2016), followed by batch norm unless `pre_activation`; else the identity. The
+    names of the parameters are those of torchvision's BasicBlock and Bottleneck.
+    Source: He et al. 2016, as above, and 2016, "Identity mappings in deep residual networks".
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
-        self.conv1 = Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
-        self.bn1 = BatchNorm2d(out_channels)
-        self.conv2 = Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.bn2 = BatchNorm2d(out_channels)
-        changes = stride != 1 or in_channels != out_channels
-        self.downsample = Sequential(
-            Conv2d(in_channels, out_channels, 1, stride, bias=False), BatchNorm2d(out_channels),
-        ) if changes else None
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, *,
+                 bottleneck: bool = False, pre_activation: bool = False, p: float = 0.0,
+                 mode: str = "batch", inverted: bool = False,
+                 generator: Generator | None = None) -> None:
+        self.pre_activation = pre_activation
+        self._set(p, mode, inverted, generator)
+        inner = out_channels // 4 if bottleneck else out_channels
+        shapes = [(in_channels, inner, 1, 1), (inner, inner, 3, stride),
+                  (inner, out_channels, 1, 1)] if bottleneck else [
+            (in_channels, inner, 3, stride), (inner, out_channels, 3, 1)]
+        self._layers = len(shapes)
+        for i, (c, o, size, step) in enumerate(shapes, 1):
+            relu = pre_activation or i < len(shapes)
+            setattr(self, f"conv{i}", Conv2d(c, o, size, step, padding=size // 2, bias=False))
+            setattr(self, f"bn{i}", BatchNorm2d(c if pre_activation else o, relu=relu))
+        self.downsample = None
+        if stride != 1 or in_channels != out_channels:
+            shortcut = Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            self.downsample = Sequential(*([shortcut] if pre_activation else
+                                           [shortcut, BatchNorm2d(out_channels)]))
+
+    def _body(self, x: Any) -> Any:
+        for i in range(1, self._layers + 1):
+            conv, norm = getattr(self, f"conv{i}"), getattr(self, f"bn{i}")
+            x = conv(norm(x)) if self.pre_activation else norm(conv(x))
+        return x
 
     def forward(self, x: Any) -> Any:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+        y = self._add(x if self.downsample is None else self.downsample(x), self._body, x)
+        return y if self.pre_activation else F.relu(y)

@@ -1,8 +1,9 @@
-"""Dropout layers: values switched off at random in training, untouched in evaluation.
+"""Dropout layers: values switched off at random in training.
 
 In CS231n lecture 8, p is the probability of KEEPING a value; here, as in PyTorch, it is that of
-zeroing one: keep = 1 - p. Every call in training draws one key from the default generator, so
-``tn.get_state()`` and ``tn.set_state(...)`` repeat the masks exactly. Read next: `conv.py`.
+zeroing one: keep = 1 - p. Every call in training draws one key from the layer's `generator`, or
+from the default one; then ``tn.get_state()`` and ``tn.set_state(...)`` repeat the masks exactly.
+Read next: `dropconnect.py`.
 """
 
 from __future__ import annotations
@@ -10,37 +11,43 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
+from ..random import Generator
 from .checks import probability
-from .module import Module
+from .noise import Noise
 
 __all__ = ["Dropout", "Dropout2d"]
 
 
-class _Dropout(Module):
-    def __init__(self, p: float = 0.5) -> None:
+class _Dropout(Noise):
+    def __init__(self, p: float = 0.5, *, inverted: bool = True,
+                 generator: Generator | None = None) -> None:
         self.p = probability("p (of zeroing)", p)
+        self.inverted, self.generator = inverted, generator
 
     def extra_repr(self) -> str:
-        return f"p={self.p}"
+        return f"p={self.p}" + ("" if self.inverted else ", inverted=False")
 
 
 class Dropout(_Dropout):
     """Inverted dropout: x * mask / keep in training, with keep = 1 - p; x itself in evaluation.
 
     `p` is the probability of zeroing. Dividing by keep in training keeps the mean, so that
-    evaluation has nothing to do (E6).
+    evaluation has nothing to do (E6). With ``inverted=False`` it is the lecture's vanilla dropout
+    (E4, E5): x * mask in training, x * keep in evaluation.
 
     >>> layer, x = Dropout(p=0.25), tn.tensor([1.0, 2.0])
-    >>> layer.eval()(x) is x
-    True
+    >>> layer.eval()(x) is x, Dropout(p=0.25, inverted=False).eval()(x)
+    (True, Tensor([0.75, 1.5 ]))
     """
 
     def forward(self, x: Any) -> Any:
-        return F.dropout(x, self.p, self.training)
+        return F.dropout(x, self.p, self.training, inverted=self.inverted,
+                         generator=self.generator)
 
 
 class Dropout2d(_Dropout):
     """Dropout of whole channels: each x[n, c] of (N, C, H, W) is zeroed or kept at once."""
 
     def forward(self, x: Any) -> Any:
-        return F.dropout2d(x, self.p, self.training)
+        return F.dropout2d(x, self.p, self.training, inverted=self.inverted,
+                           generator=self.generator)

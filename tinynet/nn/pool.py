@@ -10,9 +10,14 @@ from typing import Any
 
 from .. import functional as F
 from ..functional.checks import Pair, pair
+from ..functional.fractional import fractional_size
+from ..random import Generator, key
+from .checks import positive
 from .module import Module
+from .noise import Noise
 
-__all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "GlobalAvgPool2d", "GlobalMaxPool2d", "MaxPool2d"]
+__all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "FractionalMaxPool2d", "GlobalAvgPool2d",
+           "GlobalMaxPool2d", "MaxPool2d"]
 
 
 class _Pool(Module):
@@ -58,6 +63,41 @@ class AdaptiveAvgPool2d(Module):
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
+
+
+class FractionalMaxPool2d(Noise):
+    """The largest value of each of random regions; the image shrinks by any ratio from 1 to 2.
+
+    Give the `output_size` or the `ratio` (input / output). In training every call draws new
+    regions from `generator` (the default one if None), the same for the whole batch unless
+    `per_sample`. In evaluation the result is the mean over `passes` choices of regions, always the
+    same ones; to average the predictions of a net instead, as the paper does, call
+    ``marginalize(net, x, how="sample", n=passes)``. Regions: `functional/fractional.py` (G2).
+
+    >>> FractionalMaxPool2d(ratio=2**0.5)(tn.zeros((2, 3, 36, 36))).shape
+    (2, 3, 25, 25)
+    """
+
+    def __init__(self, output_size: int | Pair | None = None, *,
+                 ratio: float | tuple[float, float] | None = None, pseudo: bool = True,
+                 overlapping: bool = True, per_sample: bool = False, passes: int = 1,
+                 generator: Generator | None = None) -> None:
+        fractional_size((1, 1), output_size, ratio)  # is one of them given, and sound?
+        self.output_size, self.ratio = output_size, ratio
+        self.pseudo, self.overlapping, self.per_sample = pseudo, overlapping, per_sample
+        self.passes, self.generator = positive("passes", passes), generator
+
+    def forward(self, x: Any) -> Any:
+        keys = [self.draw_key()] if self.training else [key(0, k) for k in range(self.passes)]
+        first, *others = (F.fractional_max_pool2d(
+            x, self.output_size, ratio=self.ratio, pseudo=self.pseudo, key=k,
+            overlapping=self.overlapping, per_sample=self.per_sample) for k in keys)
+        return sum(others, first) / len(keys) if others else first
+
+    def extra_repr(self) -> str:
+        size = f"ratio={self.ratio}" if self.output_size is None else f"{self.output_size}"
+        return (f"{size}, pseudo={self.pseudo}, overlapping={self.overlapping}, "
+                f"per_sample={self.per_sample}, passes={self.passes}")
 
 
 class GlobalAvgPool2d(Module):

@@ -1,0 +1,318 @@
+r"""DropConnect: dropout of the weights, with a mask of its own for every example.
+
+    training     u_n = (M_n * W) x_n + m_n * b          M, m: 1 with probability keep = 1 - p
+    evaluation   over all masks u has the mean  keep (W x + b)
+                 and the variance  keep p ((W * W) (x * x) + b * b)
+
+The masks of N examples would be N times as large as the weights, so they are never stored: the mask
+of example n is a function of (key, n), drawn for a few examples at a time, applied, and drawn again
+in the backward pass. Besides x and W nothing is kept.
+
+    dW = sum over n of M_n * dW_n,  where dW_n and dx_n are the gradients with the weights M_n * W
+
+Where the plain convolution takes Winograd's way, so does this one, unless the weights are so large
+that transforming them for each example costs more than it saves; then, and for other shapes, each
+example is a product of its own (`im2col`).
+A linear layer is the convolution of a picture of one pixel.
+Cost: some 3 ns for each weight and example, forward and backward together, beside the products. A
+convolution has many pixels for each weight: 1.3 to 2.1 times a plain one with 256 or more, and more
+with fewer. A linear layer has one: tens of times a plain one (``python -m bench.noise``).
+Source: Wan, Zeiler, Zhang, LeCun and Fergus 2013, "Regularization of neural networks using
+DropConnect"; CS231n lecture 8 (G1). Read next: `../kernels/winograd.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import random
+from ..backend import Array, on_gpu, xp
+from ..kernels import conv as kernel
+from ..kernels.blocks import pmap
+from ..kernels.im2col import Shape, _by_group, _columns, _columns_back, _filters, _matrix
+from ..kernels.memory import as_nchw, as_nhwc, empty, per_thread, scratch
+from ..kernels.sums import sum_blocks
+from ..kernels.winograd import WINDOW, _Block, _compute, _to_pixels, _to_tiles, matrices
+from ..operation import fused, primitive
+from ..ops.arithmetic import clip, erf, exp, maximum, sqrt
+from ..ops.shape import moveaxis, reshape
+from ..random import Generator
+from .checks import Pair
+from .conv import checked, conv2d
+from .dense import linear
+from .regularize import draw_key
+from .windows import unfold
+
+__all__ = ["dropconnect_conv2d", "dropconnect_linear", "expected_relu"]
+
+_MASKED_BYTES = 1 << 26 if on_gpu else 5 << 18  # of masked weights at a time
+
+
+class _Masks:
+    """The masks of all examples, and weights under them: (n, groups, taps, O / groups)."""
+
+    def __init__(self, weight: Array, s: Shape, key: int, keep: float) -> None:
+        self.matrix = xp.ascontiguousarray(_matrix(weight, s))
+        self.key, self.keep, self.n, self.outputs = key, keep, s.n, s.o
+        self.width = 8 if (keep * 256.0).is_integer() else 16  # random bits for each weight
+        self.step = max(1, min(8, _MASKED_BYTES // self.matrix.nbytes))
+
+    def draw(self, i: int, j: int) -> Array:
+        keys = random.key(self.key, 0, xp.arange(i, j))
+        return random.mask(keys, self.keep, self.matrix.shape, self.width)
+
+    def weights(self, masks: Array) -> Array:
+        out = scratch("masked", masks.shape, self.matrix.dtype)
+        return xp.multiply(self.matrix, masks, out=out)
+
+    def of_bias(self) -> Array:
+        return random.mask(random.key(self.key, 1), self.keep, (self.n, self.outputs))
+
+    def each(self, work: Callable[[int, int], None]) -> None:
+        """work(i, j) for all examples, a few at a time, also on a GPU."""
+
+        def block(i: int, j: int) -> None:
+            for a in range(i, j, self.step):
+                work(a, min(a + self.step, j))
+
+        pmap(block, self.n, self.step)
+
+
+def _forward(x: Array, s: Shape, masks: _Masks) -> Array:
+    y = empty((s.n, *s.out, s.o), x.dtype)
+
+    def block(i: int, j: int) -> None:
+        for n, matrix in enumerate(masks.weights(masks.draw(i, j)), i):
+            xp.matmul(_columns(x[n : n + 1], s), matrix, out=_by_group(y[n : n + 1], s))
+
+    masks.each(block)
+    return as_nchw(y)
+
+
+def _backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequence[bool]
+              ) -> tuple[Array | None, Array | None]:
+    g = as_nhwc(g)
+    dx = empty((s.n, *s.size, s.c), x.dtype) if wanted[0] else None
+
+    def block(i: int, j: int, out: Array | None = None) -> None:
+        drawn = masks.draw(i, j)
+        if out is not None:
+            out[...] = 0
+        for n, matrix in enumerate(masks.weights(drawn), i):
+            dy = _by_group(g[n : n + 1], s)
+            if out is not None:
+                part = scratch("dw", out.shape, x.dtype)
+                xp.matmul(_columns(x[n : n + 1], s).swapaxes(1, 2), dy, out=part)
+                part *= drawn[n - i]
+                out += part
+            if dx is not None:
+                _columns_back(dy, matrix.swapaxes(1, 2), dx[n : n + 1], s)
+
+    dw = _sum_or_do(block, s, masks, wanted)
+    return None if dx is None else as_nchw(dx), dw
+
+
+def _sum_or_do(block: Callable[..., None], s: Shape, masks: _Masks, wanted: Sequence[bool]
+               ) -> Array | None:
+    """dW as the sum over the blocks; or just the work of the blocks if it is not wanted."""
+    if not wanted[1]:
+        masks.each(block)
+        return None
+    dw = sum_blocks(block, s.n, masks.step, masks.matrix.shape, masks.matrix.dtype)
+    return _filters(dw, s)
+
+
+def _taps(v: Array) -> Array:
+    """Tiles (n, rows, columns, j, i, C) as (n, 36, tiles, C)."""
+    return v.reshape(len(v), -1, 36, v.shape[-1]).swapaxes(1, 2)
+
+
+def _winograd(x: Array, s: Shape, masks: _Masks) -> Array:
+    """`_forward` by F(4x4, 3x3), with transformed weights U = G (M_n * W) G^T of each example."""
+    cut, (bt, at, _, _, gg) = _Block(x, xp.empty((s.o, 1)), s.padding), matrices(x.dtype)
+    cut.images = masks.step
+    x, y = as_nhwc(x), empty((s.n, *s.out, s.o), x.dtype)
+
+    def prepare() -> tuple[Any, ...]:
+        v, m = cut.scratch()
+        return _to_tiles(bt, x, v, s.padding), v, m, _to_pixels(at, m, y, 0, (0, 0))
+
+    prepared = per_thread(prepare)
+
+    def block(i: int, j: int) -> None:
+        (to_tiles, v, m, to_pixels), n = prepared(), j - i
+        _compute(to_tiles, slice(i, j), n, slice(n))
+        u = _transformed(gg, masks.weights(masks.draw(i, j)), s)
+        xp.matmul(_taps(v[:n]), u, out=_taps(m[:n]))
+        _compute(to_pixels, slice(n), n, slice(i, j))
+
+    masks.each(block)
+    return as_nchw(y)
+
+
+def _transformed(gg: Array, weights: Array, s: Shape) -> Array:
+    """G w G^T of weights (n, 1, 9 C, O), as (n, 36, C, O)."""
+    u = scratch("u", (len(weights), 36, s.c, s.o), weights.dtype)
+    xp.matmul(gg, weights.reshape(len(weights), 9, -1), out=u.reshape(len(weights), 36, -1))
+    return u
+
+
+def _winograd_backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequence[bool]
+                       ) -> tuple[Array | None, Array | None]:
+    """dU = V^T dM and dW_n = G^T dU G; dV = dM U^T: see `kernels/winograd.py`."""
+    cut, (bt, _, a, b, gg) = _Block(x, xp.empty((s.o, 1)), s.padding), matrices(x.dtype)
+    cut.images = masks.step
+    x, g = as_nhwc(x), as_nhwc(g)
+    dx = empty(x.shape, x.dtype) if wanted[0] else None
+
+    def prepare() -> tuple[Any, ...]:
+        v, dm = cut.scratch()
+        return (_to_tiles(a, g, dm, (0, 0)), dm, _to_tiles(bt, x, v, s.padding), v,
+                None if dx is None else _to_pixels(b, v, dx, -WINDOW, s.padding))
+
+    prepared = per_thread(prepare)
+
+    def block(i: int, j: int, out: Array | None = None) -> None:
+        (g_to_tiles, dm, x_to_tiles, v, to_pixels), n = prepared(), j - i
+        drawn = masks.draw(i, j)
+        _compute(g_to_tiles, slice(i, j), n, slice(n))
+        if out is not None:
+            _compute(x_to_tiles, slice(i, j), n, slice(n))
+            du = scratch("u", (n, 36, s.c, s.o), x.dtype)
+            xp.matmul(_taps(v[:n]).swapaxes(2, 3), _taps(dm[:n]), out=du)
+            dw = scratch("dw", drawn.shape, x.dtype)
+            xp.matmul(gg.T, du.reshape(n, 36, -1), out=dw.reshape(n, 9, -1))
+            dw *= drawn
+            xp.sum(dw, axis=0, out=out)
+        if dx is not None:
+            u = _transformed(gg, masks.weights(drawn), s)
+            xp.matmul(_taps(dm[:n]), u.swapaxes(2, 3), out=_taps(v[:n]))
+            _compute(to_pixels, slice(n), n, slice(i, j))
+
+    dw = _sum_or_do(block, s, masks, wanted)
+    return None if dx is None else as_nchw(dx), dw
+
+
+def dropconnect_reference(x: Any, weight: Any, bias: Any = None, *, key: int, keep: float,
+                          stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Any:
+    """All masked weights at once, each times the windows of its example."""
+    n, (o, i, *kernel) = x.shape[0], weight.shape
+    raw = xp.empty(weight.shape, x.dtype)
+    s = Shape(xp.empty(x.shape, x.dtype), raw, stride, padding, dilation, groups)
+    masks = _Masks(raw, s, key, keep)
+    drawn = masks.draw(0, n).reshape(n, groups, *kernel, i, o // groups)
+    drawn = drawn.transpose(0, 1, 5, 4, 2, 3).reshape(n, *weight.shape).astype(x.dtype)
+    columns = reshape(unfold(x, tuple(kernel), dilation, padding, stride),
+                      (n, groups, s.taps, -1))  # (N, groups, C kH kW, L)
+    y = reshape(reshape(weight * drawn, (n, groups, o // groups, -1)) @ columns, (n, o, *s.out))
+    if bias is None:
+        return y
+    return y + reshape(bias * masks.of_bias().astype(x.dtype), (n, o, 1, 1))
+
+
+@fused(reference=dropconnect_reference)
+def _dropconnect(x: Array, weight: Array, bias: Array | None, *, key: int, keep: float,
+                 stride: Pair, padding: Pair, dilation: Pair, groups: int, needs: Sequence[bool]
+                 ) -> Any:
+    s = Shape(x, weight, stride, padding, dilation, groups)
+    masks = _Masks(weight, s, key, keep)
+    pays = masks.step >= 4 or kernel.get_algorithm() is not None  # a few examples fit the cache
+    by_tiles = not on_gpu and pays and kernel.choose(s) == "winograd"
+    forward, backward_ = (_winograd, _winograd_backward) if by_tiles else (_forward, _backward)
+    y = forward(x, s, masks)
+    if bias is not None:
+        y += (bias * masks.of_bias())[:, :, None, None]
+
+    def backward(g: Array, wanted: Sequence[bool]) -> tuple[Array | None, ...]:
+        masks = _Masks(weight, s, key, keep)
+        dx, dw = backward_(g, x, s, masks, wanted) if any(wanted[:2]) else (None, None)
+        return dx, dw, (g.sum(axis=(2, 3)) * masks.of_bias()).sum(axis=0) if wanted[2] else None
+
+    return y, backward
+
+
+def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+                       dilation: Any = 1, groups: int = 1, p: float = 0.5, training: bool = True,
+                       *, generator: Generator | None = None, key: int | None = None) -> Any:
+    """u_n = conv2d(x_n, M_n * weight) + m_n * bias in training, its mean over masks in evaluation
+
+    `p` is the probability of ZEROING a weight (the paper's p is that of keeping it): the mean is
+    (1 - p) conv2d(x, weight, bias). Masks come from `generator` (tinynet's default one if None) or
+    from a `key`. Shapes and the other options are those of `conv2d`.
+
+    >>> from tinynet import xp
+    >>> x, w = xp.ones((2, 1, 2, 2)), xp.ones((1, 1, 2, 2))
+    >>> dropconnect_conv2d(x, w, key=1).reshape(-1).tolist()        # weights left: of 4
+    [2.0, 4.0]
+    >>> dropconnect_conv2d(x, w, p=0.25, training=False).reshape(-1).tolist()
+    [3.0, 3.0]
+    """
+    key = draw_key("dropconnect_conv2d", p, generator, key, training)
+    if not training or p == 0.0:
+        keep = 1.0 - p
+        weight, bias = weight * keep, None if bias is None else bias * keep
+        return conv2d(x, weight, bias, stride, padding, dilation, groups)
+    x, options = checked("dropconnect_conv2d", x, weight, bias, stride, padding, dilation, groups)
+    return _dropconnect(x, weight, bias, key=key, keep=1.0 - p, **options)
+
+
+def dropconnect_linear(x: Any, weight: Any, bias: Any = None, p: float = 0.5,
+                       training: bool = True, *, generator: Generator | None = None,
+                       key: int | None = None) -> Any:
+    """u_n = (M_n * weight) x_n + m_n * bias in training, its mean over masks in evaluation
+
+    Options as in `dropconnect_conv2d`. Shapes: x (N, ..., in), weight (out, in), bias (out,) or
+    None; an example is x[n], with one mask for all its rows.
+
+    >>> from tinynet import xp
+    >>> w = xp.asarray([[1.0, 10.0, 100.0]])
+    >>> dropconnect_linear(xp.ones((4, 3)), w, key=1).reshape(-1).tolist()
+    [11.0, 111.0, 110.0, 111.0]
+    """
+    key = draw_key("dropconnect_linear", p, generator, key, training)
+    shape, (o, i) = tuple(x.shape), weight.shape
+    if not training or p == 0.0 or len(shape) < 2 or shape[-1] != i:  # `linear` says what is wrong
+        return linear(x, weight * (1.0 - p), None if bias is None else bias * (1.0 - p))
+    pixels = reshape(x, (shape[0], math.prod(shape[1:-1]), 1, i))
+    y = dropconnect_conv2d(moveaxis(pixels, -1, 1), reshape(weight, (o, i, 1, 1)), bias, p=p,
+                           key=key)
+    return reshape(moveaxis(y, 1, -1), (*shape[:-1], o))
+
+
+def _standard(mean: Any, variance: Any) -> tuple[Any, Any]:
+    """The standard deviation sd, and mean / sd where that is neither infinite nor NaN."""
+    sd = sqrt(maximum(variance, 1e-30))
+    return sd, clip(mean / sd, -40.0, 40.0)
+
+
+def _phi(z: Any) -> Any:
+    """The density of the normal distribution."""
+    return exp(z * z * -0.5) * (1 / math.sqrt(2 * math.pi))
+
+
+def _big_phi(z: Any) -> Any:
+    """The distribution function of the normal distribution."""
+    return (erf(z * (1 / math.sqrt(2))) + 1.0) * 0.5
+
+
+@primitive(lambda g, mean, variance: g * _big_phi(_standard(mean, variance)[1]),
+           lambda g, mean, variance: g * _slope(*_standard(mean, variance)))
+def expected_relu(mean: Array, variance: Array) -> Array:
+    """E[max(u, 0)] = mean Phi(mean / sd) + sd phi(mean / sd)  for a normal u, sd = sqrt(variance)
+
+    The paper's inference for a DropConnect layer with ReLU: a sum of many weights, each there or
+    not, is nearly normal. With variance 0 it is max(mean, 0). Source: lecture id G1.
+
+    >>> from tinynet import xp
+    >>> [round(float(expected_relu(xp.asarray(m), xp.asarray(1.0))), 4) for m in (-1.0, 0.0, 3.0)]
+    [0.0833, 0.3989, 3.0004]
+    """
+    sd, z = _standard(mean, variance)
+    return mean * _big_phi(z) + sd * _phi(z)
+
+
+def _slope(sd: Any, z: Any) -> Any:
+    """The derivative of `expected_relu` with respect to the variance."""
+    return 0.5 * _phi(z) / sd

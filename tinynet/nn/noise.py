@@ -1,0 +1,81 @@
+r"""Noise layers: random in training, their noise marginalised at test; and marginalising by hand.
+
+    y = E_z[f(x, z)] = integral of p(z) f(x, z) dz                    (CS231n lecture 8: E8, E11)
+
+A layer of this kind draws z (a mask, regions, which blocks to skip) from `generator`, tinynet's
+default one if None, whenever it is in training mode. In evaluation it computes its own answer to
+the integral: exact for one linear layer, an approximation for a deep net. `marginalize` gives that
+answer, or the mean over many draws, which is right for any net but costs a pass for each.
+Read next: `dropout.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ..random import Generator, default_generator
+from ..tensor import no_grad
+from .module import Module
+
+__all__ = ["Noise", "marginalize"]
+
+
+class Noise(Module):
+    """Base class of the layers that draw random numbers in training mode, with `draw_key`."""
+
+    generator: Generator | None = None
+
+    def draw_key(self) -> int:
+        """The key of the next random numbers."""
+        return (self.generator or default_generator).key()
+
+
+@contextlib.contextmanager
+def _only_noise(model: Module, generator: Generator) -> Iterator[None]:
+    """Inside, the noise layers of `model` draw from `generator`, all else is in evaluation mode."""
+    modules = [module for _, module in model.named_modules()]
+    noisy = [module for module in modules if isinstance(module, Noise)]
+    modes, generators = [m.training for m in modules], [m.generator for m in noisy]
+    try:
+        for module in modules:
+            module.training = isinstance(module, Noise)
+        for module in noisy:
+            module.generator = generator
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+        for layer, own in zip(noisy, generators, strict=True):
+            layer.generator = own
+
+
+def marginalize(model: Module, x: Any, how: str = "analytic", n: int = 100, *,
+                transform: Callable[[Any], Any] | None = None, seed: int = 0) -> Any:
+    """E_z[model(x, z)] over the noise z of all `Noise` layers, without gradients.
+
+    "analytic": one pass in evaluation mode, in which each layer stands in for its mean.
+    "sample": the mean of `n` passes with noise drawn anew, its error falling as 1 / sqrt(n). Only
+    noise layers are in training mode then: batch norm uses its running statistics, which are its
+    answer to the integral. The draws depend on `seed` alone, and the default generator, the
+    layers' own and all modes are left as they were.
+    `transform` is applied to every output before the mean, such as ``F.softmax``.
+
+    >>> from tinynet import nn
+    >>> net, x = nn.Sequential(nn.Dropout(0.5)), tn.ones(4)
+    >>> marginalize(net, x), marginalize(net, x, how="sample", n=4)
+    (Tensor([1., 1., 1., 1.]), Tensor([1.5, 0.5, 1. , 1.5]))
+    """
+    if how not in ("analytic", "sample"):
+        raise ValueError(f"how must be 'analytic' or 'sample', got {how!r}")
+    if how == "sample" and n < 1:
+        raise ValueError(f"n, the number of passes, must be at least 1, got {n}")
+    with no_grad(), _only_noise(model, Generator(seed)):
+        if how == "analytic":
+            model.eval()
+        passes = n if how == "sample" else 1
+        outputs = (model(x) if transform is None else transform(model(x)) for _ in range(passes))
+        return functools.reduce(operator.add, outputs) / passes
