@@ -15,12 +15,17 @@ import hypothesis
 import numpy as np
 import pytest
 
+from tests import emulator
 from tests.ledger import ids_in_name, load
 from tinynet import random
-from tinynet.backend import get_default_dtype, set_default_dtype
+from tinynet.backend import get_default_dtype, on_gpu, set_default_dtype
 from tinynet.kernels import blocks
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# What CI also runs on CuPy, emulated, as `-m device`: at most five minutes.
+DEVICE = {"emulator", "ops", "functional", "kernels", "nn", "test_tensor.py", "test_operation.py",
+          "test_soundness.py", "test_random.py", "test_main.py"}
 
 # The same examples in every run, and no time limit for one of them: the machine may be busy.
 hypothesis.settings.register_profile("tinynet", derandomize=True, deadline=None)
@@ -32,9 +37,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name}: {entry['title']}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    others = {"numpy_only"} if on_gpu else {"cupy_only", "emulated"}  # of the backend not in use
+    if not emulator.installed():
+        others.add("emulated")
+    left_out = [item for item in items if any(map(item.get_closest_marker, others))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
     known = load()
     for item in items:
+        if DEVICE & {*item.path.parts} and item.path.is_relative_to(ROOT / "tests"):
+            item.add_marker("device")
         ids = set(ids_in_name(getattr(item, "originalname", None) or item.name))
         ids.update(*(mark.args for mark in item.iter_markers("lecture")))
         for name in sorted(ids & known.keys()):  # tests/test_ledger.py complains about the others

@@ -44,9 +44,12 @@ class Device:
     def synchronize(self): waited.append(1)
 __version__ = "14.2.0"
 __getattr__ = lambda name: getattr(np, name)
-def _properties(i): return {"name": b"Stand-in GPU", "totalGlobalMem": 8 * 2**30}
-runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, getDeviceProperties=_properties)
-cuda = types.SimpleNamespace(runtime=runtime, Device=Device)
+def _properties(i): return {"name": b"Stand-in GPU", "major": 9, "minor": 0}
+runtime = types.SimpleNamespace(getDeviceCount=lambda: 1, getDeviceProperties=_properties,
+                                memGetInfo=lambda: (2**33, 2**34), driverGetVersion=lambda: 13010)
+def _version(): raise RuntimeError("libnvrtc.so is not found\\nand more")
+cuda = types.SimpleNamespace(runtime=runtime, Device=Device,
+                             nvrtc=types.SimpleNamespace(getVersion=_version))
 '''
 FAIL = '''
 def _fail(*args, **kw): raise {error}
@@ -117,7 +120,10 @@ except ValueError: print("ok")
 def test_main_names_the_gpu(tmp_path: Path, run_python: Run) -> None:
     result = run_python("-m", "tinynet", env=_fake_cupy(tmp_path, WORKING))
     assert "backend       cupy 14.2.0\n" in result.stdout, result.stderr
-    assert "device        Stand-in GPU, 8 GiB\n" in result.stdout
+    assert "device        Stand-in GPU, compute capability 9.0\n" in result.stdout
+    assert "memory        8.0 of 16.0 GiB free\ndriver        CUDA 13.1\n" in result.stdout
+    assert "compiler      NVRTC FAILS: libnvrtc.so is not found\n" in result.stdout
+    assert "kernel        runs\nproduct       runs\n" in result.stdout
 
 
 @pytest.mark.parametrize("value", ["torch", "numpy,cupy", "0"])

@@ -160,13 +160,12 @@ def test_the_same_bits_with_any_workers_and_neighbours() -> None:
     blocks.set_num_workers(2)
     stop = threading.Event()
 
-    def neighbour() -> None:
-        model = net()
+    def neighbour(model: nn.Module) -> None:
         optimizer = optim.SGD(model.named_parameters(), lr=0.01)
         while not stop.is_set():
             step(model, optimizer, tn.tensor(x[:BATCH]), labels[:BATCH])
 
-    threads = [threading.Thread(target=neighbour) for _ in range(2)]
+    threads = [threading.Thread(target=neighbour, args=(net(),)) for _ in range(2)]
     for thread in threads:
         thread.start()
     try:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -23,7 +24,19 @@ def test_info_names_versions_backend_and_threads(run_python: Run) -> None:
     assert facts["backend"] == "numpy" and facts["device"].startswith("cpu")
     assert int(facts["workers"]) >= 1
     assert facts["default dtype"] == "float32"
-    assert run_python("-m", "tinynet", "info").stdout == result.stdout
+    numpys = {"TINYNET_BACKEND": "numpy"}
+    assert run_python("-m", "tinynet", "info", env=numpys).stdout == result.stdout
+
+
+@pytest.mark.emulated
+def test_info_tells_whether_the_gpu_can_be_used(run_python: Run) -> None:
+    lines = run_python("-m", "tinynet").stdout.splitlines()
+    facts = {line[:14].strip(): line[14:] for line in lines}
+    assert facts["backend"] == "cupy 14.2.0"
+    assert facts["device"] == "Emulated GPU, compute capability 8.0"
+    assert facts["memory"] == "8.0 of 8.0 GiB free" and facts["driver"] == "CUDA 12.9"
+    assert facts["compiler"].startswith("NVRTC")
+    assert facts["kernel"] == facts["product"] == "runs"
 
 
 def test_unknown_subcommand_lists_the_valid_ones(run_python: Run) -> None:

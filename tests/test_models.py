@@ -16,6 +16,7 @@ from tinynet import models, nn
 NETS: list[tuple[Any, int, int]] = [
     (models.small_conv_net, 113_962, 10_342_400), (models.net_s, 307_946, 38_653_952),
     (models.net_r, 2_440_266, 284_887_552), (models.resnet_small, 272_474, 40_813_184),
+    (models.resnet, 1_730_714, 253_149_824),
 ]
 
 

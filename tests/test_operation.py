@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import tinynet as tn
 from tinynet import Tensor, fused, grad, no_grad, operation, primitive
+from tinynet.backend import xp
 from tinynet.gradcheck import gradcheck
 
 
@@ -71,13 +73,45 @@ def test_a_vjp_of_none_is_a_constant() -> None:
 
 def test_the_gradient_of_a_stretched_argument_is_summed_and_converted() -> None:
     x = Tensor(np.ones((3, 1), "f4"), requires_grad=True)
-    y = x * np.ones((2, 3, 4))
+    y = x * xp.ones((2, 3, 4))
     assert y.dtype == np.float64
     g = grad(y.sum(), x)
     assert g.shape == (3, 1) and g.dtype == np.float32 and g.tolist() == [[8.0]] * 3
     wrong = primitive(lambda g: g[:1])(lambda x: x * 1.0)
     with pytest.raises(ValueError, match=r"shape \(1,\) cannot be summed to shape \(2,\)"):
         wrong(leaf(1.0, 2.0)).sum().backward()
+
+
+# Memory
+
+@pytest.mark.cupy_only
+@pytest.mark.parametrize("call", [
+    lambda a: tn.exp(a), lambda a: tn.add(a, a), lambda a: leaf(1.0) * a, lambda a: a @ leaf(1.0),
+    lambda a: tn.functional.mse_loss(leaf(1.0), a), lambda a: tn.concatenate([leaf(1.0), a])])
+def test_a_numpy_array_in_a_computation_on_the_gpu_is_named(call: Any) -> None:
+    with pytest.raises(TypeError, match=r"NumPy array of shape \(1,\).*upload it with tn\.tensor"):
+        call(np.ones(1))
+
+
+def test_running_out_of_memory_names_operation_shape_bytes_and_remedies() -> None:
+    x, y = leaf(1.0).broadcast_to((3_000_000, 1)), leaf(1.0).broadcast_to((1, 4_000_000))
+    with pytest.raises(MemoryError) as caught:
+        x * y  # 87 TiB
+    text = str(caught.value)
+    assert text.startswith("multiply of float64 (3000000, 1), float64 (1, 4000000) ran out of mem")
+    assert re.search("87.3 TiB|96,000,000,000,000 bytes", text)
+    for remedy in ("a smaller batch", "tn.no_grad()", "append loss.item()"):
+        assert remedy in text
+    with pytest.raises(MemoryError, match=r"conv2d of float64 \(1, 1, 1, 1\).*ran out of memory"):
+        tn.functional.conv2d(leaf(1.0).reshape(1, 1, 1, 1), leaf(1.0).reshape(1, 1, 1, 1),
+                             padding=2_000_000)
+    broken = primitive(lambda g: memory_is_gone())(lambda x: x * 1.0)
+    with pytest.raises(MemoryError, match=r"the derivative at .*test_operation.py:\d+ of float64"):
+        broken(leaf(1.0, 2.0)).sum().backward()
+
+
+def memory_is_gone() -> Any:
+    raise MemoryError("Out of memory allocating 8 bytes")
 
 
 # How a call is read
@@ -90,7 +124,7 @@ def test_options_by_name_by_place_and_arguments_by_name() -> None:
     assert tn.multiply(b=x, a=2.0).tolist() == (2 * x).tolist()
     assert tn.power(x, p=2).tolist() == tn.power(p=2, x=x).tolist() == (x * x).tolist()
     assert tn.where(x > 2, b=0.0, a=x).tolist() == [[0, 0, 0], [3, 4, 5]]
-    assert tn.exp(x=np.zeros(2)).tolist() == [1.0, 1.0]  # no tensor in, no tensor out
+    assert tn.exp(x=xp.zeros(2)).tolist() == [1.0, 1.0]  # no tensor in, no tensor out
 
 
 @pytest.mark.parametrize(("call", "words"), [
@@ -115,10 +149,10 @@ def test_tensors_as_options() -> None:
 
 
 def test_without_tensors_raw_arrays_come_back() -> None:
-    assert type(tn.exp(np.zeros(2))) is np.ndarray and tn.exp(0.0) == 1.0
+    assert type(tn.exp(xp.zeros(2))) is xp.ndarray and tn.exp(0.0) == 1.0
     assert tn.add([1.0], [2.0]).tolist() == [3.0]  # and not the list [1.0, 2.0]
     assert tn.sum([[1, 2], [3, 4]], axis=0).tolist() == [4, 6]
-    assert type(tn.maximum(np.float32(1), np.float32(2))) is np.float32
+    assert tn.maximum(np.float32(1), np.float32(2)) == 2.0
 
 
 @pytest.mark.parametrize("other", ["a", {1: 2}, object(), 1j])
@@ -138,14 +172,14 @@ def test_numbers_stay_numbers_and_integers_become_the_default_dtype() -> None:
     for y in (images / 255, images * 0.5, images.mean(), tn.sqrt(Tensor([4])), (x > 1).mean()):
         assert y.dtype == np.float32
     assert (images.sum()).dtype.kind in "iu" and (Tensor([1]) * 2).dtype == np.int64
-    assert (Tensor([1]) * np.array([0.5])).dtype == np.float64  # a float64 array was asked for
+    assert (Tensor([1]) * xp.array([0.5])).dtype == np.float64  # a float64 array was asked for
 
 
 def test_conversion_to_integers_cuts_the_graph() -> None:
     x = leaf(1.5, 2.5)
     assert not x.astype("int64").requires_grad and x.astype("float32").requires_grad
     assert grad(x.astype("f4").sum(), x).dtype == np.float64
-    assert Tensor([1]).astype("f4").dtype == np.float32 and tn.astype(np.ones(1), int).dtype == int
+    assert Tensor([1]).astype("f4").dtype == np.float32 and tn.astype(xp.ones(1), int).dtype == int
 
 
 # fused
@@ -180,7 +214,7 @@ def test_fused_is_told_what_is_needed_and_wanted() -> None:
     log.clear()
     with no_grad():
         assert not f(a, b, None).requires_grad
-    assert type(f(a.data, b.data)) is np.ndarray
+    assert type(f(a.data, b.data)) is xp.ndarray
     assert not f(a.detach(), b.detach()).requires_grad
     assert log == [("needs", (False,) * n) for n in (3, 2, 2)]
 
@@ -203,8 +237,8 @@ def test_fused_with_an_auxiliary_result() -> None:
 
     y, aux = square(leaf(1.0, 3.0))
     assert isinstance(y, Tensor) and aux == {"mean": 2.0}
-    raw, _ = square(np.ones(2))
-    assert type(raw) is np.ndarray
+    raw, _ = square(xp.ones(2))
+    assert type(raw) is xp.ndarray
     assert gradcheck(lambda x: square(x)[0], [1.0, 2.0], order=2)
 
 

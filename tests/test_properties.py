@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinynet as tn
+from tests.arrays import close, equal, host
 from tinynet import Tensor, grad, random
+from tinynet.backend import xp
 from tinynet.calculus import jvp
 from tinynet.kernels.broadcast import broadcast_to, sum_to
 
@@ -31,7 +33,7 @@ def test_sum_to_is_the_adjoint_of_broadcast_to(found: hnp.BroadcastableShapes) -
     """<broadcast(x), y> = <x, sum_to(y)>, which is what makes one the gradient of the other."""
     (small,), large = found.input_shapes, found.result_shape
     x, y = numbers(small, 1), numbers(large, 2)
-    assert np.array_equal(broadcast_to(x, large), np.broadcast_to(x, large))
+    assert equal(broadcast_to(x, large), np.broadcast_to(x, large))
     summed = sum_to(y, small)
     assert summed.shape == small
     assert np.isclose((broadcast_to(x, large) * y).sum(), (x * summed).sum(), atol=1e-12)
@@ -45,7 +47,7 @@ def test_operands_broadcast_as_in_numpy_and_gradients_have_their_shapes(
             for i, s in enumerate(found.input_shapes))
     y = f(a, b)
     raw = np.maximum if f is tn.maximum else f
-    assert y.shape == found.result_shape and np.array_equal(y.data, raw(a.data, b.data))
+    assert y.shape == found.result_shape and equal(y.data, raw(a.data, b.data))
     g = numbers(y.shape, 5)
     da, db = grad(y, [a, b], g)
     assert (da.shape, db.shape) == (a.shape, b.shape)
@@ -74,12 +76,12 @@ def test_indexing_is_numpys_and_its_gradient_adds_at_the_same_places(case: Any) 
     shape, index = case
     x = Tensor(numbers(shape), requires_grad=True)
     y = x[index]
-    assert np.array_equal(y.data, x.data[index]) and type(y.data) is np.ndarray
+    assert equal(y.data, host(x)[index]) and type(y.data) is xp.ndarray
     g = numbers(y.shape, 1)
     expected = np.zeros(shape)
-    np.add.at(expected, index, g)
-    assert np.allclose(grad(y, x, g).data, expected, atol=1e-14)
-    assert np.allclose(tn.put(g, index, shape), expected, atol=1e-14)
+    np.add.at(expected, index, host(g))
+    assert close(grad(y, x, g).data, expected, atol=1e-14)
+    assert close(tn.put(g, index, shape), expected, atol=1e-14)
     # Taking is linear, and putting is its transpose.
     assert np.isclose((tn.put(g, index, shape) * x.data).sum(), (g * y.data).sum())
 
@@ -100,9 +102,9 @@ def test_reductions_are_numpys_over_any_axes(shape: tuple[int, ...], data: st.Da
     want = reference(x, axis=axis, keepdims=keepdims)
     t = Tensor(x, requires_grad=name not in ("all", "any"))
     y = getattr(t, name)(axis=axis, keepdims=keepdims)
-    assert y.shape == np.shape(want) and np.allclose(y.data, want, atol=1e-12)
+    assert y.shape == np.shape(want) and close(y.data, want, atol=1e-12)
     raw = getattr(tn, name)(x, axis=axis, keepdims=keepdims)
-    assert np.allclose(raw, want, atol=1e-12)
+    assert close(raw, want, atol=1e-12)
     if name in ("sum", "mean", "max", "min", "logsumexp"):  # these move with x: f(x + t) = f + t n
         n = x.size / max(1, y.size) if name == "sum" else 1.0
         assert np.isclose(grad(y, t, np.ones(y.shape)).data.sum(), n * y.size)
@@ -155,12 +157,12 @@ def test_random_graphs_agree_with_the_chain_rule_carried_forward(
             dual.append(BINARY[kind - len(UNARY)][1](*dual[i], *dual[j]))
     y, (value, slope) = tape[-1], dual[-1]
     assume(np.abs(value).max() < 1e6)
-    assert np.allclose(y.data, value, rtol=1e-12, atol=1e-12)
+    assert close(y.data, value, rtol=1e-12, atol=1e-12)
     c = numbers(y.shape, 20)
     g = grad(y, t, c)
     scale = 1.0 + np.abs(c * slope).sum()
     assert abs((g.data * v).sum() - (c * slope).sum()) <= 1e-10 * scale
-    assert np.allclose(grad(y, t, c, create_graph=True).data, g.data, rtol=1e-10, atol=1e-10)
+    assert close(grad(y, t, c, create_graph=True).data, g.data, rtol=1e-10, atol=1e-10)
 
 
 @settings(max_examples=50)
@@ -195,9 +197,9 @@ def test_moves_are_undone_and_are_their_own_derivative(shape: tuple[int, ...],
     for move in moves:
         t = Tensor(x, requires_grad=True)
         g = grad(move(t), t, move(x))  # the transpose of a permutation is its inverse
-        assert np.array_equal(g.data, x)
-        assert np.array_equal(jvp(move, x, x).data, move(x))
+        assert equal(g.data, x)
+        assert equal(jvp(move, x, x).data, move(x))
     sizes = data.draw(st.lists(st.integers(0, shape[0]), max_size=3))
     assume(sum(sizes) <= shape[0])
     parts = tn.split(x, [*sizes, shape[0] - sum(sizes)])
-    assert np.array_equal(tn.concatenate(parts), x)
+    assert equal(tn.concatenate(parts), x)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tests.arrays import close, equal
 from tinynet import Tensor, enable_grad, fused, grad, is_grad_enabled, no_grad, primitive
 from tinynet import functional as F
 from tinynet.gradcheck import gradcheck
@@ -117,14 +118,14 @@ def test_rule_2_operations_write_neither_inputs_nor_incoming_gradients() -> None
     grad(y, [x, w], g)
     y.backward(g)
     for a, copy in zip((x.data, w.data, y.data, g), copies, strict=True):
-        assert np.array_equal(a, copy)
+        assert equal(a, copy)
 
 
 def test_rule_2_a_recomputed_dropout_has_the_same_mask() -> None:
     x = Tensor(np.ones(1000), requires_grad=True)
     y = F.dropout(x * 2.0, 0.5)
     once, again = grad(y.sum(), x), grad(y.sum(), x, create_graph=True)
-    assert np.array_equal(once.data, again.data) and np.array_equal(once.data, y.data)
+    assert equal(once.data, again.data) and equal(once.data, y.data)
 
 
 # 3. No reference cycles; memory is flat with the garbage collector off; nodes keep little.
@@ -289,7 +290,7 @@ def test_rule_5_threads_differentiate_side_by_side() -> None:
     for thread in threads:
         thread.join()
     for k, g in results.items():
-        assert np.allclose(g, 0.1 * k * np.exp(0.1 * w.data))
+        assert close(g, 0.1 * k * np.exp(0.1 * w.data))
 
 
 # 6. A float32 net stays float32: values here, every operation in test_gradcheck_cases.py.

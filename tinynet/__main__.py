@@ -12,11 +12,11 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .backend import get_default_dtype, name, on_gpu, xp
+from .backend import get_default_dtype, name, on_gpu, to_numpy, xp
 from .kernels.blocks import get_num_workers
 
 
@@ -43,11 +43,32 @@ def _blas() -> str:
     ) or f"{blas}, threads unknown"
 
 
-def _device() -> str:
-    if on_gpu:
-        properties = xp.cuda.runtime.getDeviceProperties(0)
-        return f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.0f} GiB"
-    return f"cpu ({platform.machine()}, {os.cpu_count()} cores)"
+def _attempt(work: Callable[[], object]) -> str:
+    """What `work` returns, or "runs" if that is nothing, or its error in one line."""
+    try:
+        return str(work() or "runs")
+    except Exception as error:
+        return f"FAILS: {str(error).splitlines()[0]}"
+
+
+def _device() -> dict[str, str]:
+    """What the arrays live on; of a GPU all that must work for a net to run there."""
+    if not on_gpu:
+        return {"device": f"cpu ({platform.machine()}, {os.cpu_count()} cores)"}
+    cuda = xp.cuda
+    properties = cuda.runtime.getDeviceProperties(0)
+    free, total = (n / 2**30 for n in cuda.runtime.memGetInfo())
+    driver = cuda.runtime.driverGetVersion()
+    ones = xp.ones((2, 2), "float32")
+    return {
+        "device": f"{properties['name'].decode()}, compute capability "
+                  f"{properties['major']}.{properties['minor']}",
+        "memory": f"{free:.1f} of {total:.1f} GiB free",
+        "driver": f"CUDA {driver // 1000}.{driver % 1000 // 10}",
+        "compiler": "NVRTC " + _attempt(lambda: ".".join(map(str, cuda.nvrtc.getVersion()))),
+        "kernel": _attempt(lambda: to_numpy(ones + ones) is None),
+        "product": _attempt(lambda: to_numpy(ones @ ones) is None),
+    }
 
 
 def info() -> str:
@@ -58,7 +79,7 @@ def info() -> str:
         "numpy": np.__version__,
         "blas": _blas(),
         "backend": name + (f" {xp.__version__}" if on_gpu else ""),
-        "device": _device(),
+        **_device(),
         "workers": str(get_num_workers()),
         "default dtype": str(get_default_dtype()),
     }

@@ -9,6 +9,7 @@ Read next: `random.py`, then `tensor.py`.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -100,6 +101,9 @@ def asarray(x: Any, dtype: DType = None) -> Array:
     try:
         array = xp.asarray(x, dtype=dtype)
     except (TypeError, ValueError) as error:  # rows of different lengths, for example
+        if "Unsupported dtype" in str(error):  # CuPy's word for arrays of objects and texts
+            raise TypeError(f"cannot make an array of {type(x).__name__}: its items are not numbers"
+                            ) from error
         raise ValueError(f"cannot make an array of {type(x).__name__}: {error}") from error
     if array.dtype.kind not in "biufc":
         raise TypeError(f"cannot make an array of {type(x).__name__}: its items are not numbers")
@@ -119,6 +123,17 @@ def synchronize() -> None:
     """Wait until the device has finished; nothing to wait for on NumPy."""
     if on_gpu:
         xp.cuda.Device().synchronize()
+
+
+def out_of_memory(what: str, arrays: Iterable[Any], error: MemoryError) -> MemoryError:
+    """`error` with what it lacks: the operation, the shapes it was given, and what can be done."""
+    if "ran out of memory" in str(error):  # an operation inside this one has said so
+        return error
+    shapes = ", ".join(f"{a.dtype} {a.shape}" for a in arrays if hasattr(a, "shape"))
+    return MemoryError(
+        f"{what} of {shapes or 'numbers'} ran out of memory: {error}. Use a smaller batch; or "
+        "compute under tn.no_grad() where no gradients are wanted; or drop tensors of earlier "
+        "steps (a list of losses keeps their graphs: append loss.item())")
 
 
 def check_range(what: str, values: Any, upper: int, hint: str = "") -> None:

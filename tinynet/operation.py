@@ -49,7 +49,7 @@ from typing import Any, ParamSpec
 
 import numpy as np
 
-from .backend import Array, asarray, get_default_dtype, xp
+from .backend import Array, asarray, get_default_dtype, out_of_memory, xp
 from .tensor import Node, Tensor, _mode, _wrap, grad, record
 
 P = ParamSpec("P")
@@ -78,7 +78,10 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
             if recorded and None in vjps:
                 nodes = [node if vjp else None for node, vjp in zip(nodes, vjps, strict=True)]
                 recorded = any(nodes)
-            y = compute(*raw, **options)
+            try:
+                y = compute(*raw, **options)
+            except MemoryError as error:
+                raise out_of_memory(name, raw, error) from None
             if type(y) is not _ndarray or y.dtype is _float64:
                 y = as_data(y, raw)
             if not recorded:
@@ -95,7 +98,10 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
                 if not isinstance(args[0], Tensor):  # given by name
                     return compute(*args, **options)
             data, node = args[0].data, args[0].node
-            y = compute(data, **options)
+            try:  # costs nothing
+                y = compute(data, **options)
+            except MemoryError as error:
+                raise out_of_memory(name, (data,), error) from None
             if type(y) is not _ndarray or y.dtype is _float64:
                 y = as_data(y, (data,))
             if node is None or not _mode.recording:
@@ -118,7 +124,10 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
                 data_b, node_b = b.data, b.node
             else:
                 data_b, node_b = b if type(b) in _CONSTANTS else constant(b, name), None
-            y = compute(data_a, data_b)
+            try:
+                y = compute(data_a, data_b)
+            except MemoryError as error:
+                raise out_of_memory(name, (data_a, data_b), error) from None
             if type(y) is not _ndarray or y.dtype is _float64:
                 y = as_data(y, (data_a, data_b))
             if (node_a is None and node_b is None) or not _mode.recording:
@@ -271,6 +280,9 @@ def constant(a: Any, name: str) -> Any:
 
 def _as_array(a: Any) -> Any:
     """An argument of a call without tensors: lists become arrays, all else stays as it is."""
+    if xp is not np and isinstance(a, np.ndarray):
+        raise TypeError(f"a NumPy array of shape {a.shape} is given to an operation on the GPU: "
+                        "upload it with tn.tensor(array)")
     return asarray(a) if isinstance(a, list | tuple) else a
 
 
@@ -306,7 +318,10 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
         def call(*args: Any, **options: Any) -> Any:
             raw, nodes, tensors, recorded = unpack(args, name)
             needs = tuple([recorded and n is not None for n in nodes])
-            y, backward, *aux = forward(*raw, needs=needs, **options)
+            try:
+                y, backward, *aux = forward(*raw, needs=needs, **options)
+            except MemoryError as error:
+                raise out_of_memory(name.strip("_"), raw, error) from None
             if tensors:
                 y = as_data(y, raw)
                 y = record(y, nodes, None, (backward, raw, options), prepare) if recorded else \
@@ -322,7 +337,10 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
             if graph:
                 gradients = through_reference(g, node, wanted, raw, options)
             else:
-                gradients = backward(g, wanted)
+                try:
+                    gradients = backward(g, wanted)
+                except MemoryError as error:
+                    raise out_of_memory(f"the backward of {name.strip('_')}", (g,), error) from None
             if len(gradients) != len(wanted):
                 raise ValueError(f"the backward of {name} returned {len(gradients)} gradients for "
                                  f"{len(wanted)} inputs: return None for those not wanted")

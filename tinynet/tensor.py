@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .backend import Array, DType, asarray, to_numpy, xp
+from .backend import Array, DType, asarray, out_of_memory, to_numpy, xp
 from .kernels.broadcast import sum_to
 from .kernels.elementwise import add as add_arrays
 
@@ -412,7 +412,10 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, graph: bool,
         for i, vjp, values in zip(inputs, vjps, saved):  # noqa: B905  (strict takes time)
             if i not in path:
                 continue
-            gi = vjp(g, *values)
+            try:
+                gi = vjp(g, *values)
+            except MemoryError as error:
+                raise out_of_memory(f"the derivative {_place(vjp)}", (g,), error) from None
             if gi is None:
                 continue
             if gi.shape != i.shape:

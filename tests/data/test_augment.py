@@ -301,7 +301,8 @@ X = pictures(2)
      "look like parts of 1, but the pictures are uint8: multiply both by 255"),
     (lambda: RandomHorizontalFlip()(X[0], KEYS[:3]), ValueError, r"must be \(N, C, H, W\), got"),
     (lambda: RandomHorizontalFlip()(X, KEYS[:3]), ValueError, r"keys must be one for each of"),
-    (lambda: Compose([RandomHorizontalFlip(), 3]), TypeError, "transforms must be functions"),
+    (lambda: Compose([RandomHorizontalFlip(), 3]), TypeError,
+     r"each of the transforms must be a function of \(images, keys\), got 3"),
     (lambda: channel_statistics(X[:0]), ValueError, "at least one picture"),
 ])
 def test_mistakes_are_named(mistake: Callable[[], Any], error: type[Exception],

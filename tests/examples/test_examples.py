@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import runpy
 import signal
@@ -17,11 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.processes import environment
 from tinynet import data, models
 from tinynet.train import History, load_model, read_model
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 QUICK = ("examples/train_cifar10.py", "--data", "shapes", "--limit", "300", "--epochs", "2")
+LONG = "takes minutes on the emulated device; test_the_same_code_runs_on_cupy is short"
 
 
 def test_hello_autograd_prints_what_its_readme_says(run_python: Run, root: Path) -> None:
@@ -42,6 +43,7 @@ def test_hello_autograd_is_short(root: Path) -> None:
     assert len(code) <= 15
 
 
+@pytest.mark.numpy_only(LONG)
 def test_plain_loop_learns(root: Path, monkeypatch: pytest.MonkeyPatch,
                            capsys: pytest.CaptureFixture[str]) -> None:
     small = data.load_shapes(train=640, test=250)
@@ -65,12 +67,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("run") / "out"
     root = Path(__file__).resolve().parents[2]
     result = subprocess.run([sys.executable, *QUICK, "--out", str(out)], cwd=root, text=True,
-                            env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True,
+                            env=environment(), capture_output=True,
                             timeout=120, check=False)
     assert result.returncode == 0, result.stderr
     return out, result.stdout
 
 
+@pytest.mark.numpy_only(LONG)
 def test_train_cifar10_says_what_it_does(finished: tuple[Path, str]) -> None:
     out, text = finished
     assert "shapes: 270 pictures to train on, 30 held out for validation, 300 for the test" in text
@@ -81,6 +84,7 @@ def test_train_cifar10_says_what_it_does(finished: tuple[Path, str]) -> None:
     assert str(out) in text.splitlines()[-1]
 
 
+@pytest.mark.numpy_only(LONG)
 def test_train_cifar10_writes_its_results(finished: tuple[Path, str]) -> None:
     out, text = finished
     assert {path.name for path in out.iterdir()} == {"model.safetensors", "curves.png",
@@ -97,6 +101,7 @@ def test_train_cifar10_writes_its_results(finished: tuple[Path, str]) -> None:
     assert (out / "curves.png").stat().st_size > 20_000
 
 
+@pytest.mark.numpy_only(LONG)
 def test_the_saved_model_has_the_accuracy_that_was_reported(finished: tuple[Path, str]) -> None:
     out, _ = finished
     model = load_model(out / "model.safetensors", models.small_conv_net()).eval()
@@ -108,6 +113,7 @@ def test_the_saved_model_has_the_accuracy_that_was_reported(finished: tuple[Path
     assert read_model(out / "model.safetensors")[1]["data"] == "shapes"
 
 
+@pytest.mark.numpy_only(LONG)
 def test_train_cifar10_gives_the_same_weights_for_the_same_seed(
         finished: tuple[Path, str], tmp_path: Path, run_python: Run) -> None:
     result = run_python(*QUICK, "--out", str(tmp_path), "--quiet")
@@ -118,10 +124,20 @@ def test_train_cifar10_gives_the_same_weights_for_the_same_seed(
     assert all(np.array_equal(first[name], again[name]) for name in first)
 
 
+@pytest.mark.emulated
+def test_the_same_code_runs_on_cupy(run_python: Run, tmp_path: Path) -> None:
+    result = run_python(*QUICK[:3], "--limit", "24", "--epochs", "1", "--out", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert "epoch   1/1" in result.stdout
+    model = models.small_conv_net()
+    load_model(tmp_path / "model.safetensors", model)
+
+
+@pytest.mark.numpy_only(LONG)
 def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path: Path, root: Path) -> None:
     command = [sys.executable, "-u", *QUICK[:-1], "500", "--out", str(tmp_path)]
     process = subprocess.Popen(command, cwd=root, text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(root)})
+                               stderr=subprocess.PIPE, env=environment())
     assert process.stdout is not None
     try:
         for line in process.stdout:
@@ -138,6 +154,30 @@ def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path: Path, root: Path) -> Non
     assert result["stopped"] == "interrupted" and 3 <= result["epochs"] < 100
     history = History.load(tmp_path / "history.json")
     assert history.best() == (result["best_epoch"], result["val_accuracy"])
+
+
+@pytest.mark.numpy_only(LONG)
+def test_a_killed_run_goes_on_with_resume(tmp_path: Path, root: Path, run_python: Run,
+                                          finished: tuple[Path, str]) -> None:
+    command = [*QUICK, "--out", str(tmp_path), "--quiet"]
+    process = subprocess.Popen([sys.executable, *command], cwd=root,
+                               env=environment())
+    try:
+        while not list(tmp_path.glob("checkpoints/step-*")):
+            assert process.poll() is None, "the run was over before it could be killed"
+            time.sleep(0.002)
+    finally:
+        process.kill()
+        process.wait()
+    again = run_python(*command)
+    assert again.returncode == 2
+    assert "holds a run that was cut off: go on with --resume, or remove that" in again.stderr
+    resumed = run_python(*command, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    first, _ = read_model(finished[0] / "model.safetensors")
+    second, _ = read_model(tmp_path / "model.safetensors")
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("options, message", [

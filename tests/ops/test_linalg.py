@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tests.arrays import close
 from tinynet import Tensor, random
 
 
@@ -23,8 +24,8 @@ def numbers(*shape: int) -> Any:
 def test_matmul_is_numpys(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     x, y = numbers(*a), numbers(*b)
     product = Tensor(x, requires_grad=True) @ Tensor(y)
-    assert product.shape == (x @ y).shape and np.allclose(product.data, x @ y, atol=1e-12)
-    assert np.allclose(tn.matmul(x, y), x @ y, atol=1e-12)
+    assert product.shape == (x @ y).shape and close(product.data, x @ y, atol=1e-12)
+    assert close(tn.matmul(x, y), x @ y, atol=1e-12)
 
 
 @pytest.mark.parametrize(("a", "b", "words"), [
@@ -47,8 +48,8 @@ def test_einsum_is_numpys(subscripts: str, shapes: list[tuple[int, ...]]) -> Non
     arrays = [numbers(*s) for s in shapes]
     want = np.einsum(subscripts.replace(" ", ""), *arrays)
     y = tn.einsum(subscripts, *(Tensor(a, requires_grad=True) for a in arrays))
-    assert y.shape == want.shape and np.allclose(y.data, want) and y.requires_grad
-    assert np.allclose(tn.einsum(subscripts, *arrays), want)
+    assert y.shape == want.shape and close(y.data, want) and y.requires_grad
+    assert close(tn.einsum(subscripts, *arrays), want)
 
 
 @pytest.mark.parametrize(("subscripts", "shapes", "words"), [

@@ -152,7 +152,7 @@ def test_nothing_public_is_missing_here() -> None:
     kinds = {kind for kind in public if inspect.isclass(kind)}
     tried: set[Any] = {type(make(start().items())) for make in OPTIMIZERS.values()}
     tried |= {type(make(start().items())) for make in AVERAGES.values()}
-    assert kinds - tried == {Optimizer}
+    assert kinds - tried == {Optimizer, optim.LossScale}  # which has its own test
     made = {name for name, thing in vars(schedule).items() if not name.startswith("_")
             and getattr(thing, "__module__", "") == schedule.__name__}
     assert made - SCHEDULES.keys() == {"Schedule", "table"}

@@ -16,7 +16,7 @@ def clouds(n: int, seed: int) -> tuple[Any, Any]:
     centres = random.normal(random.key(seed, 1), (CLASSES, SIZE), std=0.55)
     labels = random.integers(random.key(seed, 2, n), 0, CLASSES, n)
     points = centres[labels] + random.normal(random.key(seed, 3, n), (n, SIZE))
-    return to_numpy(points), to_numpy(labels)
+    return to_numpy(points / 1.3**0.5), to_numpy(labels)  # variance 1
 
 
 def problem(seed: int = 0, bug: str = "", n: int = 1760, dropout: float = 0.0) -> dict[str, Any]:
@@ -30,6 +30,7 @@ def problem(seed: int = 0, bug: str = "", n: int = 1760, dropout: float = 0.0) -
     if bug == "batch norm":
         model = nn.Sequential(nn.Linear(SIZE, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU(),
                               nn.Dropout(dropout), nn.Linear(64, CLASSES))
+    model[-1].weight.copy_(0.5 * model[-1].weight.data)  # scores near 0 at first
     if bug == "shuffled labels":
         labels = labels[to_numpy(random.permutation(random.key(seed, 4), n))]
     if bug == "unshuffled data":

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from tests.arrays import equal
 from tests.train.toy import net
 from tinynet import nn, to_numpy, xp
 from tinynet.train import load_model, read_model, save_model
@@ -59,7 +60,7 @@ def test_a_file_of_another_program_loads(tmp_path: Path) -> None:
     state = {name: to_numpy(x) + 1 for name, x in net().state_dict().items()}
     save_file(state, tmp_path / "foreign.safetensors")
     model = load_model(tmp_path / "foreign.safetensors", net())
-    assert all(np.array_equal(to_numpy(x), state[n]) for n, x in model.state_dict().items())
+    assert all(equal(to_numpy(x), state[n]) for n, x in model.state_dict().items())
 
 
 def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
@@ -138,4 +139,4 @@ def test_a_model_is_unchanged_when_loading_fails(tmp_path: Path) -> None:
     before = {name: to_numpy(x) for name, x in model.state_dict().items()}
     with pytest.raises(ValueError):
         load_model(path, model)
-    assert all(np.array_equal(before[n], to_numpy(x)) for n, x in model.state_dict().items())
+    assert all(equal(before[n], to_numpy(x)) for n, x in model.state_dict().items())

@@ -1,4 +1,4 @@
-r"""Random transforms of a whole batch: flip, crop, cutout; and normalisation.
+r"""What every random transform of a batch shares; flips, chances, chains, and normalisation.
 
     y_i = transform(x_i; draws(key_i)),    key_i = key(seed, epoch, index of picture i)
 
@@ -7,11 +7,13 @@ are untouched (CS231n lecture 8, "transforms keep the label, enlarge the set"). 
 the keys with a number of its own before it draws, so adding one to a `Compose` changes nothing
 about the others, and a picture is treated alike in any batch, order or thread. Called without
 keys, as on a test set, the random ones leave the picture alone (a crop takes the middle).
-Read next: `loader.py`.
+Integers stay integers: they are rounded, and held to the range of their dtype.
+Read next: `crops.py`, `erase.py`, `colour.py`, `geometry.py`, `mix.py`; `loader.py` calls them.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -19,13 +21,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backend import Array, DType, asarray, get_default_dtype, on_gpu, to_numpy, xp
+from ..backend import Array, DType, asarray, get_default_dtype, to_numpy, xp
 from ..kernels import memory
-from ..random import integers, key, mask
+from ..kernels.blocks import BLOCK_BYTES, pmap
+from ..random import key, mask
 
 Numbers = float | Sequence[float]
+Call = Callable[[Array, Array | None], Array]
 _AGAIN = 0x4147  # part of the keys of a transform's second occurrence
-_BLOCK = 32  # pictures normalised at a time: 400 KB in float32 stay in the cache
+_BLOCK = 32  # pictures summed at a time
 
 
 class Transform:
@@ -48,27 +52,63 @@ class Transform:
         return key(self.stream, keys)
 
     def __repr__(self) -> str:
-        settings = (f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
-        return f"{type(self).__name__}({', '.join(settings)})"
+        return show(self)
 
 
-def _check_images(images: Array) -> None:
+def show(transform: object) -> str:
+    """The settings of a transform, as they are written to make it."""
+    settings = (f"{k}={v!r}" for k, v in vars(transform).items() if not k.startswith("_"))
+    return f"{type(transform).__name__}({', '.join(settings)})"
+
+
+def check_images(images: Array) -> None:
+    """ValueError unless `images` is a batch of pictures."""
     if images.ndim != 4:
         raise ValueError(f"images must be (N, C, H, W), got shape {images.shape}")
+
+
+def check_probability(p: float) -> float:
+    """`p`; ValueError unless it lies between 0 and 1."""
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"p must be a probability between 0 and 1, got {p}")
+    return p
+
+
+def check_call(what: str, function: Any, *arguments: str) -> None:
+    """TypeError unless `function` can be called with as many arguments as are named.
+
+    >>> check_call("transform", np.copy, "images", "keys")
+    >>> check_call("transform", lambda images: images, "images", "keys")
+    Traceback (most recent call last):
+        ...
+    TypeError: transform must be a function of (images, keys), but <lambda>(images) ...
+    """
+    wanted = f"{what} must be a function of ({', '.join(arguments)})"
+    if not callable(function):
+        raise TypeError(f"{wanted}, got {function!r}")
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some functions written in C do not tell
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise TypeError(f"{wanted}, but {name}{signature} cannot be called so ({error}): give it "
+                        "these parameters, also where it ignores some") from error
 
 
 class Compose(Transform):
     """One transform after the other. One that occurs twice draws twice.
 
-    >>> Compose([RandomHorizontalFlip(), RandomCrop(32, padding=4)])
-    Compose([RandomHorizontalFlip(p=0.5), RandomCrop(size=(32, 32), padding=4)])
+    >>> Compose([RandomHorizontalFlip(), Normalize(125.0, 60.0)])
+    Compose([RandomHorizontalFlip(p=0.5), Normalize(mean=125.0, std=60.0)])
     """
 
-    def __init__(self, transforms: Sequence[Callable[[Array, Array | None], Array]]) -> None:
-        self.transforms: list[Callable[[Array, Array | None], Array]] = []
+    def __init__(self, transforms: Sequence[Call]) -> None:
+        self.transforms: list[Call] = []
         for t in transforms:
-            if not callable(t):
-                raise TypeError(f"transforms must be functions of (images, keys), got {t!r}")
+            check_call("each of the transforms", t, "images", "keys")
             self.transforms += t.transforms if isinstance(t, Compose) else [t]
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
@@ -84,6 +124,47 @@ class Compose(Transform):
         return f"Compose({self.transforms!r})"
 
 
+class RandomApply(Transform):
+    """`transform` with probability `p` for each picture, which must keep its shape and dtype.
+
+    All pictures are transformed and then chosen from: choosing first would make a GPU wait.
+
+    >>> invert = RandomApply(lambda images, keys: 255 - images, p=1.0)
+    >>> invert(xp.full((1, 1, 1, 1), 5, xp.uint8), xp.zeros(1, xp.uint64)).item()
+    250
+    """
+
+    stream = 12
+
+    def __init__(self, transform: Call, p: float = 0.5) -> None:
+        check_call("transform", transform, "images", "keys")
+        self.transform, self.p = transform, check_probability(p)
+
+    def __call__(self, images: Array, keys: Array | None = None) -> Array:
+        check_images(images)
+        if keys is None:
+            return images
+        draws = self.draws(images, keys)
+        changed = self.transform(images, key(1, draws))
+        if (changed.shape, changed.dtype) != (images.shape, images.dtype):
+            raise ValueError(f"transform must keep shape and dtype, or pictures with and without "
+                             f"it make no batch: {images.shape} {images.dtype} became "
+                             f"{changed.shape} {changed.dtype}")
+        return choose(mask(key(0, draws), self.p, ()), images, changed)
+
+
+def choose(second: Array, images: Array, others: Array) -> Array:
+    """others[i] where second[i], else images[i]: whole pictures, in half the time of `where`."""
+    out = memory.empty(images.shape, images.dtype)
+
+    def work(i: int, j: int) -> None:
+        both = xp.concatenate([images[i:j], others[i:j]])
+        out[i:j] = both[xp.arange(j - i) + (j - i) * second[i:j]]
+
+    in_blocks(work, images)
+    return out
+
+
 class RandomHorizontalFlip(Transform):
     """Mirror left and right with probability `p` (F2).
 
@@ -95,96 +176,13 @@ class RandomHorizontalFlip(Transform):
     stream = 1
 
     def __init__(self, p: float = 0.5) -> None:
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(f"p must be a probability between 0 and 1, got {p}")
-        self.p = p
+        self.p = check_probability(p)
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
-        _check_images(images)
+        check_images(images)
         if keys is None:
             return images
-        n = len(images)
-        flip = mask(self.draws(images, keys), self.p, ())
-        both = xp.concatenate([images, images[..., ::-1]])
-        return both[xp.arange(n) + n * flip]  # whole pictures: half the time of `where`
-
-
-class RandomCrop(Transform):
-    """A patch of `size` (side, or (height, width)) at a random place.
-
-    `padding` pixels of 0 are added on every side first: on uint8 pictures, before `Normalize`,
-    they are black. All (H + 2 padding - height + 1)(W + 2 padding - width + 1) places are equally
-    likely. Without keys: the patch in the middle.
-    """
-
-    stream = 2
-
-    def __init__(self, size: int | tuple[int, int], padding: int = 0) -> None:
-        self.size = (size, size) if isinstance(size, int) else tuple(size)
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise ValueError(f"size must be a side or (height, width) in pixels, got {size}")
-        if padding < 0:
-            raise ValueError(f"padding must be 0 pixels or more, got {padding}")
-        self.padding = padding
-
-    def __call__(self, images: Array, keys: Array | None = None) -> Array:
-        _check_images(images)
-        (n, c, h, w), (height, width), p = images.shape, self.size, self.padding
-        rows, columns = h + 2 * p - height + 1, w + 2 * p - width + 1  # places
-        if rows < 1 or columns < 1:
-            raise ValueError(f"size={self.size} exceeds the pictures of {h}x{w} with padding={p}: "
-                             "lower size or raise padding")
-        if p:
-            padded = xp.zeros((n, c, h + 2 * p, w + 2 * p), images.dtype)
-            padded[:, :, p : p + h, p : p + w] = images
-            images = padded
-        if keys is None:
-            top, left = (rows - 1) // 2, (columns - 1) // 2
-            return images[:, :, top : top + height, left : left + width]
-        draws = self.draws(images, keys)
-        y, x = integers(key(0, draws), 0, rows), integers(key(1, draws), 0, columns)
-        sn, sc, sh, sw = images.strides
-        patches = xp.lib.stride_tricks.as_strided(  # a view: all patches of all pictures
-            images, (n, rows, columns, c, height, width), (sn, sh, sw, sc, sh, sw))
-        return patches[xp.arange(n), y, x]
-
-
-class Cutout(Transform):
-    """Cover a square of `size` pixels with `fill` (G4; DeVries and Taylor 2017).
-
-    Its centre is uniform over the pixels and it may hang over the edge, as in the paper: in a
-    32x32 picture size 16 (CIFAR-10) covers 19.14 % on average, size 8 (CIFAR-100) 5.49 %. `fill`
-    is a number, or one for each channel. Without it, pictures must be normalised: 0 is their mean.
-    """
-
-    stream = 3
-
-    def __init__(self, size: int, fill: Numbers | None = None) -> None:
-        if size < 1:
-            raise ValueError(f"size must be at least 1 pixel, got {size}")
-        self.size, self.fill = size, fill
-
-    def __call__(self, images: Array, keys: Array | None = None) -> Array:
-        _check_images(images)
-        if keys is None:
-            return images
-        if self.fill is None and images.dtype.kind != "f":
-            raise ValueError(f"Cutout on {images.dtype} pictures needs fill=, such as the training "
-                             "mean: a hole of 0 would be black. Or put it after Normalize")
-        draws = self.draws(images, keys)
-        rows = self._covered(key(0, draws), images.shape[2])
-        columns = self._covered(key(1, draws), images.shape[3])
-        hole = (rows[:, None, :, None] & columns[:, None, None, :]).astype(images.dtype)
-        covered = images * (1 - hole)
-        if self.fill is None or self.fill == 0:
-            return covered
-        return covered + hole * _per_channel("fill", self.fill, images, images.dtype)
-
-    def _covered(self, draws: Array, length: int) -> Array:
-        """(N, length) booleans: the rows or columns within the square."""
-        start = integers(draws, 0, length)[:, None] - self.size // 2
-        place = xp.arange(length)
-        return (place >= start) & (place < start + self.size)
+        return choose(mask(self.draws(images, keys), self.p, ()), images, images[..., ::-1])
 
 
 class Normalize(Transform):
@@ -206,25 +204,26 @@ class Normalize(Transform):
         self.mean, self.std = mean, std
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
-        _check_images(images)
+        check_images(images)
         whole = images.dtype.kind != "f"
         if whole and np.max(self.std) <= 1.0 and np.max(np.abs(self.mean)) <= 1.0:
             raise ValueError(f"mean={self.mean} and std={self.std} look like parts of 1, but the "
                              f"pictures are {images.dtype}: multiply both by 255")
         dtype = get_default_dtype() if whole else images.dtype
         std = np.asarray(self.std, np.float64)
-        scale = _per_channel("std", 1.0 / std, images, dtype)
-        shift = _per_channel("mean", -np.asarray(self.mean, np.float64) / std, images, dtype)
+        scale = per_channel("std", 1.0 / std, images, dtype)
+        shift = per_channel("mean", -np.asarray(self.mean, np.float64) / std, images, dtype)
         out = memory.empty(images.shape, dtype)
-        step = max(1, len(images)) if on_gpu else _BLOCK
-        for i in range(0, len(images), step):  # the second pass finds a block in the cache
-            block = out[i : i + step]
-            xp.multiply(images[i : i + step], scale, out=block)
+
+        def work(i: int, j: int) -> None:  # the second pass finds its block in the cache
+            block = xp.multiply(images[i:j], scale, out=out[i:j])
             block += shift
+
+        in_blocks(work, images)
         return out
 
 
-def _per_channel(what: str, values: Any, images: Array, dtype: DType) -> Array:
+def per_channel(what: str, values: Any, images: Array, dtype: DType) -> Array:
     """A number, or one for each channel, as a (C, 1, 1) array on the device."""
     values = tuple(np.ravel(values).tolist())
     if len(values) not in (1, images.shape[1]):
@@ -241,24 +240,50 @@ def _upload(values: tuple[float, ...], dtype: DType) -> Array:
     return asarray(array.astype(dtype)[:, None, None])
 
 
-def channel_statistics(images: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) of each channel of images (N, C, H, W), in their units: what `Normalize` takes.
+def working_dtype(images: Array) -> DType:
+    """What colours and positions are computed in: float64 for float64 pictures, else float32."""
+    return np.dtype(np.float64 if images.dtype == np.float64 else np.float32)
+
+
+def as_dtype(values: Array, dtype: DType) -> Array:
+    """Computed pictures in the dtype of the originals; integers rounded and held to its range."""
+    if np.dtype(dtype).kind != "f":
+        limits = np.iinfo(dtype)
+        values = xp.clip(xp.rint(values), float(limits.min), float(limits.max))
+    return values.astype(dtype, copy=False)
+
+
+def in_blocks(work: Callable[[int, int], None], images: Array) -> None:
+    """Call work(i, j) for blocks of pictures that fit the cache, on worker threads."""
+    pmap(work, len(images), max(1, BLOCK_BYTES // (4 * images[0].size)) if len(images) else 1)
+
+
+def channel_moments(images: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Mean (C,) and covariance (C, C) of the channels over all pixels, float64, on the host.
 
     Sums in float64: exact for uint8, so the numbers are the same on every machine.
+    """
+    check_images(images)
+    if len(images) == 0:
+        raise ValueError("images must hold at least one picture, got none")
+    channels = images.shape[1]
+    total = products = 0.0
+    for i in range(0, len(images), _BLOCK):
+        block = asarray(images[i : i + _BLOCK]).astype(xp.float64)
+        rows = block.transpose(1, 0, 2, 3).reshape(channels, -1)
+        total = total + rows.sum(axis=1)
+        products = products + rows @ rows.T
+    count = images.size // channels
+    mean = to_numpy(total) / count
+    return mean, to_numpy(products) / count - np.outer(mean, mean)
+
+
+def channel_statistics(images: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std) of each channel of images (N, C, H, W), in their units: what `Normalize` takes.
 
     >>> channel_statistics(xp.array([0, 100], xp.uint8).reshape(2, 1, 1, 1))
     ((50.0,), (50.0,))
     """
-    _check_images(images)
-    if len(images) == 0:
-        raise ValueError("images must hold at least one picture, got none")
-    total = squares = 0.0
-    for i in range(0, len(images), _BLOCK):
-        block = asarray(images[i : i + _BLOCK]).astype(xp.float64)
-        total = total + block.sum(axis=(0, 2, 3))
-        block *= block
-        squares = squares + block.sum(axis=(0, 2, 3))
-    count = images.size // images.shape[1]
-    mean = to_numpy(total) / count
-    std = np.sqrt(np.maximum(to_numpy(squares) / count - mean * mean, 0.0))
+    mean, covariance = channel_moments(images)
+    std = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     return tuple(mean.tolist()), tuple(std.tolist())

@@ -3,8 +3,9 @@
     order of epoch e = permutation(key(seed, e));    batch k = order[k B : (k + 1) B]
 
 Everything about a batch follows from (seed, epoch, k), and the augmentation of a picture from
-(seed, epoch, index): results do not depend on the batch size (for augmentation), on prefetching
-or on what ran before, so the state of a loader is two numbers. A batch is one slice or one fancy
+(seed, epoch, index), that of a whole batch (mixup) from (seed, epoch, k): results do not depend on
+the batch size (for augmentation), on prefetching or on what ran before, so the state of a loader is
+two numbers. A batch is one slice or one fancy
 index of the array, and one upload for each array: nothing is looped over in Python.
 Read next: `augment.py`.
 """
@@ -21,11 +22,14 @@ import numpy as np
 
 from ..backend import Array, asarray, check_range, is_array, on_gpu, to_numpy, xp
 from ..random import key, permutation
+from .augment import Call, check_call
 from .dataset import Dataset
 
-_SHUFFLE, _AUGMENT = 0x5348, 0x4155  # parts of the keys: order of an epoch, keys of its pictures
+# parts of the keys: order of an epoch, keys of its pictures, keys of its batches
+_SHUFFLE, _AUGMENT, _MIX = 0x5348, 0x4155, 0x4D49
 
 Batch = tuple[Array, Array]
+BatchCall = Callable[[Array, Array, int], Batch]
 
 
 class DataLoader:
@@ -38,6 +42,8 @@ class DataLoader:
     transform  called as transform(images, keys): images are the batch on the device, keys one
                64-bit number for each picture from (seed, epoch, index); with `augment=False` (for
                test sets) keys is None, and the transforms of `augment.py` draw nothing
+    batch_transform  called last, as batch_transform(images, labels, key), with the key of (seed,
+               epoch, batch number): `Mixup`, `CutMix`. With `augment=False` it is left out
     prefetch   how many batches a background thread prepares ahead; the results are the same
 
     A finished epoch moves `epoch` on. A pass that is left early starts again from its first batch.
@@ -49,8 +55,9 @@ class DataLoader:
 
     def __init__(self, images: Any, labels: Any = None, batch_size: int = 1, shuffle: bool = True,
                  seed: int = 0, drop_last: bool = False,
-                 transform: Callable[[Array, Array | None], Array] | None = None,
-                 prefetch: int = 0, num_classes: int | None = None, augment: bool = True) -> None:
+                 transform: Call | None = None,
+                 prefetch: int = 0, num_classes: int | None = None, augment: bool = True,
+                 batch_transform: BatchCall | None = None) -> None:
         if isinstance(images, Dataset):
             raise TypeError("DataLoader takes arrays: write DataLoader(dataset.images, "
                             "dataset.labels, batch_size)")
@@ -71,11 +78,17 @@ class DataLoader:
         if drop_last and batch_size > len(images):
             raise ValueError(f"batch_size={batch_size} exceeds the {len(images)} pictures there "
                              "are, and drop_last=True leaves no batch: change one of them")
+        if transform is not None:
+            check_call("transform", transform, "images", "keys")
+        if batch_transform is not None:
+            check_call("batch_transform", batch_transform, "images", "labels", "key")
+            num_classes = num_classes or getattr(batch_transform, "num_classes", None)
         known = int(labels.max()) + 1 if num_classes is None else num_classes
         check_range("labels", labels, known, f"num_classes={num_classes}.")
         self.images, self.labels = images, labels.astype(np.int64, copy=False)
         self.batch_size, self.shuffle, self.seed = int(batch_size), shuffle, int(seed)
         self.drop_last, self.transform, self.augment = drop_last, transform, augment
+        self.batch_transform = batch_transform
         self.prefetch = int(prefetch)
         self._epoch = self._position = self._start = 0
 
@@ -167,4 +180,11 @@ class DataLoader:
                 if self.augment:
                     keys = key(self.seed, _AUGMENT, epoch, asarray(indices))
                 images = self.transform(images, keys)
+                if getattr(images, "shape", ())[:1] != labels.shape:
+                    raise ValueError(f"transform must return the {len(labels)} pictures it is "
+                                     f"given, but {self.transform!r} returned "
+                                     f"{getattr(images, 'shape', type(images).__name__)}")
+            if self.batch_transform is not None and self.augment:
+                images, labels = self.batch_transform(images, labels,
+                                                      key(self.seed, _MIX, epoch, k))
             return images, labels

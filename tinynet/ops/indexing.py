@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Array, check_range, is_array, xp
+import numpy as np
+
+from ..backend import Array, check_range, is_array, on_gpu, xp
 from ..operation import primitive
 from ..tensor import Tensor
 from .shape import one_axis
@@ -20,11 +22,33 @@ def _plain(index: Any) -> Any:
         return tuple(_plain(i) for i in index)
     if isinstance(index, Tensor):
         index = index.data
-    elif isinstance(index, list):
-        index = xp.asarray(index, dtype=None if index else int)
+    elif isinstance(index, list) or (on_gpu and isinstance(index, np.ndarray)):
+        index = xp.asarray(index, dtype=None if len(index) else int)
     if is_array(index) and index.dtype.kind not in "iub":
         raise TypeError(f"an index must hold integers or booleans, got {index.dtype}")
     return index
+
+
+def _uploaded(index: Any, shape: tuple[int, ...]) -> Any:
+    """On a GPU: an index whose lists and NumPy arrays are checked, since CuPy wraps places that
+    are out of range around, and uploaded. Arrays that are on the device already are not read."""
+
+    def axes(i: Any) -> int:  # of the array that one item of an index is for
+        return 0 if i is None else i.ndim if str(getattr(i, "dtype", "")) == "bool" else 1
+
+    items, found, axis = index if isinstance(index, tuple) else (index,), [], 0
+    for k, i in enumerate(items):
+        if isinstance(i, list | np.ndarray):
+            i = np.asarray(i, None if len(i) else int)
+            if i.dtype.kind in "iu" and i.size and axis < len(shape):
+                n = shape[axis]
+                if i.min() < -n or i.max() >= n:
+                    raise IndexError(f"an index of {i.min()} to {i.max()} is out of bounds for "
+                                     f"axis {axis} with size {n}")
+            i = xp.asarray(i)
+        found.append(i)
+        axis = len(shape) - sum(map(axes, items[k + 1:])) if i is Ellipsis else axis + axes(i)
+    return tuple(found) if isinstance(index, tuple) else found[0]
 
 
 def _may_repeat(index: Any) -> bool:
@@ -57,21 +81,22 @@ def getitem(x: Any, index: Any) -> Any:
     >>> grad(x[[0, 0, 2]].sum(), x)
     Tensor([2., 0., 1.])
     """
-    return _get(x, index=_plain(index))
+    return _get(x, index=_plain(_uploaded(index, x.shape) if on_gpu else index))
 
 
 def put(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of `shape` with `x` added at `index`; the opposite of ``[index]``."""
-    return _put(x, index=_plain(index), shape=shape)
+    return _put(x, index=_plain(_uploaded(index, shape) if on_gpu else index), shape=shape)
 
 
 def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     """For each position, the element of `x` whose place along `axis` is in `indices`."""
-    indices, axis = _plain(indices), one_axis(axis, x.ndim)
+    axis = one_axis(axis, x.ndim)
+    check_range("indices", indices.data if isinstance(indices, Tensor) else indices, x.shape[axis])
+    indices = _plain(indices)
     if indices.ndim != x.ndim:
         raise ValueError(f"take_along_axis needs indices with {x.ndim} axes, got shape "
                          f"{tuple(indices.shape)}")
-    check_range("indices", indices, x.shape[axis])
     place = [xp.arange(n).reshape([-1 if i == j else 1 for j in range(x.ndim)])
              for i, n in enumerate(x.shape)]
     place[axis] = indices

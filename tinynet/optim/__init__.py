@@ -28,6 +28,7 @@ from . import landscapes, schedule
 from .averaging import EMA, SWA
 from .clip import clip_grad_norm_, clip_grad_value_
 from .first_order import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
+from .loss_scale import LossScale
 from .optimizer import Optimizer
 from .parameters import param_groups
 from .quasi_newton import BFGS, LBFGS
@@ -40,6 +41,7 @@ __all__ = [
     "BFGS",
     "EMA",
     "LBFGS",
+    "LossScale",
     "Nesterov",
     "Newton",
     "NewtonCG",

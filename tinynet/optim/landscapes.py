@@ -27,7 +27,7 @@ from ..random import Generator, key, uniform
 from ..tensor import Tensor
 from .optimizer import Optimizer
 
-__all__ = ["Landscape", "LossFunction", "Make", "bowl", "double_well", "noisy", "path_length",
+__all__ = ["Landscape", "bowl", "double_well", "noisy", "path_length",
            "regression", "rosenbrock", "saddle", "sampled", "sign_changes", "steps_until", "trace",
            "turning_angle"]
 

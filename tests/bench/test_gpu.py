@@ -1,0 +1,44 @@
+"""The benchmark for GPUs runs through and prints what it promises (emulated: the times mean
+nothing)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.emulated
+def test_it_runs_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from bench import gpu
+
+    out = tmp_path / "gpu.jsonl"
+    arguments = ["--batch", "2", "--steps", "2", "--warm-up", "1", "--gemm", "16",
+                 "--out", str(out)]
+    assert gpu.main(arguments) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [json.loads(line) for line in out.read_text().splitlines()] == lines
+    assert lines[0]["what"] == "ceilings" and lines[0]["device"] == "Emulated GPU"
+    assert [line["net"] for line in lines[1:] if line["contender"] == "tinynet"] == ["S", "R"]
+    for line in lines[1:]:
+        assert line["batch"] == 2 and line["seconds"] > 0
+        assert line["images_per_second"] == pytest.approx(2 / line["seconds"])
+        assert line["of_gemm_ceiling"] > 0 and line["of_copy_ceiling"] > 0
+
+
+@pytest.mark.emulated
+def test_work_is_that_of_a_direct_convolution() -> None:
+    from bench import gpu
+
+    operations, touched = gpu.work_of("S", 128)
+    assert operations == pytest.approx(29.7e9, rel=0.02) and 1e8 < touched < 1e10
+
+
+@pytest.mark.numpy_only("where there is no GPU")
+def test_it_wants_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    from bench import gpu
+
+    with pytest.raises(SystemExit):
+        gpu.main([])
+    assert "set TINYNET_BACKEND=cupy" in capsys.readouterr().err

@@ -1,0 +1,53 @@
+"""choose_hyperparameters.py and random_vs_grid.py: tiny runs, cut off and resumed."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from examples import choose_hyperparameters, random_vs_grid
+from tinynet import models
+
+
+def test_H7_the_recipe_on_pictures_stops_and_goes_on(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        ) -> None:
+    small = partial(models.small_conv_net, widths=(4, 8))
+    monkeypatch.setattr(models, "small_conv_net", small)
+    monkeypatch.setitem(choose_hyperparameters.PLANS, True, {
+        "lrs": (0.01,), "coarse_epochs": 1, "fine_epochs": 3, "fine_trials": 2, "rounds": 1})
+    command = ["--data", "shapes", "--pictures", "700", "--quick", "--out", str(tmp_path)]
+    assert choose_hyperparameters.main([*command, "--minutes", "0.001"]) == 0
+    first = capsys.readouterr().out
+    assert "shapes, 500 + 200 pictures; at most 0.001 minutes" in first
+    assert "the budget of 0 s was used up" in first
+    assert choose_hyperparameters.main(command) == 0
+    second = capsys.readouterr().out
+    for step in range(1, 8):
+        assert f"Step {step}, " in second
+    assert [line for line in first.splitlines() if line.startswith(("Step 2", "Step 3"))] == \
+        [line for line in second.splitlines() if line.startswith(("Step 2", "Step 3"))]
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["fault"] == "" and result["stopped"] == "1 rounds are done"
+    assert set(result["best"]) == {"lr", "weight_decay", "score"}
+    report = (tmp_path / "report.html").read_text()
+    assert report.count("<h2>") == 7 and "shapes, 500 + 200 pictures" in report
+    assert choose_hyperparameters.main([*command, "--seed", "1"]) == 2
+    assert "belongs to another run" in capsys.readouterr().err
+
+
+def test_H8_random_against_grid_by_real_trainings(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["--pictures", "100", "--sweep", "3", "--out", str(tmp_path)]
+    assert random_vs_grid.main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(" -> " in line for line in lines) == 9 + 9 + 3
+    assert any(line.startswith("grid    3 learning rates, best ") for line in lines)
+    assert any(line.startswith("random  9 learning rates, best ") for line in lines)
+    assert (tmp_path / "random_vs_grid.png").stat().st_size > 20_000
+    assert random_vs_grid.main(command) == 0
+    again = capsys.readouterr().out.splitlines()
+    assert again == lines[21:]  # nothing was left to train

@@ -1,0 +1,64 @@
+"""The curve doctor: the lecture's six cases, and no alarm where nothing is wrong."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.train.curves import CASES, drawn, healthy
+from tinynet.train import ADVICE, History, diagnose
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_H6_names_the_case_by_its_numbers(case: str) -> None:
+    right = 0
+    for seed in range(100, 120):
+        found = diagnose(drawn(case, seed))
+        right += found.verdict == case
+        if found.verdict == case:
+            assert found.why == found.findings[case] and found.numbers
+            assert found.advice == ADVICE[case] and str(found).startswith(f"{case}: ")
+            assert any(character.isdigit() for character in found.why)
+    assert right >= 19, f"{right} of 20"
+
+
+def test_H6_no_alarm_on_20_healthy_trainings() -> None:
+    """The thresholds were set on seeds 0 to 59; of 200 to 259 none gives an alarm either."""
+    runs = {seed: healthy(seed) for seed in range(100, 120)}
+    alarms = {seed: str(diagnose(run)) for seed, run in runs.items()
+              if diagnose(run).verdict != "healthy"}
+    assert not alarms
+    reached = [run.epochs["val_accuracy"][-1] for run in runs.values()]
+    assert min(reached) > 0.8 and max(reached) < 1.0  # real tasks, none of them trivial
+
+
+def test_H6_real_trainings_that_go_wrong() -> None:
+    from tests.train.toy import batches, net, trainer
+    from tinynet.optim.schedule import multistep
+
+    def verdict(epochs: int, **options: object) -> str:
+        t = trainer(net(16), **options)
+        return diagnose(t.fit(batches(192), batches(192, seed=1), epochs)).verdict
+
+    assert verdict(12, lr=2e-4) == "still rising"
+    assert verdict(12, lr=1e-6) == "underfitting"
+    assert verdict(12, lr=multistep(1e-3, [30], 0.001)) == "decayed too early"
+    t = trainer(net(256), lr=0.2)
+    history = t.fit(batches(24, noise=1.5), batches(96, seed=1, noise=1.5), 60)
+    assert diagnose(history).verdict == "overfitting"
+
+
+def test_H6_nan_and_missing_columns() -> None:
+    history = History()
+    for t in range(30):
+        history.add("steps", step=t, loss=2.0 if t < 7 else math.nan, lr=0.1)
+    found = diagnose(history)
+    assert found.verdict == "diverging" and found.why == "the loss is nan at step 7"
+    short = History()
+    for t in range(9):
+        short.add("steps", step=t, loss=1.0)
+    with pytest.raises(ValueError, match="fewer than 10 steps has no curve"):
+        diagnose(short)
+    short.add("steps", step=9, loss=1.0)
+    assert diagnose(short).verdict == "healthy"  # nothing is known but a loss that lies still

@@ -1,0 +1,219 @@
+"""Steps 4 to 7 and the whole run: five planted bugs named in place, resumed to the same end."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.train.problem import problem
+from tinynet import random, to_numpy, train
+from tinynet.train import History, LogUniform, Search, Trial, recipe
+
+QUICK: dict[str, Any] = {"coarse_epochs": 1, "fine_epochs": 4, "fine_trials": 3}
+BUGS = {"bad init": (1, "initial loss too high"), "lr x 1000": (2, "lr too high"),
+        "lr / 1000": (2, "lr too low"), "unshuffled data": (2, "unshuffled data"),
+        "shuffled labels": (3, "labels do not follow from the pictures")}
+
+
+def facts(found: recipe.Found) -> list[dict[str, Any]]:
+    """All that was found, but for how long it took."""
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {n: plain(v) for n, v in value.items() if n != "seconds"}
+        return [plain(v) for v in value] if isinstance(value, list) else value
+
+    return [plain(step.to_dict()) for step in found.steps]
+
+
+@pytest.mark.parametrize("bug", BUGS)
+@pytest.mark.lecture("H1", "H2", "H3")
+def test_H7_a_planted_bug_is_named_at_its_step(bug: str) -> None:
+    for seed in range(5):
+        found = recipe.run(**problem(seed, bug), seed=seed)
+        number, fault = BUGS[bug]
+        assert (found.steps[-1].number, found.fault) == (number, fault), str(found)
+        assert recipe.FAULTS[fault] == number and found.steps[-1].advice
+        assert [step.status for step in found.steps[:-1]] == ["ok"] * (number - 1)
+        assert found.stopped == f"step {number} found a fault: {fault}" and found.best is None
+
+
+def test_H7_a_run_without_bugs_goes_through_all_steps() -> None:
+    for seed in range(3):
+        found = recipe.run(**problem(seed, n=960), seed=seed, **QUICK)
+        assert [step.number for step in found.steps] == [1, 2, 3, 4, 5, 6, 5, 6, 7]
+        assert found.fault == "" and all(step.status == "ok" for step in found.steps[:3])
+        assert found.best is not None and found.best.score > 0.7
+        assert found.stopped == "2 rounds are done" and "Chosen: lr=" in str(found)
+
+
+def test_H4_a_grid_of_4_rates_and_3_decays_and_its_border() -> None:
+    p = problem()
+    setup = recipe.Setup(p["model"], p["optimizer"], p["train_loader"], p["val_loader"])
+    lrs = [1e-5, 0.01, 0.03, 30.0]
+    step, found = recipe.coarse_grid(setup, lrs, epochs=1)
+    assert len(found.trials) == 12 and found.values("lr") == lrs
+    assert found.values("weight_decay") == [0.0, 1e-5, 1e-4]
+    assert step.status == "ok" and found.best.config["lr"] in (0.01, 0.03)
+    assert step.numbers["score"] == max(t.score for t in found.trials)
+    step, found = recipe.coarse_grid(setup, [1e-5, 1e-4, 1e-3, 1e-2], decays=(0.0,), epochs=1)
+    assert (step.status, step.fault) == ("warning", "best on the border")
+    assert "best lr, 0.01, lies at the border" in step.advice and "try larger" in step.advice
+    step, _ = recipe.coarse_grid(setup, [1e-9], decays=(0.0,), epochs=1)
+    assert step.fault == "nothing learned"
+
+
+def test_H5_the_finer_range_follows_from_the_coarse_grid() -> None:
+    def best(lr: float, decay: float, space: Any = ()) -> dict[str, LogUniform]:
+        configs = train.grid({"lr": [1e-3, 1e-2, 1e-1], "weight_decay": [1e-4, 1e-5, 0.0]})
+        return recipe.refined(Search([Trial(i, c, float(c == {"lr": lr, "weight_decay": decay}), 1)
+                                      for i, c in enumerate(configs)], dict(space)))
+
+    half = 10**0.5
+    for lr in (1e-3, 1e-2, 1e-1):
+        axis = best(lr, 1e-5)["lr"]
+        assert (axis.low, axis.high) == (pytest.approx(lr / half), pytest.approx(lr * half))
+    decay = best(1e-2, 1e-5)["weight_decay"]
+    assert (decay.low, decay.high) == (pytest.approx(1e-5 / half), pytest.approx(1e-5 * half))
+    none = best(1e-2, 0.0)["weight_decay"]
+    assert (none.low, none.high) == (pytest.approx(1e-6), pytest.approx(1e-5))
+    again = best(1e-2, 1e-5, {"lr": LogUniform(1e-3, 1e-1)})["lr"]  # half as wide as before
+    assert again.high / again.low == pytest.approx(10)
+
+
+def test_H5_trains_longer_at_a_constant_rate() -> None:
+    found = recipe.run(**problem(n=640), rounds=1, fine_epochs=10, fine_trials=3)
+    (fine,) = [step for step in found.steps if step.number == 5]
+    assert fine.numbers["epochs"] == 10 and len(fine.data["trials"]) == 3
+    for row in fine.data["trials"]:
+        history = History.from_dict(row["history"])
+        assert set(history.steps["lr"]) == {row["lr"]} and len(history.epochs["epoch"]) == 10
+    coarse = next(step for step in found.steps if step.number == 4)
+    lrs = [row["lr"] for row in fine.data["trials"]]
+    assert len(set(lrs)) == 3
+    assert all(abs(lr / coarse.numbers["lr"]) < 10**0.26 for lr in lrs)  # half-decades apart
+    assert all(coarse.numbers["lr"] / lr < 10**0.26 for lr in lrs)
+
+
+def test_H6_steers_the_next_round_of_H7(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, float]] = []
+
+    def watch(setup: Any, space: Any, **options: Any) -> Any:
+        seen.append((options["epochs"], space["weight_decay"].high / space["weight_decay"].low))
+        step, found = refine(setup, space, **options)
+        centres.append((space["weight_decay"].low * space["weight_decay"].high) ** 0.5)
+        bests.append(found.best.config["weight_decay"])
+        return step, found
+
+    refine, centres, bests = recipe.refine, [], []
+    monkeypatch.setattr(recipe, "refine", watch)
+    verdicts = iter(["still rising", "overfitting", "healthy"])
+
+    def read(history: Any) -> Any:
+        verdict = next(verdicts)
+        return recipe.Step(6, "curves", "", fault=verdict, data={"findings": {verdict: ""}})
+
+    monkeypatch.setattr(recipe, "read_curves", read)
+    recipe.run(**problem(n=640), **QUICK, rounds=3)
+    assert [epochs for epochs, _ in seen] == [4, 8, 8]
+    widths = [width for _, width in seen]
+    assert widths[1] == pytest.approx(widths[0] ** 0.5) and widths[2] < widths[1]
+    assert centres[1] == pytest.approx(bests[0]) and centres[2] == pytest.approx(3 * bests[1])
+
+
+class Stop(Exception):
+    pass
+
+
+def test_H7_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    whole = recipe.run(**problem(n=640), **QUICK)
+    for cut in (3, 5):
+        path = tmp_path / f"{cut}.jsonl"
+
+        def stop(found: recipe.Found, cut: int = cut) -> None:
+            if len(found.steps) == cut:
+                raise Stop
+
+        with pytest.raises(Stop):
+            recipe.run(**problem(n=640), **QUICK, journal=path, report=stop)
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[:-1]) + lines[-1][:-9])  # killed while writing a line
+        assert facts(recipe.run(**problem(n=640), **QUICK, journal=path)) == facts(whole)
+        again = recipe.run(**problem(n=640), **QUICK, journal=path)
+        assert facts(again) == facts(whole) and again.seconds > 0
+    with pytest.raises(ValueError, match="belongs to another run: weights is"):
+        recipe.run(**problem(1, n=640), **QUICK, journal=path)
+
+
+def test_H7_keeps_to_its_budget_and_goes_on_with_more(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.jsonl"
+    whole = recipe.run(**problem(n=640), **QUICK)
+    part = recipe.run(**problem(n=640), **QUICK, journal=path, budget=0.0)
+    assert "budget of 0 s" in part.stopped and part.steps[-1].number == 7 and len(part.steps) == 5
+    assert len(part.steps[3].data["trials"]) == 1 and "Not all trials ran" in part.steps[3].said
+    assert facts(recipe.run(**problem(n=640), **QUICK, journal=path, budget=600)) == facts(whole)
+
+
+def test_H7_ctrl_c_in_a_trial_leaves_no_half_trial(tmp_path: Path,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "recipe.jsonl"
+    fit, calls = recipe.fit, []
+
+    def interrupted(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 5:
+            arguments[0].callbacks.append(_Interrupt())
+        return fit(*arguments)
+
+    monkeypatch.setattr(recipe, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        recipe.run(**problem(n=640), **QUICK, journal=path)
+    assert path.read_text().count('"key": "step 4 ') == 4
+
+
+class _Interrupt(train.Callback):
+    def on_step(self, trainer: train.Trainer) -> None:
+        raise KeyboardInterrupt
+
+
+def test_H7_changes_neither_model_nor_optimizer_nor_random_numbers() -> None:
+    p = problem(0, "batch norm", n=640, dropout=0.2)
+    before = {n: to_numpy(x).tobytes() for n, x in p["model"].state_dict().items()}
+    state = (repr(p["optimizer"].state_dict()), random.get_state(), p["train_loader"].get_state(),
+             p["val_loader"].get_state())
+    recipe.run(**p, **QUICK, rounds=1)
+    assert {n: to_numpy(x).tobytes() for n, x in p["model"].state_dict().items()} == before
+    assert (repr(p["optimizer"].state_dict()), random.get_state(), p["train_loader"].get_state(),
+            p["val_loader"].get_state()) == state
+    assert p["model"].training and all(q.grad is None for q in p["model"].parameters())
+
+
+def test_H7_in_other_processes_finds_the_same() -> None:
+    here = recipe.run(**problem(n=640), **QUICK, rounds=1)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
+        there = recipe.run(**problem(n=640), **QUICK, rounds=1, executor=executor)
+    assert facts(there) == facts(here)
+
+
+def test_H7_too_few_steps_for_a_curve_are_refused() -> None:
+    p = problem(n=64)
+    with pytest.raises(ValueError, match="fine_epochs=2 of 4 batches are fewer than 10 steps"):
+        recipe.run(**p, fine_epochs=2)
+
+
+def test_H10_every_module_of_the_table_exists() -> None:
+    table = (train.__doc__ or "").split("(H10):")[1].split("On the left")[0]
+    rows = [line for line in table.splitlines() if "." in line and "?" not in line]
+    left = [name for row in rows for name in re.findall(r"\w+\.\w+", row[:46])]
+    right = [name for row in rows for name in re.findall(r"\w+\.\w+", row[46:])]
+    assert len(left) > 10 and len(right) > 10 and not set(left) & set(right)
+    for name in left + right:
+        module = importlib.import_module(f"tinynet.{name}")
+        assert module.__doc__, f"{name} is named in the table, but says nothing"
+    assert {"optim.first_order", "optim.schedule"} <= set(left)
+    assert {"functional.regularize", "data.augment", "train.search"} <= set(right)

@@ -1,0 +1,128 @@
+r"""Hiding a part of the picture: cutout, and random erasing.
+
+    y = x (1 - hole) + fill * hole,    hole = 1 within a rectangle, else 0
+
+The net must not rely on any one part of an object. At test time the picture stays whole.
+Read next: `mix.py`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backend import Array, xp
+from ..kernels import memory
+from ..random import bits, integers, key, mask, normal
+from .augment import Numbers, Transform, check_images, check_probability, in_blocks, per_channel
+from .crops import check_range_of, random_box
+
+
+class Cutout(Transform):
+    """Cover a square of `size` pixels with `fill` (G4; DeVries and Taylor 2017).
+
+    Its centre is uniform over the pixels and it may hang over the edge, as in the paper: in a
+    32x32 picture size 16 (CIFAR-10) covers 19.14 % on average, size 8 (CIFAR-100) 5.49 %. `fill`
+    is a number, or one for each channel. Without it, pictures must be normalised: 0 is their mean.
+
+    >>> Cutout(16)(xp.ones((1, 3, 8, 8)), xp.zeros(1, xp.uint64)).max().item()
+    0.0
+    """
+
+    stream = 3
+
+    def __init__(self, size: int, fill: Numbers | None = None) -> None:
+        if size < 1:
+            raise ValueError(f"size must be at least 1 pixel, got {size}")
+        self.size, self.fill = size, fill
+
+    def __call__(self, images: Array, keys: Array | None = None) -> Array:
+        check_images(images)
+        if keys is None:
+            return images
+        _check_fill(self, self.fill, images)
+        draws = self.draws(images, keys)
+        top, left = (integers(key(i, draws), 0, length) - self.size // 2
+                     for i, length in enumerate(images.shape[2:]))
+        side = xp.full(len(images), self.size)
+        return _cover(images, (top, left, side, side), self.fill, draws)
+
+
+class RandomErasing(Transform):
+    """Cover a rectangle that lies inside the picture, with probability `p` (Zhong et al. 2017).
+
+    scale   its area as a part of the picture's, uniform in this range
+    ratio   its width by its height, log-uniform in this range
+    fill    a number, or one for each channel; "random" is noise: any byte for uint8 (the paper's
+            choice), standard normal for floats. Without it, pictures must be normalised
+
+    A rectangle that does not fit is drawn again, 10 times at most; then the picture stays whole.
+    """
+
+    stream = 11
+
+    def __init__(self, p: float = 0.5, scale: tuple[float, float] = (0.02, 0.33),
+                 ratio: tuple[float, float] = (0.3, 3.3),
+                 fill: Numbers | str | None = None) -> None:
+        self.p = check_probability(p)
+        self.scale = check_range_of("scale", scale, 0.0, 1.0)
+        self.ratio = check_range_of("ratio", ratio, 0.0)
+        if isinstance(fill, str) and fill != "random":
+            raise ValueError(f"fill must be numbers, 'random' or None, got {fill!r}")
+        self.fill = fill
+
+    def __call__(self, images: Array, keys: Array | None = None) -> Array:
+        check_images(images)
+        if keys is None:
+            return images
+        _check_fill(self, self.fill, images)
+        draws = self.draws(images, keys)
+        (top, left, height, width), fits = random_box(key(1, draws), images.shape[2:], self.scale,
+                                                      self.ratio)
+        height = height * (fits & mask(key(0, draws), self.p, ()))  # 0: the picture stays whole
+        return _cover(images, (top, left, height, width), self.fill, key(2, draws))
+
+
+Box = tuple[Array, Array, Array, Array]  # top, left, height, width: (N,) each
+
+
+def _cover(images: Array, box: Box, fill: Numbers | str | None, draws: Array) -> Array:
+    """The pictures with `fill` in their boxes; `draws` are the keys of the noise."""
+    out = memory.empty(images.shape, images.dtype)
+    colour = None if fill is None or isinstance(fill, str) else per_channel(
+        "fill", fill, images, images.dtype)
+
+    def work(i: int, j: int) -> None:
+        part = images[i:j]
+        holes = _holes(part, *(side[i:j] for side in box))
+        block = xp.multiply(part, 1 - holes, out=out[i:j])
+        if fill is not None:
+            block += holes * (_noise(draws[i:j], part) if colour is None else colour)
+
+    in_blocks(work, images)
+    return out
+
+
+def _holes(images: Array, top: Array, left: Array, height: Array, width: Array) -> Array:
+    """(N, 1, H, W): 1 within the box of each picture, else 0, in the dtype of the pictures."""
+    def covered(start: Array, length: Array, total: int) -> Array:
+        place = xp.arange(total) - start[:, None]
+        return (place >= 0) & (place < length[:, None])
+
+    rows = covered(top, height, images.shape[2])[:, None, :, None]
+    return (rows & covered(left, width, images.shape[3])[:, None, None, :]).astype(images.dtype)
+
+
+def _check_fill(transform: Transform, fill: Numbers | str | None, images: Array) -> None:
+    if fill is None and images.dtype.kind != "f":
+        raise ValueError(f"{type(transform).__name__} on {images.dtype} pictures needs fill=, such "
+                         "as the training mean: a hole of 0 would be black. Or put it after "
+                         "Normalize")
+
+
+def _noise(keys: Array, images: Array) -> Array:
+    shape = images.shape[1:]
+    if images.dtype.kind == "f":
+        return normal(keys, shape, dtype=images.dtype)
+    count = int(np.prod(shape))
+    words = bits(keys, -(-count // 8)).view(xp.uint8)  # 8 values a word
+    return words[:, :count].reshape(images.shape).astype(images.dtype, copy=False)

@@ -1,0 +1,136 @@
+r"""Moving the points of a picture: one random affine map, and the distortion of a lens (F7).
+
+    affine   p' = A (p - c) + c + t,   A = R(angle) [[1, tan shear], [0, 1]] diag(s r, s)
+    lens     p  = c + (p' - c) (1 + k |p' - c|^2 / R^2),   R from the centre c to a corner
+
+p = (x, y) is a place in the old picture (x to the right, y down), p' in the new one. For every new
+pixel the map is followed backwards and the old picture is read there, between its pixels: one
+resampling, whatever the number of motions. What comes from outside is `fill`. |det A| = s^2 r is
+the factor of areas. Read next: `resample.py`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..backend import Array, xp
+from ..random import uniform
+from .augment import Numbers, Transform, check_images
+from .resample import sample
+
+Range = float | tuple[float, float]
+
+
+def _about_zero(what: str, value: Range, limit: float = math.inf) -> tuple[float, float]:
+    low, high = value if isinstance(value, tuple) else (-value, value)
+    if not -limit < low <= high < limit:
+        within = f" within -{limit:g} and {limit:g}" if math.isfinite(limit) else ""
+        raise ValueError(f"{what} must be v for (-v, v), v >= 0, or (low, high), low <= high"
+                         f"{within}, got {value}")
+    return low, high
+
+
+def _about_one(what: str, value: Range) -> tuple[float, float]:
+    low, high = value if isinstance(value, tuple) else (1.0 / (1.0 + value), 1.0 + value)
+    if not 0.0 < low <= high:
+        raise ValueError(f"{what} must be v for factors (1 / (1 + v), 1 + v), v >= 0, or (low, "
+                         f"high), 0 < low <= high, got {value}")
+    return low, high
+
+
+class RandomAffine(Transform):
+    """Rotate, shift, scale, stretch and shear at random, in one map with one resampling (F7).
+
+    degrees     angle, counter-clockwise, about the middle of the picture
+    translate   shift to the right and, drawn apart, downwards, as a part of width and height
+    scale       factor s of both sides, log-uniform
+    stretch     factor r of the width alone, log-uniform
+    shear       degrees by which the vertical leans to the right downwards
+    fill        what lies outside: a number, or one for each channel
+
+    Each is a range (low, high), or v for -v .. v, and for the factors 1 / (1 + v) .. 1 + v.
+
+    >>> turn = RandomAffine(degrees=(90, 90))
+    >>> turn(xp.arange(4.0).reshape(1, 1, 2, 2), xp.zeros(1, xp.uint64)).round().ravel().tolist()
+    [1.0, 3.0, 0.0, 2.0]
+    """
+
+    stream = 9
+
+    def __init__(self, degrees: Range = 0.0, translate: Range = 0.0, scale: Range = 0.0,
+                 stretch: Range = 0.0, shear: Range = 0.0, fill: Numbers = 0.0) -> None:
+        self.degrees = _about_zero("degrees", degrees)
+        self.translate = _about_zero("translate", translate)
+        self.scale = _about_one("scale", scale)
+        self.stretch = _about_one("stretch", stretch)
+        self.shear = _about_zero("shear", shear, 90.0)
+        self.fill = fill
+
+    def __call__(self, images: Array, keys: Array | None = None) -> Array:
+        check_images(images)
+        if keys is None:
+            return images
+        a, shift = self.maps(images, keys)
+        det = a[:, 0, 0] * a[:, 1, 1] - a[:, 0, 1] * a[:, 1, 0]
+        x, y, middle = _grid(images)
+        x, y = x - shift[:, :1, None], y - shift[:, 1:, None]
+        xx, xy, yx, yy = (v[:, None, None] for v in (
+            a[:, 1, 1] / det, -a[:, 0, 1] / det, -a[:, 1, 0] / det, a[:, 0, 0] / det))
+        return sample(images, yx * x + yy * y + middle[1], xx * x + xy * y + middle[0], self.fill)
+
+    def maps(self, images: Array, keys: Array) -> tuple[Array, Array]:
+        """(A, t): the matrices (N, 2, 2), and the shifts (N, 2) in pixels, as (x, y)."""
+        u = uniform(self.draws(images, keys), 6, dtype="float64")
+
+        def draw(i: int, pair: tuple[float, float], unit: float = 1.0) -> Array:
+            return unit * (pair[0] + (pair[1] - pair[0]) * u[:, i])
+
+        angle = draw(0, self.degrees, math.pi / 180.0)
+        lean = xp.tan(draw(1, self.shear, math.pi / 180.0))
+        high = xp.exp(draw(2, _log(self.scale)))
+        wide = high * xp.exp(draw(3, _log(self.stretch)))
+        c, s = xp.cos(angle), xp.sin(angle)  # y points down: (1, 0) turns to (c, -s)
+        rows = [c * wide, (c * lean + s) * high, -s * wide, (c - s * lean) * high]
+        h, w = images.shape[2:]
+        shift = [draw(4, self.translate, w), draw(5, self.translate, h)]
+        return xp.stack(rows, axis=1).reshape(-1, 2, 2), xp.stack(shift, axis=1)
+
+
+class LensDistortion(Transform):
+    """Bend straight lines as a lens does: k > 0 barrel, k < 0 pincushion (F7).
+
+    `k` is a range (low, high) above -1/3, where the picture would fold, or v for -v .. v. It is
+    the part of its distance by which a corner is read from farther outside.
+
+    >>> LensDistortion(k=0.0)(xp.ones((1, 1, 2, 2)), xp.zeros(1, xp.uint64)).sum().item()
+    4.0
+    """
+
+    stream = 10
+
+    def __init__(self, k: Range = 0.2, fill: Numbers = 0.0) -> None:
+        self.k = _about_zero("k", k)
+        if self.k[0] <= -1.0 / 3.0:
+            raise ValueError(f"k must be more than -1/3, or the picture folds, got {k}")
+        self.fill = fill
+
+    def __call__(self, images: Array, keys: Array | None = None) -> Array:
+        check_images(images)
+        if keys is None:
+            return images
+        k = uniform(self.draws(images, keys), (), *self.k, "float64")[:, None, None]
+        x, y, middle = _grid(images)
+        h, w = images.shape[2:]
+        bend = 1.0 + k * ((x * x + y * y) * (4.0 / (h * h + w * w)))
+        return sample(images, y * bend + middle[1], x * bend + middle[0], self.fill)
+
+
+def _grid(images: Array) -> tuple[Array, Array, tuple[float, float]]:
+    """x (1, 1, W) and y (1, H, 1) of the pixels from the middle, and the middle (x, y)."""
+    h, w = images.shape[2:]
+    middle = (w - 1) / 2.0, (h - 1) / 2.0
+    return xp.arange(w)[None, None, :] - middle[0], xp.arange(h)[None, :, None] - middle[1], middle
+
+
+def _log(pair: tuple[float, float]) -> tuple[float, float]:
+    return math.log(pair[0]), math.log(pair[1])

@@ -1,0 +1,136 @@
+r"""Two pictures in one, and their labels in the same proportion: mixup and CutMix.
+
+    mixup    x = lam x_i + (1 - lam) x_j               t = lam t_i + (1 - lam) t_j
+    CutMix   x = x_i, with a rectangle of x_j in it    t alike, lam = the part of x_i that is left
+
+Picture i of a batch of n meets j = (i + shift) mod n, shift random from 1 to n - 1: none meets
+itself, and a shuffled batch needs no other order. lam ~ Beta(alpha, alpha) is one for the batch.
+Cross-entropy is linear in its targets: the loss of mixed labels is lam CE(i) + (1 - lam) CE(j).
+These are batch transforms, for DataLoader(batch_transform=): the key is that of (seed, epoch, batch
+number), and targets are probabilities (N, classes). Accuracy on such batches counts lam where the
+net says i and 1 - lam where it says j: it is no measure of fit, and labelled "mixed".
+At test time pictures stay as they are (CS231n lecture 8: G5). Read next: `loader.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+from ..backend import Array, check_range, get_default_dtype, xp
+from ..kernels import memory
+from ..random import beta, key
+from .augment import as_dtype, check_images, check_probability, in_blocks, show, working_dtype
+
+
+class BatchTransform:
+    """What mixup and CutMix share: how strong, how often, who meets whom, and the labels.
+
+    alpha  of Beta(alpha, alpha): mean 1/2, variance 1 / (4 (2 alpha + 1)); small values mix little
+    p      probability that a batch is mixed at all; its targets are probabilities in any case
+    """
+
+    stream: ClassVar[int] = 0
+
+    def __init__(self, num_classes: int, alpha: float = 1.0, p: float = 1.0) -> None:
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        if alpha <= 0.0:
+            raise ValueError(f"alpha must be positive, got {alpha}: small values mix little")
+        self.num_classes, self.alpha, self.p = num_classes, alpha, check_probability(p)
+
+    def __call__(self, images: Array, labels: Array, batch_key: int) -> tuple[Array, Array]:
+        """New images, and probabilities (N, num_classes) in place of labels (N,)."""
+        check_images(images)
+        targets = self._probabilities(images, labels)
+        draws = key(self.stream, batch_key)
+        if _uniform(key(0, draws)) >= self.p:
+            return images, targets
+        lam = beta(key(1, draws), self.alpha, self.alpha)
+        shift = min(1, len(images) - 1) + int(_uniform(key(2, draws)) * (len(images) - 1))
+        images, lam = self.mix(images, shift, lam, key(3, draws))
+        return images, targets * lam + xp.roll(targets, -shift, axis=0) * (1.0 - lam)
+
+    def mix(self, images: Array, shift: int, lam: float, draws: int) -> tuple[Array, float]:
+        """The mixed pictures, and the part that the first of each two has in them."""
+        raise TypeError(f"{type(self).__name__} must define mix(images, shift, lam, draws)")
+
+    def _probabilities(self, images: Array, labels: Array) -> Array:
+        dtype = images.dtype if images.dtype.kind == "f" else get_default_dtype()
+        wanted = (len(images), self.num_classes)
+        if labels.shape == wanted:  # mixed before
+            return labels.astype(dtype, copy=False)
+        if labels.shape != wanted[:1]:
+            raise ValueError(f"labels must be class numbers {wanted[:1]} or probabilities "
+                             f"{wanted}, got shape {labels.shape}")
+        check_range("labels", labels, self.num_classes, f"num_classes={self.num_classes}.")
+        return (labels[:, None] == xp.arange(self.num_classes)).astype(dtype)
+
+    def __repr__(self) -> str:
+        return show(self)
+
+
+class Mixup(BatchTransform):
+    """x = lam x_i + (1 - lam) x_j, lam ~ Beta(alpha, alpha) (G5; Zhang et al. 2018, section 2).
+
+    Images are (N, C, H, W), floats or integers (rounded); the batch itself is not written to.
+
+    >>> mixed, targets = Mixup(3, alpha=0.2)(xp.ones((4, 1, 2, 2)), xp.array([0, 1, 2, 0]), 7)
+    >>> mixed.shape, targets.sum(axis=1).round(6).tolist()
+    ((4, 1, 2, 2), [1.0, 1.0, 1.0, 1.0])
+    """
+
+    stream = 13
+
+    def __init__(self, num_classes: int, alpha: float = 0.2, p: float = 1.0) -> None:
+        super().__init__(num_classes, alpha, p)
+
+    def mix(self, images: Array, shift: int, lam: float, draws: int) -> tuple[Array, float]:
+        """x_i + (1 - lam) (x_j - x_i), in blocks that stay in the cache."""
+        dtype = working_dtype(images)
+        out, n = memory.empty(images.shape, dtype), len(images)
+
+        def work(i: int, j: int) -> None:
+            block, k = out[i:j], (i + shift) % n
+            others = images[k : k + j - i]  # a view, but for the block in which j begins again
+            if len(others) < j - i:
+                others = xp.concatenate([others, images[: j - i - len(others)]])
+            xp.subtract(others, images[i:j], out=block, dtype=dtype)
+            block *= 1.0 - lam
+            block += images[i:j]
+
+        in_blocks(work, images)
+        return as_dtype(out, images.dtype), lam
+
+
+class CutMix(BatchTransform):
+    """x_i with a rectangle of x_j in the same place (Yun et al. 2019, section 3.1).
+
+    The rectangle has 1 - lam of the area and the picture's shape, lam ~ Beta(alpha, alpha); its
+    centre is uniform, what hangs over is lost, and lam becomes exactly the part of x_i left.
+
+    >>> mixed, targets = CutMix(2)(xp.arange(2.0).reshape(2, 1, 1, 1) + xp.zeros((2, 1, 8, 8)),
+    ...                            xp.array([0, 1]), 3)
+    >>> bool(abs(mixed.mean(axis=(1, 2, 3)) - targets[:, 1]).max() < 1e-6)
+    True
+    """
+
+    stream = 14
+
+    def mix(self, images: Array, shift: int, lam: float, draws: int) -> tuple[Array, float]:
+        """Copy the rectangle; one place for the whole batch, as in the paper's code."""
+        cut, area = [], 1
+        for i, side in enumerate(images.shape[2:]):
+            length = int(side * math.sqrt(1.0 - lam))
+            start = int(side * _uniform(key(i, draws))) - length // 2
+            cut.append(slice(max(start, 0), max(0, min(start + length, side))))
+            area *= cut[i].stop - cut[i].start
+        part = (slice(None), slice(None), *cut)
+        out = images.copy()
+        out[part] = xp.roll(images[part], -shift, axis=0)
+        return out, 1.0 - area / (images.shape[2] * images.shape[3])
+
+
+def _uniform(draws: int) -> float:
+    """A number in [0, 1) on the host: a key is 64 random bits."""
+    return int(draws) * 2.0**-64

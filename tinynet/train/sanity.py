@@ -1,0 +1,295 @@
+r"""Steps 1 to 3 of the lecture's recipe: three checks that cost seconds and find most mistakes.
+
+    1  check_initial_loss   the loss before training is log C (softmax) or C - 1 (hinge)
+    2  overfit_small        a few minibatches are learned by heart, to 100 %
+    3  find_lr              on all data, some learning rate lowers the loss within 100 steps
+
+Each works on copies (`workbench.py`), can be called alone, and returns a `Step`: what was seen, the
+name of the fault if there is one, and what to do. Lecture ids H1, H2, H3.
+Read next: `recipe.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backend import to_numpy
+from ..functional.loss import cross_entropy, hinge_loss
+from ..nn.module import Module
+from ..optim import Optimizer
+from ..tensor import Tensor, no_grad
+from .callbacks import Callback
+from .history import smooth
+from .trainer import Batches, Loss, Metric, Trainer, count_correct
+from .workbench import Setup, Step, fit, fresh, own_random, peak_lr
+
+TOLERANCE = 0.05  # of the initial loss
+_BROKEN = 1.25  # times the expected loss: below, a fault is no more than a warning
+_NORM_ALLOWS = 2.0  # times the expected loss, in training mode with batch norm
+
+
+def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entropy, *,
+                       expected: float | None = None, weight_decay: float = 1e-3,
+                       pictures: int = 512, seed: int = 0) -> Step:
+    r"""Step 1: with C classes and no weight decay, an untrained model has the loss
+
+        softmax   -log(1/C) = log C              hinge   C - 1           (within 5 %)
+
+    because its scores are about equal. Larger: it is surely wrong, and the first hundreds of steps
+    go into unlearning that; up to 25 % more is a warning, since scores of variance s^2 bring
+    s^2 / 2, which is a lot of log 2. `expected` is for other losses.
+
+    Measured in evaluation mode, where batch norm is the identity at first. In training mode batch
+    norm brings the scores' variance up to about 1 whatever the weights are: there twice the
+    expected value is allowed. The penalty weight_decay / 2 |W|^2 must raise the loss. `pictures`
+    are looked at, from all over the data: a loader that can shuffle does so here. (H1)
+    """
+    start = time.perf_counter()
+    model = copy.deepcopy(model)
+    with own_random(seed, 1), no_grad():
+        loader = fresh(loader)
+        if hasattr(loader, "shuffle"):
+            loader.shuffle = True
+        pairs = list(itertools.islice(loader, 1))
+        pairs += itertools.islice(loader, 1, max(1, pictures // len(pairs[0][1])))
+        outputs = model.eval()(_tensor(pairs[0][0]))
+        classes = outputs.shape[-1]
+        if expected is None:
+            expected = _expected(loss, classes)
+        quiet = _mean_loss(model, loss, pairs)
+        noisy = _mean_loss(model.train(), loss, pairs)
+    squares = sum(float((p.data.astype("float64") ** 2).sum()) for p in model.parameters()
+                  if p.ndim > 1)
+    with_decay = quiet + 0.5 * weight_decay * squares
+    numbers = {"classes": classes, "expected": expected, "loss": quiet, "training loss": noisy,
+               "loss with weight decay": with_decay}
+    step = Step(1, "initial loss", f"The loss is {quiet:.4g} before training, {expected:.4g} is "
+                f"expected of {classes} classes; weight decay raises it to {with_decay:.4g}.",
+                numbers=_finite(numbers), seconds=time.perf_counter() - start)
+    if not (quiet <= expected * (1 + TOLERANCE) and noisy <= _NORM_ALLOWS * expected):
+        mild = quiet <= _BROKEN * expected and noisy <= _NORM_ALLOWS * expected
+        step.status, step.fault = "warning" if mild else "fault", "initial loss too high"
+        step.said += f" In training mode it is {noisy:.4g}."
+        step.advice = ("Init too large, or wrong normalisation: draw smaller initial weights, "
+                       "above all in the last layer; give the pictures mean 0 and variance 1.")
+    elif quiet < expected * (1 - TOLERANCE):
+        step.status, step.fault = "fault", "initial loss too low"
+        step.advice = ("An untrained model cannot know this: it is trained already, or its inputs "
+                       "hold the answer.")
+    elif not with_decay > quiet:
+        step.status, step.fault = "fault", "weight decay without effect"
+        step.advice = "All weights are zero: draw them at random, so that units differ."
+    return step
+
+
+def overfit_small(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = cross_entropy,
+                  *, metric: Metric = count_correct, lr: float | None = None, batches: int = 5,
+                  epochs: int = 60, seed: int = 0) -> Step:
+    """Step 2: learn the first `batches` minibatches by heart; a model that cannot has a mistake.
+
+    The same minibatches, with the pictures they hold now, are trained on and checked, without
+    weight decay and at a constant `lr` (default: the optimizer's own, of a schedule its highest),
+    until all answers are right or `epochs` passes are over. If not: a loss that hardly falls means
+    a learning rate that is too low; nan, inf or a loss that jumps up one that is too high. Before
+    that, the labels tell whether the loader shuffles at all. (H2)
+    """
+    start = time.perf_counter()
+    setup = Setup(model, optimizer, loader, None, loss, metric, seed)
+    lr = peak_lr(optimizer) if lr is None else lr
+    with own_random(seed, 2):
+        order = _order(loader, batches)
+        pairs = list(itertools.islice(fresh(loader), batches))
+        trainer = setup.trainer(lr, 0.0, [_StopAtAllRight()])
+        history = fit(trainer, pairs, pairs, epochs)
+    losses = [v for v in history.steps["loss"] if math.isfinite(v)]
+    right = max(history.epochs.get("val_accuracy", [0.0]))
+    first, last = losses[0] if losses else math.nan, smooth(losses, 0.8)[-1] if losses else math.nan
+    top = max(losses, default=math.inf)
+    numbers = {"lr": lr, "batches": len(pairs), "epochs": len(history.epochs.get("epoch", [])),
+               "accuracy": right, "first loss": first, "last loss": last, "highest loss": top}
+    step = Step(2, "overfit a few minibatches", f"{right:.1%} of {len(pairs)} minibatches learned "
+                f"in {numbers['epochs']} passes at lr {lr:.3g}; the loss went from {first:.3g} to "
+                f"{last:.3g}.", numbers=_finite(numbers), data={"history": history.to_dict()},
+                seconds=time.perf_counter() - start)
+    exploded = len(losses) < len(history.steps["loss"]) or history.stopped == "error"
+    if order == "sorted":
+        step.status, step.fault = "fault", "unshuffled data"
+        step.said = "The minibatches hold far fewer classes than the data as a whole. " + step.said
+        step.advice = ("The data come in the order of their classes: shuffle them, "
+                       "DataLoader(..., shuffle=True). Learning them like this proves nothing.")
+    elif exploded or top > (10.0 if right == 1.0 else 3.0) * first:
+        step.status, step.fault = "fault", "lr too high"
+        step.said += (" The loss became nan or inf." if exploded else
+                      f" The loss jumped up to {top:.3g}.")
+        step.advice = f"The loss explodes: lower the learning rate, to {lr / 10:.1g} or less."
+    elif right < 1.0 and last > 0.5 * first:
+        step.status, step.fault = "fault", "lr too low"
+        step.advice = (f"The loss hardly falls: raise the learning rate, to {lr * 10:.1g} or more. "
+                       "If no rate helps, a part of the model gets no gradient.")
+    elif right < 1.0:
+        step.status, step.fault = "fault", "cannot overfit"
+        step.advice = ("The loss falls, but not to the end: allow more passes, or try a bigger "
+                       "model, another initialisation, less dropout.")
+    elif order == "fixed":
+        step.status, step.fault = "warning", "same order in every epoch"
+        step.advice = ("The loader gives the same order in every epoch: shuffle anew each time, "
+                       "DataLoader(..., shuffle=True).")
+    return step
+
+
+def find_lr(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = cross_entropy, *,
+            val_loader: Batches | None = None, metric: Metric | None = count_correct,
+            lrs: Sequence[float] = (1e-1, 1e-2, 1e-3, 1e-4), iterations: int = 100,
+            weight_decay: float = 1e-4, seed: int = 0) -> Step:
+    """Step 3: which learning rates make the loss fall within about 100 steps on all the data.
+
+    For each of `lrs`, from the same weights: the ratio of the loss (mean of the last tenth of the
+    steps) to that of the untrained model (mean of as many minibatches); ``numbers["ranked"]``
+    lists {lr, ratio, loss, new} from the best. `new` is the loss on pictures that the model has not
+    seen: of the `val_loader`, or without one of the last minibatches, if this is a first epoch.
+
+    A model that counts labels and looks at no picture has the entropy H of the labels for a loss.
+    If no rate gets `new` below 97 % of it, though step 2 has passed, then the labels do not belong
+    to the pictures. (H3)
+    """
+    start = time.perf_counter()
+    setup = Setup(model, optimizer, loader, val_loader, loss, metric, seed)
+    entropy, curves, ranked, tenth = _entropy(loader), [], [], max(1, iterations // 10)
+    with own_random(seed, 3):
+        still = fit(setup.trainer(0.0, weight_decay), _First(fresh(loader), tenth), None, 1)
+    begin = sum(still.steps["loss"]) / tenth
+    for lr in lrs:
+        with own_random(seed, 3):
+            trainer = setup.trainer(lr, weight_decay)
+            losses = fit(trainer, _First(fresh(loader), iterations), None, 1).steps["loss"]
+            last = sum(losses[-tenth:]) / tenth if math.isfinite(sum(losses)) else math.inf
+            new = last
+            if val_loader is not None and math.isfinite(last):
+                new = trainer.evaluate(_First(fresh(val_loader), 10, once=True)).loss
+        ranked.append({"lr": lr, "ratio": last / begin, "loss": last, "new": new})
+        curves.append({"lr": lr, "loss": [v if math.isfinite(v) else None for v in losses]})
+    ranked.sort(key=lambda row: row["ratio"])
+    best = ranked[0]
+    seen = min((row["new"] for row in ranked if math.isfinite(row["new"])), default=math.inf)
+    numbers = {"lr": best["lr"], "ratio": best["ratio"], "loss at the start": begin,
+               "label entropy": entropy, "loss on new pictures": seen,
+               "ranked": [_finite(row) for row in ranked]}
+    step = Step(3, "find a learning rate", f"Of {len(lrs)} rates, {best['lr']:g} lowers the loss "
+                f"most in {iterations} steps: to {best['ratio']:.0%} of where it began.",
+                numbers=_finite(numbers), data={"curves": curves},
+                seconds=time.perf_counter() - start)
+    knows_nothing = val_loader is not None or iterations <= len(loader)  # type: ignore[arg-type]
+    if not math.isfinite(best["ratio"]):
+        step.status, step.fault = "fault", "lr too high"
+        step.said = f"The loss became nan or inf at every learning rate down to {min(lrs):g}."
+        step.advice = "Try much smaller ones; check that the inputs are normalised and finite."
+    elif loss is cross_entropy and knows_nothing and seen > 0.97 * entropy:
+        step.status, step.fault = "fault", "labels do not follow from the pictures"
+        step.said += (f" On pictures it has not seen, the loss is {seen:.4g} at best: no better "
+                      f"than answering without a look at them ({entropy:.4g}).")
+        step.advice = ("It learned minibatches by heart and cannot go beyond: are the labels "
+                       "shuffled, or shifted against the pictures? Look at twenty of them.")
+    elif best["ratio"] > 0.95:
+        step.status, step.fault = "fault", "lr too low"
+        step.advice = f"The loss hardly falls at any: try rates above {max(lrs):g}."
+    return step
+
+
+class _StopAtAllRight(Callback):
+    def on_epoch(self, trainer: Trainer) -> None:
+        if trainer.history.epochs["val_accuracy"][-1] == 1.0:
+            trainer.stop("all right")
+
+
+class _First:
+    """The first `n` batches of a loader, over several epochs if need be (unless `once`)."""
+
+    def __init__(self, loader: Any, n: int, once: bool = False) -> None:
+        self.loader, self.n = loader, min(n, len(loader)) if once else n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __iter__(self) -> Any:
+        endless = itertools.chain.from_iterable(itertools.repeat(self.loader))
+        return itertools.islice(endless, self.n)
+
+
+def _tensor(images: Any) -> Tensor:
+    return images if isinstance(images, Tensor) else Tensor(images)
+
+
+def _mean_loss(model: Module, loss: Loss, pairs: Sequence[tuple[Any, Any]]) -> float:
+    return float(np.mean([loss(model(_tensor(x)), y).item() for x, y in pairs]))
+
+
+def _expected(loss: Loss, classes: int) -> float:
+    if loss is cross_entropy:
+        return math.log(classes)
+    if loss is hinge_loss:
+        return classes - 1.0
+    raise ValueError("only the initial losses of cross_entropy and hinge_loss are known here: pass "
+                     "expected=, the loss of a model that knows nothing")
+
+
+def _labels(batch: tuple[Any, Any]) -> Any:
+    labels = batch[1].data if isinstance(batch[1], Tensor) else batch[1]
+    labels = to_numpy(labels)
+    return labels.argmax(axis=-1) if labels.ndim > 1 else labels
+
+
+def _all_labels(loader: Any, limit: int = 500) -> Any:
+    """The labels of the data set, or of as many batches."""
+    labels = getattr(loader, "labels", None)
+    if labels is None:
+        pairs = itertools.islice(fresh(loader), limit)
+        labels = np.concatenate([_labels(pair) for pair in pairs])
+    return to_numpy(labels)
+
+
+def _entropy(loader: Any) -> float:
+    """H = -sum p log p of the labels, in nats: the loss of the best constant answer."""
+    counts = np.bincount(_all_labels(loader))
+    p = counts[counts > 0] / counts.sum()
+    return float(-(p * np.log(p)).sum())
+
+
+def _order(loader: Any, batches: int) -> str:
+    """How a loader shuffles: "sorted" by class, "fixed" (same order in each epoch), or "random".
+
+    Sorted: the statistic X^2 = sum over batches and classes of (n - B p)^2 / (B p) is far above its
+    mean under shuffling, which is its degrees of freedom (Pearson's test, 8 standard deviations).
+    """
+    everything = _all_labels(loader)
+    counts = np.bincount(everything)
+    used = np.flatnonzero(counts)
+    p = counts[used] / len(everything)
+    one = fresh(loader)
+    first = [_labels(batch) for batch in itertools.islice(one, batches)]
+    if len(used) < 2:
+        return "random"
+    observed = np.array([[np.count_nonzero(y == c) for c in used] for y in first])
+    sizes = np.array([[len(y)] for y in first])
+    statistic = float(((observed - sizes * p) ** 2 / (sizes * p)).sum())
+    freedom = len(first) * (len(used) - 1)
+    if statistic > freedom + 8.0 * math.sqrt(2.0 * freedom):
+        return "sorted"
+    if hasattr(one, "set_epoch"):
+        one.set_epoch(1)
+    again = [_labels(batch) for batch in itertools.islice(one, batches)]
+    by_chance = float((p**2).sum()) ** int(sizes.sum())
+    same = all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    return "fixed" if same and by_chance < 1e-6 else "random"
+
+
+def _finite(numbers: dict[str, Any]) -> dict[str, Any]:
+    """Numbers as JSON holds them: nan and inf become None."""
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in numbers.items()}

@@ -1,0 +1,287 @@
+r"""Search for hyper-parameters: grid or random, in parallel, stopped and resumed at any time.
+
+    def objective(config):                      # trains with config["lr"] ..., returns a score
+        ...                                     # the higher the better; or {"score": ..., more}
+
+    found = random_search(objective, {"lr": LogUniform(1e-4, 1e-1)}, trials=20, journal="lr.jsonl")
+    print(found.table(), found.best.config, found.warnings())
+
+Trial i starts from the random numbers (seed, i), whatever ran before it and wherever it runs, so a
+search gives the same trials in any order, on any number of workers. Finished trials are in the
+journal; called again, a search runs only what is missing. An `executor` of `concurrent.futures`
+runs trials at the same time: processes (start them by spawn), or another package's executor for
+many machines. The objective must then be picklable: a function of a module, or an object of one.
+
+A trial that raises FloatingPointError (its loss became nan) has failed: its score is nan, and the
+search goes on. Other errors are mistakes, and end it; finished trials are kept.
+Read next: `recipe.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..kernels.blocks import get_num_workers, set_num_workers
+from ..random import get_state, key, manual_seed, set_state
+from .journal import Journal, as_json
+from .space import Config, Space, Uniform, grid, sample
+
+Objective = Callable[[Config], "float | Mapping[str, Any]"]
+_STREAM = 0x7275  # part of the keys: the random numbers inside a trial
+_EDGE = 0.05  # share of a range that counts as its border
+_one_at_a_time = threading.Lock()  # trials in threads of one process share its random numbers
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of hyper-parameters and what came of it."""
+
+    i: int
+    config: Config
+    score: float  # nan: it failed
+    seconds: float
+    extra: dict[str, Any] = field(default_factory=dict)  # what the objective returned besides
+
+    @property
+    def rank(self) -> float:
+        """The score, or minus infinity for a failed trial."""
+        return self.score if math.isfinite(self.score) else -math.inf
+
+
+@dataclass(frozen=True)
+class Search:
+    """The finished trials, in order of i; `stopped` says why if some of them are missing."""
+
+    trials: list[Trial]
+    space: Space = field(default_factory=dict)
+    stopped: str = ""
+
+    @property
+    def best(self) -> Trial:
+        """The trial of the highest score, the first of equal ones."""
+        if not self.trials:
+            raise ValueError(f"no trial has finished ({self.stopped or 'there were none'})")
+        return max(self.trials, key=lambda trial: trial.rank)
+
+    @property
+    def seconds(self) -> float:
+        """Of all trials together."""
+        return sum(trial.seconds for trial in self.trials)
+
+    def values(self, name: str) -> list[Any]:
+        """The different values of a parameter that were tried, in order."""
+        return sorted({t.config[name] for t in self.trials if name in t.config})
+
+    def table(self) -> str:
+        """The trials as text, the best one marked with a star."""
+        names = list(dict.fromkeys(name for t in self.trials for name in t.config))
+        rows = [["trial", *names, "score", "seconds"]]
+        for t in self.trials:
+            cells = [_cell(t.config.get(name, "-")) for name in names]
+            rows.append([str(t.i), *cells, _cell(t.score), f"{t.seconds:.1f}"])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        marks = ["", *(" *" if t is self.best else "" for t in self.trials)]
+        return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) + m
+                         for row, m in zip(rows, marks, strict=True))
+
+    def warnings(self) -> list[str]:
+        """A line for each number whose best value lies on the border of what was tried.
+
+        The optimum may then lie outside. No decay, no dropout (0) is no border: there is no less.
+        A border value that is only as good as one inside is none either.
+        """
+        found = []
+        for name, best in self.best.config.items():
+            if isinstance(best, bool) or not isinstance(best, int | float):
+                continue
+            low, high, tried = self._edges(name)
+            as_good = [t.config[name] for t in self.trials
+                       if name in t.config and t.rank == self.best.rank]
+            if len(self.values(name)) > 1 and not any(low < value < high for value in as_good):
+                found.append(f"the best {name}, {best:.3g}, lies at the border of what was tried "
+                             f"({tried[0]:.3g} to {tried[1]:.3g}): try "
+                             f"{'larger' if best >= high else 'smaller'} ones as well")
+        return found
+
+    def _edges(self, name: str) -> tuple[float, float, tuple[float, float]]:
+        """Inside is what lies between the first two numbers; and the ends of what was tried."""
+        axis, values = self.space.get(name), self.values(name)
+        low, high = values[0], values[-1]
+        ends = low, high
+        if isinstance(axis, Uniform):
+            low, high, ends = axis.at(_EDGE), axis.at(1 - _EDGE), (axis.low, axis.high)
+        return (low if ends[0] > 0 else -math.inf), high, ends
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def run_trials(objective: Objective, configs: Sequence[Config] | Mapping[int, Config], *,
+               seed: int = 0, journal: Journal | str | os.PathLike[str] | None = None,
+               name: str = "trial", executor: Executor | None = None, threads: int | None = None,
+               budget: float | None = None, space: Space | None = None,
+               on_trial: Callable[[Trial], object] = lambda trial: None) -> Search:
+    """Run ``objective(config)`` for every config (a list, or a dict by trial number).
+
+    journal    a file for the finished trials (or an open `Journal`, where they are called `name`)
+    executor   runs the trials, each on `threads` threads (default 1); without one they run here,
+               one after the other, on all threads
+    budget     seconds of training in all: no trial is started that is likely to exceed it
+    on_trial   called with each trial that has just finished
+    """
+    if not isinstance(configs, Mapping):
+        configs = dict(enumerate(configs))
+    if not isinstance(journal, Journal):
+        journal = Journal(journal, {"seed": seed})
+    done = {i: _from_journal(journal, f"{name} {i}", i, configs[i])
+            for i in configs if f"{name} {i}" in journal}
+    left = {i: configs[i] for i in configs if i not in done}
+    stopped = ""
+
+    def finish(i: int, found: dict[str, Any]) -> None:
+        journal.add(f"{name} {i}", {"config": configs[i]} | found)
+        done[i] = _from_journal(journal, f"{name} {i}", i, configs[i])
+        on_trial(done[i])
+
+    def no_time() -> bool:
+        times = [trial.seconds for trial in done.values()]
+        return budget is not None and sum(times) + max(times, default=0.0) > budget
+
+    if executor is None:
+        for i, config in left.items():
+            if no_time():
+                stopped = f"the budget of {budget:.0f} s was used up"
+                break
+            finish(i, run_one(objective, config, seed, i, threads))
+    else:
+        futures: dict[Future[dict[str, Any]], int] = {
+            executor.submit(run_one, objective, config, seed, i, threads or 1): i
+            for i, config in left.items()}
+        try:
+            for future in as_completed(futures):
+                if not future.cancelled():
+                    finish(futures[future], future.result())
+                if no_time() and sum(f.cancel() for f in futures):
+                    stopped = f"the budget of {budget:.0f} s was used up"
+        finally:  # after an error: leave nothing waiting in the executor
+            for future in futures:
+                future.cancel()
+    return Search([done[i] for i in sorted(done)], space or {}, stopped)
+
+
+def run_one(objective: Objective, config: Config, seed: int, i: int,
+            threads: int | None = None) -> dict[str, Any]:
+    """One trial, in whatever process this is: {"score": ..., "seconds": ..., "extra": {...}}."""
+    with _one_at_a_time, _threads(threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # overflow: a trial may well explode
+        before, start = get_state(), time.perf_counter()
+        manual_seed(key(seed, _STREAM, i))
+        try:
+            found = objective(dict(config))
+        except FloatingPointError as error:
+            found = {"score": math.nan, "error": str(error)}
+        finally:
+            set_state(before)
+        seconds = time.perf_counter() - start
+    extra = dict(found) if isinstance(found, Mapping) else {"score": found}
+    score = float(extra.pop("score"))
+    return {"score": score if math.isfinite(score) else None, "seconds": seconds, "extra": extra}
+
+
+@contextlib.contextmanager
+def _threads(n: int | None) -> Iterator[None]:
+    """This process computes on `n` threads inside, BLAS included (None: as it is set)."""
+    if n is None:
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    before = get_num_workers()
+    set_num_workers(n)
+    try:
+        with threadpool_limits(limits=n, user_api="blas"):
+            yield
+    finally:
+        set_num_workers(before)
+
+
+def _from_journal(journal: Journal, key: str, i: int, config: Config) -> Trial:
+    found = journal[key]
+    try:
+        if found["config"] != as_json(config):
+            raise ValueError(f"{journal.path or 'the journal'} belongs to another search: {key} "
+                             f"was {found['config']} there and is {config} here")
+        score = math.nan if found["score"] is None else float(found["score"])
+        return Trial(i, found["config"], score, float(found["seconds"]), dict(found["extra"]))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{journal.path}: {key} is no trial ({error!r})") from error
+
+
+def grid_search(objective: Objective, axes: Mapping[str, Sequence[Any]], **options: Any) -> Search:
+    """Try every combination of the values; `options` as in `run_trials`.
+
+    >>> found = grid_search(lambda c: -(c["x"] - 2) ** 2, {"x": [0, 1, 2], "y": [5, 6, 7]})
+    >>> len(found.trials), found.values("x"), found.best.config, found.warnings()[0][:26]
+    (9, [0, 1, 2], {'x': 2, 'y': 5}, 'the best x, 2, lies at the')
+    """
+    return run_trials(objective, grid(axes), **options)
+
+
+def random_search(objective: Objective, space: Space, trials: int, *, seed: int = 0,
+                  **options: Any) -> Search:
+    """Try `trials` random points of the space; `options` as in `run_trials`.
+
+    As many different values of every parameter as trials, where a grid has the root of it or less:
+    the axis that matters is seen much more closely (H8).
+
+    >>> found = random_search(lambda c: -(c["x"] - 2) ** 2, {"x": Uniform(0, 3)}, trials=9)
+    >>> len(found.values("x")), abs(found.best.config["x"] - 2) < 0.3
+    (9, True)
+    """
+    configs = [sample(space, seed, i) for i in range(trials)]
+    return run_trials(objective, configs, seed=seed, space=space, **options)
+
+
+def successive_halving(objective: Objective, space: Space, trials: int, *,
+                       resource: str = "epochs", least: int = 1, factor: int = 3, seed: int = 0,
+                       journal: Journal | str | os.PathLike[str] | None = None,
+                       **options: Any) -> list[Search]:
+    r"""Give all trials little, and the best of them more: one `Search` for each rung.
+
+        rung r: the best ceil(trials / factor^r) of the rung before, with resource least factor^r
+
+    The last rung has one trial, the winner. Each rung costs about the same, so 27 trials of 1, 3, 9
+    and 27 epochs cost 4 times 27 epochs instead of 27 times. The objective reads
+    ``config[resource]``; every trial of a rung starts from nothing.
+    Source: Jamieson and Talwalkar 2016, "Non-stochastic best arm identification".
+
+    >>> rungs = successive_halving(lambda c: c["x"] * c["epochs"], {"x": Uniform(0, 1)}, trials=9)
+    >>> [(len(rung.trials), rung.best.config["epochs"]) for rung in rungs]
+    [(9, 1), (3, 3), (1, 9)]
+    """
+    if trials < 1 or least < 1 or factor < 2:
+        raise ValueError(f"successive halving needs trials >= 1, least >= 1 and factor >= 2, got "
+                         f"{trials}, {least}, {factor}")
+    if not isinstance(journal, Journal):
+        journal = Journal(journal, {"seed": seed})
+    alive = {i: sample(space, seed, i) for i in range(trials)}
+    rungs: list[Search] = []
+    while True:
+        amount = least * factor ** len(rungs)
+        configs = {i: config | {resource: amount} for i, config in alive.items()}
+        rungs.append(run_trials(objective, configs, seed=seed, journal=journal, space=space,
+                                name=f"rung {len(rungs)}, trial", **options))
+        if len(alive) == 1 or rungs[-1].stopped:
+            return rungs
+        order = sorted(rungs[-1].trials, key=lambda trial: -trial.rank)
+        alive = {t.i: alive[t.i] for t in order[: math.ceil(len(alive) / factor)]}

@@ -1,0 +1,143 @@
+r"""What a search may try: ranges of hyper-parameters, drawn at random or laid out as a grid.
+
+    u = hash(seed, i, name) / 2^64 in [0, 1)
+    Uniform      low + u (high - low)                     dropout, momentum
+    LogUniform   low (high / low)^u                       learning rate, weight decay
+    Choice       options[floor(u n)]                      optimizer, activation
+    When         one of the above, if another choice was made
+
+Trial i is a function of (seed, i) and of the parameter's name alone: it does not depend on how many
+trials there are, which of them ran before, on which worker, or on the other parameters. Learning
+rates and decays act by their factor, so they are drawn evenly in the logarithm. Lecture id H8;
+Bergstra and Bengio 2012, "Random search for hyper-parameter optimization".
+Read next: `search.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..random import key
+
+Config = dict[str, Any]
+_STREAM = 0x7472  # part of the keys: draws of a search
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Evenly between `low` and `high`."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high < math.inf:
+            raise ValueError(f"{type(self).__name__} needs low < high, got {self.low}, {self.high}")
+
+    def at(self, u: float) -> Any:
+        """The value at the share `u` in [0, 1) of the range."""
+        return self.low + u * (self.high - self.low)
+
+    def share(self, value: float) -> float:
+        """The `u` of a value."""
+        return (value - self.low) / (self.high - self.low)
+
+
+class LogUniform(Uniform):
+    """Evenly in the logarithm between `low` and `high`: as often in 1e-4..1e-3 as in 1e-2..1e-1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low <= 0:
+            raise ValueError(f"LogUniform has no lower end at {self.low}: take a small positive "
+                             "number, such as 1e-6")
+
+    def at(self, u: float) -> Any:
+        """The value at the share `u` in [0, 1) of the range, in logarithms."""
+        return self.low * (self.high / self.low) ** u
+
+    def share(self, value: float) -> float:
+        """The `u` of a value."""
+        return math.log(value / self.low) / math.log(self.high / self.low)
+
+
+class Choice:
+    """One of the options, each as often: ``Choice("sgd", "adam")``."""
+
+    def __init__(self, *options: Any) -> None:
+        if not options:
+            raise ValueError("Choice needs at least one option")
+        self.options = options
+
+    def at(self, u: float) -> Any:
+        """The option at the share `u` in [0, 1)."""
+        return self.options[int(u * len(self.options))]
+
+    def __repr__(self) -> str:
+        return f"Choice({', '.join(map(repr, self.options))})"
+
+
+@dataclass(frozen=True)
+class When:
+    """`then`, if the parameter `name` (which stands before it) has `value`; else it is left out."""
+
+    name: str
+    value: Any
+    then: Uniform | Choice
+
+
+Space = Mapping[str, Uniform | Choice | When]
+
+
+def sample(space: Space, seed: int, i: int) -> Config:
+    """The hyper-parameters of trial `i`: a function of (seed, i) alone.
+
+    >>> space = {"lr": LogUniform(1e-4, 1e-1), "optimizer": Choice("sgd", "adam"),
+    ...          "momentum": When("optimizer", "sgd", Uniform(0.8, 0.99))}
+    >>> for i in (0, 4):
+    ...     print({name: f"{value:.3}" for name, value in sample(space, seed=0, i=i).items()})
+    {'lr': '0.0012', 'optimizer': 'ada'}
+    {'lr': '0.0011', 'optimizer': 'sgd', 'momentum': '0.96'}
+    """
+    config: Config = {}
+    for name, values in space.items():
+        if isinstance(values, When):
+            if values.name not in list(space)[: list(space).index(name)]:
+                raise ValueError(f"{name} depends on {values.name!r}, which does not stand before "
+                                 "it in the space")
+            if config.get(values.name) != values.value:
+                continue
+            values = values.then
+        word = key(seed, _STREAM, i, zlib.crc32(name.encode()))
+        config[name] = values.at((word >> 11) * 2.0**-53)
+    return config
+
+
+def grid(axes: Mapping[str, Sequence[Any]]) -> list[Config]:
+    """Every combination of the values, the last parameter fastest.
+
+    >>> grid({"lr": [0.1, 0.01], "decay": [0, 1e-4]})[1:3]
+    [{'lr': 0.1, 'decay': 0.0001}, {'lr': 0.01, 'decay': 0}]
+    """
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def hit_probability(fraction: float, trials: int) -> float:
+    """1 - (1 - fraction)^trials: the chance that one random trial at least lands in a region.
+
+    `fraction` is the region's share of the range. A peak of a tenth of the important axis is found
+    by 9 random trials with 61 %; 60 trials are 95 % sure to hold one of the best twentieth, however
+    many parameters there are (H8).
+
+    >>> f"{hit_probability(0.1, 9):.1%}", f"{hit_probability(0.05, 60):.1%}"
+    ('61.3%', '95.4%')
+    """
+    if not (0.0 <= fraction <= 1.0 and trials >= 0):
+        raise ValueError(f"fraction must lie in [0, 1] and trials be 0 or more, got {fraction}, "
+                         f"{trials}")
+    return 1.0 - (1.0 - fraction) ** trials
