@@ -14,6 +14,8 @@ import pytest
 from tinynet.optim.schedule import warmup
 from tinynet.train import label_rates, smooth
 
+pytestmark = pytest.mark.numpy_only("it trains for minutes where the device is emulated")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

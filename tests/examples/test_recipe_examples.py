@@ -11,6 +11,8 @@ import pytest
 from examples import choose_hyperparameters, random_vs_grid
 from tinynet import models
 
+pytestmark = pytest.mark.numpy_only("it trains for minutes where the device is emulated")
+
 
 def test_H7_the_recipe_on_pictures_stops_and_goes_on(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
