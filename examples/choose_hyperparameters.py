@@ -67,8 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     padding = 4 if whole.name == "cifar10" else 1  # pixels that a picture may shift by
     augment = [data.RandomHorizontalFlip(), data.RandomCrop(32, padding), normalise]
     classes = len(whole.classes)
-    train_loader = data.DataLoader(training.images, training.labels, 64, seed=args.seed,
-                                   transform=data.Compose(augment), num_classes=classes)
+    train_loader = data.DataLoader(training.images, training.labels, 32 if args.quick else 64,
+                                   seed=args.seed, transform=data.Compose(augment),
+                                   num_classes=classes)
     val_loader = data.DataLoader(validation.images, validation.labels, 250, shuffle=False,
                                  transform=normalise, num_classes=classes)
     tn.manual_seed(args.seed)

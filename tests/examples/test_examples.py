@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,9 @@ def test_the_same_code_runs_on_cupy(run_python: Run, tmp_path: Path) -> None:
 @pytest.mark.numpy_only(LONG)
 def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path: Path, root: Path) -> None:
     command = [sys.executable, "-u", *QUICK[:-1], "500", "--out", str(tmp_path)]
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background job ignores it
     process = subprocess.Popen(command, cwd=root, text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, env=environment())
+                               stderr=subprocess.PIPE, env=environment(), preexec_fn=heed)
     assert process.stdout is not None
     try:
         for line in process.stdout:

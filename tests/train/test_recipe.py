@@ -154,7 +154,7 @@ def test_H7_keeps_to_its_budget_and_goes_on_with_more(tmp_path: Path) -> None:
     path = tmp_path / "recipe.jsonl"
     whole = recipe.run(**problem(n=640), **QUICK)
     part = recipe.run(**problem(n=640), **QUICK, journal=path, budget=0.0)
-    assert "budget of 0 s" in part.stopped and part.steps[-1].number == 7 and len(part.steps) == 5
+    assert "budget" in part.stopped and part.steps[-1].number == 7 and len(part.steps) == 5
     assert len(part.steps[3].data["trials"]) == 1 and "Not all trials ran" in part.steps[3].said
     assert facts(recipe.run(**problem(n=640), **QUICK, journal=path, budget=600)) == facts(whole)
 

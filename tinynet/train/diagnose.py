@@ -4,7 +4,7 @@ r"""Reading the curves of a run: what is wrong, by which numbers, and what the l
     decayed too early  the learning rate was cut while the loss was falling; then it hardly moved
     still rising       the (validation) accuracy gained in the last third of the run
     overfitting        training accuracy above validation accuracy by more than `gap`
-    underfitting       both alike and below `low`, and no longer rising
+    underfitting       both alike and below `low`, with no rise to be seen
     plateau            the loss fell, then lay flat at a learning rate that was never decayed
     healthy            none of these
 
@@ -141,16 +141,16 @@ def _accuracies(history: History, numbers: dict[str, float], low: float, gap: fl
     if len(curve) < 3 or not train or not all(map(math.isfinite, [*train, *val])):
         return {}
     found = {}
-    k = max(1, len(curve) // 6)  # epochs in a mean
+    k = max(1, (len(curve) + 2) // 6)  # epochs in a mean
     end, top = _mean(curve[-k:]), _mean(train[-k:])
-    numbers |= {"train accuracy": top, "gain in the last third": _gain(curve, k)}
+    numbers |= {"train accuracy": top, "late gain": _gain(curve, k)}
     if val:
         numbers |= {"val accuracy": end, "gap": top - end}
     least = 0.03 if _decayed(history) else 0.015  # decay itself brings a last small rise
     for name, rising in (("validation", val), ("training", train)):  # training: less noisy
         if rising and _is_rising(rising, k, least) and (rising is val or top - end < 0.5 * gap):
             found["still rising"] = (f"the {name} accuracy rose by {_gain(rising, k):.1%} over the "
-                                     f"last third of the epochs, to {_mean(rising[-k:]):.1%}")
+                                     f"last {2 * k} epochs, to {_mean(rising[-k:]):.1%}")
             break
     if val and top - end > gap:
         found["overfitting"] = (f"{top:.1%} on the training set, {end:.1%} on the validation set: "
@@ -158,12 +158,12 @@ def _accuracies(history: History, numbers: dict[str, float], low: float, gap: fl
     if max(top, end) < low and "still rising" not in found and "overfitting" not in found:
         both = f"{top:.1%} on the training set" + (f", {end:.1%} on the validation set" if val
                                                    else "")
-        found["underfitting"] = f"{both}: alike, low, and no longer rising"
+        found["underfitting"] = f"{both}: alike, and low"
     return found
 
 
 def _gain(curve: Sequence[float], k: int) -> float:
-    """From the sixth before the last third to the last sixth (k epochs each)."""
+    """From the mean of k epochs to that of the last k, 2 k epochs later."""
     return _mean(curve[-k:]) - _mean(curve[-3 * k : -2 * k])
 
 

@@ -160,7 +160,7 @@ def run_trials(objective: Objective, configs: Sequence[Config] | Mapping[int, Co
     if executor is None:
         for i, config in left.items():
             if no_time():
-                stopped = f"the budget of {budget:.0f} s was used up"
+                stopped = "the budget was used up"
                 break
             finish(i, run_one(objective, config, seed, i, threads))
     else:
@@ -172,7 +172,7 @@ def run_trials(objective: Objective, configs: Sequence[Config] | Mapping[int, Co
                 if not future.cancelled():
                     finish(futures[future], future.result())
                 if no_time() and sum(f.cancel() for f in futures):
-                    stopped = f"the budget of {budget:.0f} s was used up"
+                    stopped = "the budget was used up"
         finally:  # after an error: leave nothing waiting in the executor
             for future in futures:
                 future.cancel()

@@ -166,7 +166,7 @@ def _losses(panel: Any, curves: Mapping[str, Sequence[float]]) -> None:
         panel.plot(smooth(values, 0.9), color=colour, linewidth=1.8, label=label)
         top = max(top, values[0] if math.isfinite(values[0]) else 0.0)
     entitle(panel, "Loss: each step, and moving average", "loss")
-    panel.set(xlabel="step", ylim=(0, 1.5 * top or 1.0))
+    panel.set(xlabel="step", ylim=(0, 2 * top or 1.0))
 
 
 def _draw_trials(step: Step, path: Path) -> None:
