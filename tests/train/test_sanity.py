@@ -161,7 +161,7 @@ def test_H3_rates_that_all_fail_are_named() -> None:
     arguments = (p["model"], p["optimizer"], p["train_loader"])
     high = find_lr(*arguments, lrs=(1e18, 1e19), val_loader=p["val_loader"])
     assert high.fault == "lr too high" and high.numbers["ratio"] is None
-    low = find_lr(*arguments, F.hinge_loss, lrs=(1e-7, 1e-6))
+    low = find_lr(*arguments, lrs=(1e-7, 1e-6))
     assert low.fault == "lr too low" and "above 1e-06" in low.advice
     assert {high.fault, low.fault} <= FAULTS.keys()
 

@@ -153,52 +153,62 @@ def find_lr(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = c
     For each of `lrs`, from the same weights: the ratio of the loss (mean of the last tenth of the
     steps) to that of the untrained model (mean of as many minibatches); ``numbers["ranked"]``
     lists {lr, ratio, loss, new} from the best. `new` is the loss on pictures that the model has not
-    seen: of the `val_loader`, or without one of the last minibatches, if this is a first epoch.
+    seen: of the `val_loader`, and in a first epoch of the last minibatches (the larger of the two).
 
     A model that counts labels and looks at no picture has the entropy H of the labels for a loss.
-    If no rate gets `new` below 97 % of it, though step 2 has passed, then the labels do not belong
-    to the pictures. (H3)
+    If no rate gets `new` below 95 % of it, there is a second look, five times as long; if that does
+    not help either, though step 2 has passed, the labels do not belong to the pictures. (H3)
     """
     start = time.perf_counter()
     setup = Setup(model, optimizer, loader, val_loader, loss, metric, seed)
-    entropy, curves, ranked, tenth = _entropy(loader), [], [], max(1, iterations // 10)
-    with own_random(seed, 3):
-        still = fit(setup.trainer(0.0, weight_decay), _First(fresh(loader), tenth), None, 1)
-    begin = sum(still.steps["loss"]) / tenth
-    for lr in lrs:
+    tenth = max(1, iterations // 10)
+    epoch: int = len(loader)  # type: ignore[arg-type]
+
+    def attempt(lr: float, steps: int) -> tuple[list[float], float, float]:
+        """All losses; the mean of the last ones; the loss on pictures not seen before."""
         with own_random(seed, 3):
             trainer = setup.trainer(lr, weight_decay)
-            losses = fit(trainer, _First(fresh(loader), iterations), None, 1).steps["loss"]
+            losses = fit(trainer, _First(fresh(loader), steps), None, 1).steps["loss"]
             last = sum(losses[-tenth:]) / tenth if math.isfinite(sum(losses)) else math.inf
-            new = last
-            if val_loader is not None and math.isfinite(last):
-                new = trainer.evaluate(_First(fresh(val_loader), 10, once=True)).loss
+            if val_loader is None or not math.isfinite(last):
+                return losses, last, last
+            new = trainer.evaluate(_First(fresh(val_loader), 10, once=True)).loss
+            return losses, last, max(new, last) if steps <= epoch else new
+
+    begin, entropy, curves, ranked = attempt(0.0, tenth)[1], _entropy(loader), [], []
+    for lr in lrs:
+        losses, last, new = attempt(lr, iterations)
         ranked.append({"lr": lr, "ratio": last / begin, "loss": last, "new": new})
         curves.append({"lr": lr, "loss": [v if math.isfinite(v) else None for v in losses]})
     ranked.sort(key=lambda row: row["ratio"])
-    best = ranked[0]
-    seen = min((row["new"] for row in ranked if math.isfinite(row["new"])), default=math.inf)
+    best, finite = ranked[0], [row for row in ranked if math.isfinite(row["new"])]
+    seen = min((row["new"] for row in finite), default=math.inf)
     numbers = {"lr": best["lr"], "ratio": best["ratio"], "loss at the start": begin,
                "label entropy": entropy, "loss on new pictures": seen,
                "ranked": [_finite(row) for row in ranked]}
     step = Step(3, "find a learning rate", f"Of {len(lrs)} rates, {best['lr']:g} lowers the loss "
                 f"most in {iterations} steps: to {best['ratio']:.0%} of where it began.",
-                numbers=_finite(numbers), data={"curves": curves},
-                seconds=time.perf_counter() - start)
-    knows_nothing = val_loader is not None or iterations <= len(loader)  # type: ignore[arg-type]
-    if not math.isfinite(best["ratio"]):
+                numbers=_finite(numbers), data={"curves": curves})
+    if not finite:
         step.status, step.fault = "fault", "lr too high"
         step.said = f"The loss became nan or inf at every learning rate down to {min(lrs):g}."
         step.advice = "Try much smaller ones; check that the inputs are normalised and finite."
-    elif loss is cross_entropy and knows_nothing and seen > 0.97 * entropy:
-        step.status, step.fault = "fault", "labels do not follow from the pictures"
-        step.said += (f" On pictures it has not seen, the loss is {seen:.4g} at best: no better "
-                      f"than answering without a look at them ({entropy:.4g}).")
-        step.advice = ("It learned minibatches by heart and cannot go beyond: are the labels "
-                       "shuffled, or shifted against the pictures? Look at twenty of them.")
-    elif best["ratio"] > 0.95:
+    elif best["ratio"] > 0.95 and max(lrs) < peak_lr(optimizer):
         step.status, step.fault = "fault", "lr too low"
         step.advice = f"The loss hardly falls at any: try rates above {max(lrs):g}."
+    elif loss is cross_entropy and seen > 0.95 * entropy and (val_loader or iterations <= epoch):
+        steps = 5 * iterations if val_loader else min(5 * iterations, epoch)
+        if any(attempt(row["lr"], steps)[2] < 0.95 * entropy for row in finite):
+            step.status = "warning"
+            step.advice = (f"The task is hard at first: in {iterations} steps no rate did better "
+                           f"than answering without a look at the pictures, in {steps} one did.")
+        else:
+            step.status, step.fault = "fault", "labels do not follow from the pictures"
+            step.said += (f" On pictures it has not seen, the loss is {seen:.4g} at best: hardly "
+                          f"better than answering without a look at them ({entropy:.4g}).")
+            step.advice = ("It learned minibatches by heart and cannot go beyond: are the labels "
+                           "shuffled, or shifted against the pictures? Look at twenty of them.")
+    step.seconds = time.perf_counter() - start
     return step
 
 
