@@ -2,7 +2,7 @@ r"""Reading the curves of a run: what is wrong, by which numbers, and what the l
 
     diverging          the loss became nan, or lost more than half of what it had gained
     decayed too early  the learning rate was cut while the loss was falling; then it hardly moved
-    still rising       the (validation) accuracy gained in the last third of the run
+    still rising       the (validation) accuracy was still gaining at the end
     overfitting        training accuracy above validation accuracy by more than `gap`
     underfitting       both alike and below `low`, with no rise to be seen
     plateau            the loss fell, then lay flat at a learning rate that was never decayed
