@@ -36,13 +36,21 @@ class Transform:
     """What the transforms below share: a stream number, checks, and a repr of the settings.
 
     To write your own, derive from this class, take a `stream` that no other has (yours from 1000
-    on) and give it `__call__(images, keys=None)`; any function of (images, keys) will do, too.
+    on) and give it `__call__(images, keys=None)`, or `change(images, keys)` if pictures without
+    keys are to stay as they are; any function of (images, keys) will do, too.
     """
 
     stream: ClassVar[int] = 0
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
-        raise TypeError(f"{type(self).__name__} must define __call__(images, keys=None)")
+        if type(self).change is Transform.change:
+            raise TypeError(f"{type(self).__name__} must define __call__(images, keys=None)")
+        check_images(images)
+        return images if keys is None else self.change(images, keys)
+
+    def change(self, images: Array, keys: Array) -> Array:
+        """The new pictures, drawn by `keys`."""
+        return images
 
     def draws(self, images: Array, keys: Array) -> Array:
         """The keys of this transform: one for each picture, apart from all other transforms'."""
@@ -140,10 +148,7 @@ class RandomApply(Transform):
         check_call("transform", transform, "images", "keys")
         self.transform, self.p = transform, check_probability(p)
 
-    def __call__(self, images: Array, keys: Array | None = None) -> Array:
-        check_images(images)
-        if keys is None:
-            return images
+    def change(self, images: Array, keys: Array) -> Array:
         draws = self.draws(images, keys)
         changed = self.transform(images, key(1, draws))
         if (changed.shape, changed.dtype) != (images.shape, images.dtype):
@@ -178,10 +183,7 @@ class RandomHorizontalFlip(Transform):
     def __init__(self, p: float = 0.5) -> None:
         self.p = check_probability(p)
 
-    def __call__(self, images: Array, keys: Array | None = None) -> Array:
-        check_images(images)
-        if keys is None:
-            return images
+    def change(self, images: Array, keys: Array) -> Array:
         return choose(mask(self.draws(images, keys), self.p, ()), images, images[..., ::-1])
 
 

@@ -18,7 +18,14 @@ import numpy as np
 from ..backend import Array, asarray, xp
 from ..kernels import memory
 from ..random import key, normal, uniform
-from .augment import Transform, as_dtype, channel_moments, check_images, in_blocks, working_dtype
+from .augment import (
+    Transform,
+    as_dtype,
+    channel_moments,
+    check_images,
+    in_blocks,
+    working_dtype,
+)
 
 _LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue look (ITU-R BT.601); they sum to 1
 
@@ -44,10 +51,7 @@ class ColorJitter(Transform):
         self.contrast = _factors("contrast", contrast)
         self.saturation = _factors("saturation", saturation)
 
-    def __call__(self, images: Array, keys: Array | None = None) -> Array:
-        check_images(images)
-        if keys is None:
-            return images
+    def change(self, images: Array, keys: Array) -> Array:
         draws, dtype = self.draws(images, keys), working_dtype(images)
         b, c, s = (uniform(key(i, draws), (), *pair, "float64").astype(dtype)[:, None, None, None]
                    for i, pair in enumerate((self.brightness, self.contrast, self.saturation)))

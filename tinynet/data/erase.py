@@ -13,7 +13,7 @@ import numpy as np
 from ..backend import Array, xp
 from ..kernels import memory
 from ..random import bits, integers, key, mask, normal
-from .augment import Numbers, Transform, check_images, check_probability, in_blocks, per_channel
+from .augment import Numbers, Transform, check_probability, in_blocks, per_channel
 from .crops import check_range_of, random_box
 
 
@@ -35,10 +35,7 @@ class Cutout(Transform):
             raise ValueError(f"size must be at least 1 pixel, got {size}")
         self.size, self.fill = size, fill
 
-    def __call__(self, images: Array, keys: Array | None = None) -> Array:
-        check_images(images)
-        if keys is None:
-            return images
+    def change(self, images: Array, keys: Array) -> Array:
         _check_fill(self, self.fill, images)
         draws = self.draws(images, keys)
         top, left = (integers(key(i, draws), 0, length) - self.size // 2
@@ -70,10 +67,7 @@ class RandomErasing(Transform):
             raise ValueError(f"fill must be numbers, 'random' or None, got {fill!r}")
         self.fill = fill
 
-    def __call__(self, images: Array, keys: Array | None = None) -> Array:
-        check_images(images)
-        if keys is None:
-            return images
+    def change(self, images: Array, keys: Array) -> Array:
         _check_fill(self, self.fill, images)
         draws = self.draws(images, keys)
         (top, left, height, width), fits = random_box(key(1, draws), images.shape[2:], self.scale,

@@ -15,7 +15,7 @@ import math
 
 from ..backend import Array, xp
 from ..random import uniform
-from .augment import Numbers, Transform, check_images
+from .augment import Numbers, Transform
 from .resample import sample
 
 Range = float | tuple[float, float]
@@ -66,10 +66,7 @@ class RandomAffine(Transform):
         self.shear = _about_zero("shear", shear, 90.0)
         self.fill = fill
 
-    def __call__(self, images: Array, keys: Array | None = None) -> Array:
-        check_images(images)
-        if keys is None:
-            return images
+    def change(self, images: Array, keys: Array) -> Array:
         a, shift = self.maps(images, keys)
         det = a[:, 0, 0] * a[:, 1, 1] - a[:, 0, 1] * a[:, 1, 0]
         x, y, middle = _grid(images)
@@ -114,10 +111,7 @@ class LensDistortion(Transform):
             raise ValueError(f"k must be more than -1/3, or the picture folds, got {k}")
         self.fill = fill
 
-    def __call__(self, images: Array, keys: Array | None = None) -> Array:
-        check_images(images)
-        if keys is None:
-            return images
+    def change(self, images: Array, keys: Array) -> Array:
         k = uniform(self.draws(images, keys), (), *self.k, "float64")[:, None, None]
         x, y, middle = _grid(images)
         h, w = images.shape[2:]

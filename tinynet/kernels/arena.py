@@ -1,4 +1,4 @@
-"""A memory allocator in forty lines: large arrays share a few arenas, whose pages stay in use.
+"""A small memory allocator: large arrays share a few arenas, whose pages stay in use.
 
 A fresh 33 MB array costs more than computing it: the operating system hands out its pages one by
 one, zeroed, at the first write. So memory that arrays no longer need is kept, and given to the

@@ -8,7 +8,8 @@ scratch memory that stays in the cache, multiplied, and overwritten by the next 
 there is one product for each group of channels.
 
 What makes the copy fast is long runs of neighbours: channels-last memory has runs of kW C numbers.
-A 1x1 kernel with stride 1 needs no copy.
+With few channels (the first layer) the rows of pixels are longer, so there A^T is what is stored. A
+1x1 kernel with stride 1 needs no copy.
 
 Cost: 2 N H' W' C kH kW O / groups operations, once forward and twice backward; the copy moves
 8 N H' W' C kH kW bytes (float32) through the cache.
