@@ -18,14 +18,7 @@ import numpy as np
 from ..backend import Array, asarray, xp
 from ..kernels import memory
 from ..random import key, normal, uniform
-from .augment import (
-    Transform,
-    as_dtype,
-    channel_moments,
-    check_images,
-    in_blocks,
-    working_dtype,
-)
+from .augment import Transform, as_dtype, channel_moments, check_images, in_blocks, working_dtype
 
 _LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue look (ITU-R BT.601); they sum to 1
 

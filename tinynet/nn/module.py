@@ -401,3 +401,14 @@ def parameter_dtype(module: Module) -> Any:
     found = (t.dtype for _, t in module._walk("", set(), False)
              if isinstance(t, Tensor) and t.dtype.kind == "f")
     return next(found, get_default_dtype())
+
+
+@contextlib.contextmanager
+def modes_kept(model: Module) -> Iterator[None]:
+    """Inside, training and evaluation mode may be changed; each module's own comes back after."""
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..random import Generator, default_generator
 from ..tensor import no_grad
-from .module import Module
+from .module import Module, modes_kept
 
 __all__ = ["Noise", "marginalize"]
 
@@ -39,16 +39,15 @@ def _only_noise(model: Module, generator: Generator) -> Iterator[None]:
     """Inside, the noise layers of `model` draw from `generator`, all else is in evaluation mode."""
     modules = [module for _, module in model.named_modules()]
     noisy = [module for module in modules if isinstance(module, Noise)]
-    modes, generators = [m.training for m in modules], [m.generator for m in noisy]
+    generators = [layer.generator for layer in noisy]
     try:
-        for module in modules:
-            module.training = isinstance(module, Noise)
-        for module in noisy:
-            module.generator = generator
-        yield
+        with modes_kept(model):
+            for module in modules:
+                module.training = isinstance(module, Noise)
+            for layer in noisy:
+                layer.generator = generator
+            yield
     finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
         for layer, own in zip(noisy, generators, strict=True):
             layer.generator = own
 

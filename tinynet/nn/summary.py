@@ -13,7 +13,7 @@ from typing import NamedTuple
 from .. import random
 from ..backend import DType, xp
 from ..tensor import Tensor, no_grad
-from .module import Call, Module, observe, parameter_dtype
+from .module import Call, Module, modes_kept, observe, parameter_dtype
 
 __all__ = ["Row", "Summary", "summary"]
 
@@ -101,13 +101,10 @@ def summary(model: Module, input_shape: Sequence[int], dtype: DType = None) -> S
 def _calls(model: Module, x: Tensor) -> list[Call]:
     """The calls of all modules in one evaluation of `x`; modes and random state are put back."""
     calls: list[Call] = []
-    modes = [(module, module.training) for _, module in model.named_modules()]
     state = random.get_state()
     try:
-        with no_grad(), observe(calls.append):
+        with modes_kept(model), no_grad(), observe(calls.append):
             model.eval()(x)
     finally:
         random.set_state(state)
-        for module, training in modes:
-            module.training = training
     return calls

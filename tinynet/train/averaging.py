@@ -19,16 +19,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from ..nn.module import Module
+from ..nn.module import Module, modes_kept
 from ..nn.norm import BatchNorm1d, BatchNorm2d
 from ..optim.averaging import Average
-from ..tensor import Tensor, no_grad
+from ..tensor import no_grad
 from .callbacks import Callback
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
+from .trainer import Trainer, _as_tensor
 
 
 def recompute_batch_norm(model: Module, batches: Iterable[Any]) -> None:
@@ -51,23 +49,20 @@ def recompute_batch_norm(model: Module, batches: Iterable[Any]) -> None:
     norms = [m for _, m in model.named_modules() if isinstance(m, BatchNorm1d | BatchNorm2d)]
     if not norms:
         return
-    modes = [(m, m.training) for _, m in model.named_modules()]
     momenta = [norm.momentum for norm in norms]
-    model.eval()
-    for norm in norms:
-        norm.training = True
     seen = 0
     try:
-        with no_grad():
+        with modes_kept(model), no_grad():
+            model.eval()
+            for norm in norms:
+                norm.training = True
             for batch in batches:
                 images = batch[0] if isinstance(batch, tuple | list) else batch
                 seen += len(images)
                 for norm in norms:  # a running mean with these weights is the mean of all so far
                     norm.momentum = len(images) / seen
-                model(images if isinstance(images, Tensor) else Tensor(images))
+                model(_as_tensor(images))
     finally:
-        for module, mode in modes:
-            module.training = mode
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
     if seen == 0:

@@ -31,11 +31,10 @@ from ..backend import to_numpy
 from ..functional.loss import cross_entropy
 from ..nn.module import Module
 from ..optim import Optimizer
-from ..tensor import Tensor
 from .diagnose import diagnose
 from .history import History
 from .journal import Journal
-from .sanity import check_initial_loss, find_lr, overfit_small
+from .sanity import _labels, check_initial_loss, find_lr, overfit_small
 from .search import Search, Trial, grid_search, random_search
 from .space import Config, LogUniform, Space
 from .trainer import Batches, Loss, Metric, count_correct
@@ -313,8 +312,8 @@ def _searched(number: int, title: str, found: Search, epochs: int, what: str) ->
 def _chance(setup: Setup) -> float:
     """The accuracy of always answering the most frequent class, on the validation set."""
     counts: dict[int, int] = {}
-    for _, labels in fresh(setup.val_loader):
-        for label in to_numpy(labels.data if isinstance(labels, Tensor) else labels).tolist():
+    for batch in fresh(setup.val_loader):
+        for label in _labels(batch).tolist():
             counts[label] = counts.get(label, 0) + 1
     return max(counts.values()) / sum(counts.values())
 

@@ -27,7 +27,7 @@ from ..optim import Optimizer
 from ..tensor import Tensor, no_grad
 from .callbacks import Callback
 from .history import smooth
-from .trainer import Batches, Loss, Metric, Trainer, count_correct
+from .trainer import Batches, Loss, Metric, Trainer, _as_tensor, count_correct
 from .workbench import Setup, Step, fit, fresh, own_random, peak_lr
 
 TOLERANCE = 0.05  # of the initial loss
@@ -59,7 +59,7 @@ def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entrop
             loader.shuffle = True
         pairs = list(itertools.islice(loader, 1))
         pairs += itertools.islice(loader, 1, max(1, pictures // len(pairs[0][1])))
-        outputs = model.eval()(_tensor(pairs[0][0]))
+        outputs = model.eval()(_as_tensor(pairs[0][0]))
         classes = outputs.shape[-1]
         if expected is None:
             expected = _expected(loss, classes)
@@ -232,12 +232,8 @@ class _First:
         return itertools.islice(endless, self.n)
 
 
-def _tensor(images: Any) -> Tensor:
-    return images if isinstance(images, Tensor) else Tensor(images)
-
-
 def _mean_loss(model: Module, loss: Loss, pairs: Sequence[tuple[Any, Any]]) -> float:
-    return float(np.mean([loss(model(_tensor(x)), y).item() for x, y in pairs]))
+    return float(np.mean([loss(model(_as_tensor(x)), y).item() for x, y in pairs]))
 
 
 def _expected(loss: Loss, classes: int) -> float:

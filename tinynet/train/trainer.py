@@ -25,7 +25,7 @@ import numpy as np
 from .. import random
 from ..backend import Array, asarray, is_array, to_numpy, xp
 from ..functional.loss import cross_entropy
-from ..nn.module import Module
+from ..nn.module import Module, modes_kept
 from ..optim import Optimizer
 from ..tensor import Tensor, no_grad
 from .callbacks import BestWeights, Callback, EarlyStopping, ReportToSchedule, UpdateRatio
@@ -349,13 +349,9 @@ class Trainer:
 @contextlib.contextmanager
 def _evaluation(model: Module) -> Iterator[None]:
     """Evaluation mode, nothing recorded; the mode before comes back, also after an error."""
-    was_training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            yield
-    finally:
-        model.train(was_training)
+    with modes_kept(model), no_grad():
+        model.eval()
+        yield
 
 
 def _as_tensor(images: Any) -> Tensor:
