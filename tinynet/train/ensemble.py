@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..backend import check_range, is_array, to_numpy
+from ..backend import check_range, to_numpy
 from ..nn.module import Module
 from ..nn.summary import table_text
 from ..tensor import Tensor
 from .callbacks import Callback
 from .checkpoint import read_model, save_model
-from .trainer import Evaluation, _as_tensor, _evaluation
+from .trainer import Evaluation, _as_tensor, _evaluation, _is_pictures, _picture_batches
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -80,11 +80,9 @@ class Ensemble:
 
     def predict(self, images: Any, batch_size: int = 256) -> HostArray:
         """Mean probabilities (N, classes) for images, or for the images of a loader."""
-        if isinstance(images, Tensor) or is_array(images) or isinstance(images, np.ndarray):
-            batches: Any = [(images[i : i + batch_size], None)
-                            for i in range(0, len(images), batch_size)]
-        else:
-            batches = images
+        batches = images
+        if _is_pictures(images):
+            batches = [(batch, None) for batch in _picture_batches(images, batch_size)]
         found: HostArray = np.exp(_mean(self._log_probabilities(batches)[0]))
         return found
 

@@ -192,12 +192,9 @@ class Trainer:
         `images` are prepared as the model expects them (normalised), or a loader whose pictures
         are; class numbers are ``predict(images).argmax(axis=1)``.
         """
-        if isinstance(images, Tensor) or is_array(images) or isinstance(images, np.ndarray):
-            batches = (images[i : i + batch_size] for i in range(0, len(images), batch_size))
-        else:
-            batches = (batch[0] for batch in images)
         with _evaluation(self.model):
-            outputs = [to_numpy(self.model(_as_tensor(batch)).data) for batch in batches]
+            outputs = [to_numpy(self.model(_as_tensor(batch)).data)
+                       for batch in _picture_batches(images, batch_size)]
         if not outputs:
             raise ValueError("predict() got no images")
         return np.concatenate(outputs)
@@ -352,6 +349,18 @@ def _evaluation(model: Module) -> Iterator[None]:
     with modes_kept(model), no_grad():
         model.eval()
         yield
+
+
+def _is_pictures(images: Any) -> bool:
+    """Whether these are pictures themselves, and no loader of them."""
+    return isinstance(images, Tensor | np.ndarray) or is_array(images)
+
+
+def _picture_batches(images: Any, batch_size: int) -> Iterator[Any]:
+    """The pictures of an array or a loader, batch by batch, without labels."""
+    if _is_pictures(images):
+        return (images[i : i + batch_size] for i in range(0, len(images), batch_size))
+    return (batch[0] for batch in images)
 
 
 def _as_tensor(images: Any) -> Tensor:

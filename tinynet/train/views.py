@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, asarray, is_array, to_numpy
+from ..backend import Array, asarray, to_numpy
 from ..data.views import flips
 from ..functional.activation import softmax
 from ..nn.module import Module
 from ..tensor import Tensor
-from .trainer import _evaluation
+from .trainer import _evaluation, _picture_batches
 
 Views = Callable[[Array], Iterable[Array]]
 
@@ -40,14 +40,9 @@ def predict_views(model: Module, images: Any, views: Views = flips, batch_size: 
         raise ValueError(f"average must be 'probability' or 'score', got {average!r}")
     if isinstance(images, Tensor):
         images = images.data
-    if is_array(images) or isinstance(images, np.ndarray):
-        batches: Iterable[Any] = (images[i : i + batch_size]
-                                  for i in range(0, len(images), batch_size))
-    else:
-        batches = (batch[0] for batch in images)
     rows = []
     with _evaluation(model):
-        for batch in batches:
+        for batch in _picture_batches(images, batch_size):
             total, count = 0.0, 0
             for view in views(asarray(batch)):
                 outputs = model(Tensor(view))
