@@ -147,6 +147,8 @@ def test_F6_sigma_0_is_the_identity() -> None:
 
 @pytest.mark.parametrize(("mistake", "message"), [
     (lambda: ColorJitter(brightness=-0.1), "brightness must be a number, 0 or more.* got -0.1"),
+    (lambda: ColorJitter(brightness="low"), "brightness must be a number, .* got 'low'"),
+    (lambda: PCALighting.fit(pictures(2)), "vary by more than floats from 0 .* to 1 .* can: fit"),
     (lambda: ColorJitter(contrast=(2.0, 1.0)), r"contrast must be .* got \(2.0, 1.0\)"),
     (lambda: ColorJitter(saturation=(-1.0, 1.0)), r"saturation must be .* got \(-1.0, 1.0\)"),
     (lambda: PCALighting((1.0, 2.0), ((1.0, 0.0),)), "eigenvectors must be a 2x2 matrix"),

@@ -159,6 +159,8 @@ def test_F7_k_is_uniform_in_its_range() -> None:
 
 @pytest.mark.parametrize(("mistake", "message"), [
     (lambda: RandomAffine(degrees=-5.0), r"degrees must be v for \(-v, v\).* got -5.0"),
+    (lambda: RandomAffine(degrees=(1.0, 2.0, 3.0)), r"degrees must .* got \(1.0, 2.0, 3.0\)"),
+    (lambda: RandomAffine(fill="mean")(pictures(), KEYS[:20]), "fill must be .* got 'mean'"),
     (lambda: RandomAffine(translate=(0.2, 0.1)), r"translate must .* got \(0.2, 0.1\)"),
     (lambda: RandomAffine(scale=-0.1), "scale must be v for factors .* got -0.1"),
     (lambda: RandomAffine(stretch=(0.0, 1.0)), r"stretch must be .* got \(0.0, 1.0\)"),

@@ -265,6 +265,7 @@ GOOD = {"images": IMAGES, "labels": LABELS, "batch_size": 4}
     ({"batch_size": 0}, ValueError, "batch_size must be an integer of at least 1, got 0"),
     ({"batch_size": 2.5}, ValueError, "batch_size must be an integer of at least 1, got 2.5"),
     ({"prefetch": -1}, ValueError, "prefetch must be an integer of at least 0, got -1"),
+    ({"labels": None}, TypeError, "labels must be one integer for each picture, got None"),
     ({"labels": LABELS[:-1]}, ValueError, r"each of the 23 pictures, got shape \(22,\)"),
     ({"labels": np.eye(5)[LABELS].astype(int)}, ValueError, r"got shape \(23, 5\)"),
     ({"labels": LABELS.astype(np.float32)}, TypeError, "labels must be integers, got float32"),

@@ -240,11 +240,13 @@ X, LABELS = batch(4)
 
 
 @pytest.mark.parametrize(("mistake", "error", "message"), [
-    (lambda: Mixup(0), ValueError, "num_classes must be at least 1, got 0"),
+    (lambda: Mixup(0), ValueError, "num_classes must be an integer of at least 1, got 0"),
     (lambda: Mixup(5, alpha=0.0), ValueError, "alpha must be positive, got 0.0"),
+    (lambda: Mixup(5, alpha=math.nan), ValueError, "alpha must be positive, got nan"),
+    (lambda: Mixup(5)(X, [0, 1, 2, 3], 0), ValueError, "labels must be an array .* 'list'"),
     (lambda: CutMix(5, p=1.5), ValueError, "p must be a probability between 0 and 1, got 1.5"),
     (lambda: Mixup(5)(X[0], LABELS, 0), ValueError, r"images must be \(N, C, H, W\)"),
-    (lambda: Mixup(5)(X, LABELS[:3], 0), ValueError, r"labels must be class numbers \(4,\) or pro"),
+    (lambda: Mixup(5)(X, LABELS[:3], 0), ValueError, r"class numbers \(4,\) or pro.*\(3,\)"),
     (lambda: loader(Mixup(4)), ValueError, r"labels must lie in 0\.\.3, got 4 at position 4"),
     (lambda: BatchTransform(5)(X, LABELS, 0), TypeError, "BatchTransform must define mix"),
 ])

@@ -71,6 +71,7 @@ TABLE = {
                              RandomResizedCrop((20, 24), scale=(1, 1), ratio=(1.2, 1.2)), (10, 15)),
     "ResNetCrop": Row(ResNetCrop(12, (14, 25)), ResNetCrop(20, (20, 20)), (12, 12)),
 }
+OF_THREE_CHANNELS = {"Cutout", "PCALighting", "RandomErasing with noise"}
 EXEMPT = {"Transform", "Normalize"}  # the base class, and what draws nothing: see test_augment.py
 
 
@@ -140,6 +141,7 @@ def test_F1_the_same_keys_give_the_same_picture_in_any_batch(name: str, dtype: s
     for i in (0, 17):
         assert equal(transform(x[i : i + 1], KEYS[i : i + 1]), whole[i : i + 1])
     assert equal(transform(x[10:23], KEYS[10:23]), whole[10:23])
+    assert transform(x[:0], KEYS[:0]).shape == (0, *whole.shape[1:])
     back = xp.arange(N - 1, -1, -1)
     assert equal(transform(x[back], KEYS[back]), whole[back])
     channels_last = xp.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
@@ -147,6 +149,17 @@ def test_F1_the_same_keys_give_the_same_picture_in_any_batch(name: str, dtype: s
     fixed = random.key(0, 8, xp.arange(N))
     changed = host((transform(x, fixed) != whole).any(axis=(1, 2, 3)))
     assert changed.mean() >= TABLE[name].often  # the next epoch: another picture
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+@pytest.mark.parametrize("name", sorted(TABLE.keys() - OF_THREE_CHANNELS))
+def test_F1_a_grey_picture_is_treated_like_one_of_three_equal_channels(name: str, dtype: str
+                                                                       ) -> None:
+    grey = pictures(dtype=dtype)[:, :1]
+    one, three = (TABLE[name].transform(x, KEYS) for x in (grey, xp.repeat(grey, 3, axis=1)))
+    assert one.shape == (N, 1, *TABLE[name].size) and one.dtype == grey.dtype
+    difference = host(one).astype("f8") - host(three)[:, :1]
+    assert np.abs(difference).max() <= (1 if dtype == "uint8" else 1e-9)
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -13,7 +13,6 @@ Read next: `crops.py`, `erase.py`, `colour.py`, `geometry.py`, `mix.py`; `loader
 
 from __future__ import annotations
 
-import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -25,6 +24,7 @@ from ..backend import Array, DType, asarray, get_default_dtype, to_numpy, xp
 from ..kernels import memory
 from ..kernels.blocks import BLOCK_BYTES, pmap
 from ..random import key, mask
+from .checks import check_call, check_images, check_probability
 
 Numbers = float | Sequence[float]
 Call = Callable[[Array, Array | None], Array]
@@ -54,9 +54,10 @@ class Transform:
 
     def draws(self, images: Array, keys: Array) -> Array:
         """The keys of this transform: one for each picture, apart from all other transforms'."""
-        if keys.shape != images.shape[:1]:
-            raise ValueError(f"keys must be one for each of the {len(images)} pictures, got shape "
-                             f"{keys.shape}")
+        if getattr(keys, "shape", None) != images.shape[:1]:
+            raise ValueError(f"keys must be one for each of the {len(images)} pictures, as an "
+                             f"array, got {getattr(keys, 'shape', keys)!r}: use "
+                             "random.key(seed, epoch, indices)")
         return key(self.stream, keys)
 
     def __repr__(self) -> str:
@@ -67,43 +68,6 @@ def show(transform: object) -> str:
     """The settings of a transform, as they are written to make it."""
     settings = (f"{k}={v!r}" for k, v in vars(transform).items() if not k.startswith("_"))
     return f"{type(transform).__name__}({', '.join(settings)})"
-
-
-def check_images(images: Array) -> None:
-    """ValueError unless `images` is a batch of pictures."""
-    if images.ndim != 4:
-        raise ValueError(f"images must be (N, C, H, W), got shape {images.shape}")
-
-
-def check_probability(p: float) -> float:
-    """`p`; ValueError unless it lies between 0 and 1."""
-    if not 0.0 <= p <= 1.0:
-        raise ValueError(f"p must be a probability between 0 and 1, got {p}")
-    return p
-
-
-def check_call(what: str, function: Any, *arguments: str) -> None:
-    """TypeError unless `function` can be called with as many arguments as are named.
-
-    >>> check_call("transform", np.copy, "images", "keys")
-    >>> check_call("transform", lambda images: images, "images", "keys")
-    Traceback (most recent call last):
-        ...
-    TypeError: transform must be a function of (images, keys), but <lambda>(images) ...
-    """
-    wanted = f"{what} must be a function of ({', '.join(arguments)})"
-    if not callable(function):
-        raise TypeError(f"{wanted}, got {function!r}")
-    try:
-        signature = inspect.signature(function)
-    except ValueError:  # some functions written in C do not tell
-        return
-    try:
-        signature.bind(*arguments)
-    except TypeError as error:
-        name = getattr(function, "__name__", type(function).__name__)
-        raise TypeError(f"{wanted}, but {name}{signature} cannot be called so ({error}): give it "
-                        "these parameters, also where it ignores some") from error
 
 
 class Compose(Transform):
@@ -227,11 +191,12 @@ class Normalize(Transform):
 
 def per_channel(what: str, values: Any, images: Array, dtype: DType) -> Array:
     """A number, or one for each channel, as a (C, 1, 1) array on the device."""
-    values = tuple(np.ravel(values).tolist())
-    if len(values) not in (1, images.shape[1]):
+    numbers = np.ravel(values)
+    if numbers.dtype.kind not in "uif" or len(numbers) not in (1, images.shape[1]):
+        found = len(numbers) if numbers.dtype.kind in "uif" else repr(values)
         raise ValueError(f"{what} must be one number, or one for each of the {images.shape[1]} "
-                         f"channels, got {len(values)}")
-    return _upload(values, np.dtype(dtype))
+                         f"channels, got {found}")
+    return _upload(tuple(numbers.tolist()), np.dtype(dtype))
 
 
 @lru_cache(64)

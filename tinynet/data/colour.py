@@ -11,6 +11,7 @@ Read next: `geometry.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ import numpy as np
 from ..backend import Array, asarray, xp
 from ..kernels import memory
 from ..random import key, normal, uniform
-from .augment import Transform, as_dtype, channel_moments, check_images, in_blocks, working_dtype
+from .augment import Transform, as_dtype, channel_moments, in_blocks, working_dtype
+from .checks import check_images, two_numbers
 
 _LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue look (ITU-R BT.601); they sum to 1
 
@@ -64,10 +66,11 @@ class ColorJitter(Transform):
 
 
 def _factors(what: str, value: float | tuple[float, float]) -> tuple[float, float]:
-    low, high = value if isinstance(value, tuple) else (max(0.0, 1.0 - value), 1.0 + value)
+    low, high = ((max(0.0, 1.0 - value), 1.0 + value) if isinstance(value, Real)
+                 else two_numbers(value))
     if not 0.0 <= low <= high:
         raise ValueError(f"{what} must be a number, 0 or more, or factors (low, high) with "
-                         f"0 <= low <= high, got {value}")
+                         f"0 <= low <= high, got {value!r}")
     return low, high
 
 
@@ -115,6 +118,9 @@ class PCALighting(Transform):
         Each points to where its largest part is positive, so that the same data give the same P.
         """
         _, covariance = channel_moments(images)
+        if images.dtype.kind == "f" and np.trace(covariance) > 0.25 * len(covariance):
+            raise ValueError("images vary by more than floats from 0 (black) to 1 (white) can: fit "
+                             "to the pictures before Normalize, as bytes or divided by 255")
         values, vectors = np.linalg.eigh(covariance / _white(images) ** 2)
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]  # the largest first
         largest = np.abs(vectors).argmax(axis=0)

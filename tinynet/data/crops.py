@@ -15,30 +15,12 @@ import math
 from ..backend import Array, xp
 from ..kernels import memory
 from ..random import integers, key, uniform
-from .augment import Transform, check_images, in_blocks
+from .augment import Transform, in_blocks
+from .checks import check_images, check_range_of, check_size, check_whole
 from .resample import resize, window
 
 Size = int | tuple[int, int]
 _TRIES = 10  # boxes drawn for each picture, of which the first that fits is taken
-
-
-def check_size(size: Size) -> tuple[int, int]:
-    """(height, width); ValueError unless both are pixels."""
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or min(pair) < 1:
-        raise ValueError(f"size must be a side or (height, width) in pixels, got {size}")
-    return pair
-
-
-def check_range_of(what: str, pair: tuple[float, float], above: float, upto: float = math.inf
-                   ) -> tuple[float, float]:
-    """(low, high); ValueError unless above < low <= high <= upto."""
-    low, high = pair
-    if not above < low <= high <= upto:
-        limit = f" to {upto:g}" if math.isfinite(upto) else ""
-        raise ValueError(f"{what} must be (low, high), low <= high, more than {above:g}{limit}, "
-                         f"got {pair}")
-    return low, high
 
 
 def crop(images: Array, top: int, left: int, size: tuple[int, int]) -> Array:
@@ -60,10 +42,7 @@ class RandomCrop(Transform):
     stream = 2
 
     def __init__(self, size: Size, padding: int = 0) -> None:
-        self.size = check_size(size)
-        if padding < 0:
-            raise ValueError(f"padding must be 0 pixels or more, got {padding}")
-        self.padding = padding
+        self.size, self.padding = check_size(size), check_whole("padding", padding, 0)
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
         check_images(images)
@@ -113,11 +92,12 @@ class ResNetCrop(Transform):
     stream = 5
 
     def __init__(self, size: int = 224, short_side: tuple[int, int] = (256, 480)) -> None:
-        check_range_of("short_side", short_side, 0)
-        if not 1 <= size <= short_side[0]:
-            raise ValueError(f"size must be 1 .. {short_side[0]} pixels, what the smallest "
-                             f"short_side holds, got {size}")
-        self.size, self.short_side = size, short_side
+        low, high = check_range_of("short_side", short_side, 0)
+        self.short_side = check_whole("short_side", low), check_whole("short_side", high)
+        self.size = check_whole("size", size)
+        if size > low:
+            raise ValueError(f"size must be 1 .. {low} pixels, what the smallest short_side "
+                             f"holds, got {size}")
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
         check_images(images)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..backend import check_range, to_numpy
 from ..random import key, permutation
+from .checks import check_images
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,16 +40,10 @@ class Dataset:
     name: str
 
     def __post_init__(self) -> None:
-        shape = self.images.shape
-        if len(shape) != 4:
-            raise ValueError(f"images must be (N, C, H, W), got shape {shape}: grey pictures "
-                             "(N, H, W) need images[:, None]")
-        if shape[3] in (1, 3, 4) and shape[1] > 4:
-            raise ValueError(f"images must be (N, C, H, W), got shape {shape}, which looks like "
-                             "(N, H, W, C): use images.transpose(0, 3, 1, 2)")
-        if self.labels.shape != shape[:1]:
-            raise ValueError(f"labels must be one number for each picture, shape {shape[:1]}, "
-                             f"got {self.labels.shape}")
+        check_images(self.images)
+        if self.labels.shape != self.images.shape[:1]:
+            raise ValueError("labels must be one number for each picture, shape "
+                             f"{self.images.shape[:1]}, got {self.labels.shape}")
         check_range("labels", self.labels, len(self.classes),
                     f"There are {len(self.classes)} classes.")
         object.__setattr__(self, "labels", self.labels.astype(np.int64, copy=False))
@@ -91,8 +86,6 @@ def from_arrays(images: Any, labels: Any, classes: Sequence[str] | None = None,
     Dataset('digits': 6 pictures 1x28x28 float32, 3 classes)
     """
     images, labels = np.asanyarray(images), np.asanyarray(labels)
-    if images.dtype.kind not in "uif":
-        raise TypeError(f"images must be an array of numbers, got {images.dtype}")
     if labels.dtype.kind not in "ui":
         raise TypeError(f"labels must be integers, got {labels.dtype}: class numbers 0, 1, 2 ...; "
                         "for one-hot rows use labels.argmax(1)")

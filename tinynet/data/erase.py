@@ -13,8 +13,9 @@ import numpy as np
 from ..backend import Array, xp
 from ..kernels import memory
 from ..random import bits, integers, key, mask, normal
-from .augment import Numbers, Transform, check_probability, in_blocks, per_channel
-from .crops import check_range_of, random_box
+from .augment import Numbers, Transform, in_blocks, per_channel
+from .checks import check_probability, check_range_of, check_whole
+from .crops import random_box
 
 
 class Cutout(Transform):
@@ -31,9 +32,9 @@ class Cutout(Transform):
     stream = 3
 
     def __init__(self, size: int, fill: Numbers | None = None) -> None:
-        if size < 1:
-            raise ValueError(f"size must be at least 1 pixel, got {size}")
-        self.size, self.fill = size, fill
+        if isinstance(fill, str):
+            raise ValueError(f"fill must be numbers or None, got {fill!r}")
+        self.size, self.fill = check_whole("size", size), fill
 
     def change(self, images: Array, keys: Array) -> Array:
         _check_fill(self, self.fill, images)

@@ -12,29 +12,32 @@ the factor of areas. Read next: `resample.py`.
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 from ..backend import Array, xp
 from ..random import uniform
 from .augment import Numbers, Transform
+from .checks import two_numbers
 from .resample import sample
 
 Range = float | tuple[float, float]
 
 
 def _about_zero(what: str, value: Range, limit: float = math.inf) -> tuple[float, float]:
-    low, high = value if isinstance(value, tuple) else (-value, value)
+    low, high = (0 - value, value) if isinstance(value, Real) else two_numbers(value)
     if not -limit < low <= high < limit:
         within = f" within -{limit:g} and {limit:g}" if math.isfinite(limit) else ""
         raise ValueError(f"{what} must be v for (-v, v), v >= 0, or (low, high), low <= high"
-                         f"{within}, got {value}")
+                         f"{within}, got {value!r}")
     return low, high
 
 
 def _about_one(what: str, value: Range) -> tuple[float, float]:
-    low, high = value if isinstance(value, tuple) else (1.0 / (1.0 + value), 1.0 + value)
+    low, high = ((1.0 / (1.0 + value), 1.0 + value) if isinstance(value, Real)
+                 else two_numbers(value))
     if not 0.0 < low <= high:
         raise ValueError(f"{what} must be v for factors (1 / (1 + v), 1 + v), v >= 0, or (low, "
-                         f"high), 0 < low <= high, got {value}")
+                         f"high), 0 < low <= high, got {value!r}")
     return low, high
 
 

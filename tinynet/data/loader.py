@@ -5,8 +5,8 @@
 Everything about a batch follows from (seed, epoch, k), and the augmentation of a picture from
 (seed, epoch, index), that of a whole batch (mixup) from (seed, epoch, k): results do not depend on
 the batch size (for augmentation), on prefetching or on what ran before, so the state of a loader is
-two numbers. A batch is one slice or one fancy
-index of the array, and one upload for each array: nothing is looped over in Python.
+two numbers. A batch is one slice or one fancy index of the array, and one upload for each array:
+nothing is looped over in Python.
 Read next: `augment.py`.
 """
 
@@ -22,7 +22,8 @@ import numpy as np
 
 from ..backend import Array, asarray, check_range, is_array, on_gpu, to_numpy, xp
 from ..random import key, permutation
-from .augment import Call, check_call
+from .augment import Call
+from .checks import check_call, check_whole
 from .dataset import Dataset
 
 # parts of the keys: order of an epoch, keys of its pictures, keys of its batches
@@ -63,6 +64,9 @@ class DataLoader:
                             "dataset.labels, batch_size)")
         if not hasattr(images, "shape"):
             raise TypeError(f"images must be an array, got {type(images).__name__}: use np.stack")
+        if labels is None:
+            raise TypeError("labels must be one integer for each picture, got None: to predict "
+                            "without labels, give the pictures to Trainer.predict")
         labels = np.asarray(to_numpy(labels))
         if labels.dtype.kind not in "ui":
             raise TypeError(f"labels must be integers, got {labels.dtype}: class numbers 0, 1, 2 "
@@ -72,9 +76,8 @@ class DataLoader:
                              f"got shape {labels.shape}")
         if len(images) == 0:
             raise ValueError("images must hold at least one picture, got none")
-        for what, value, least in (("batch_size", batch_size, 1), ("prefetch", prefetch, 0)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{what} must be an integer of at least {least}, got {value!r}")
+        self.batch_size = check_whole("batch_size", batch_size)
+        self.prefetch = check_whole("prefetch", prefetch, 0)
         if drop_last and batch_size > len(images):
             raise ValueError(f"batch_size={batch_size} exceeds the {len(images)} pictures there "
                              "are, and drop_last=True leaves no batch: change one of them")
@@ -86,10 +89,9 @@ class DataLoader:
         known = int(labels.max()) + 1 if num_classes is None else num_classes
         check_range("labels", labels, known, f"num_classes={num_classes}.")
         self.images, self.labels = images, labels.astype(np.int64, copy=False)
-        self.batch_size, self.shuffle, self.seed = int(batch_size), shuffle, int(seed)
+        self.shuffle, self.seed = shuffle, int(seed)
         self.drop_last, self.transform, self.augment = drop_last, transform, augment
         self.batch_transform = batch_transform
-        self.prefetch = int(prefetch)
         self._epoch = self._position = self._start = 0
 
     def __len__(self) -> int:

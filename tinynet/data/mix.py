@@ -20,7 +20,8 @@ from typing import ClassVar
 from ..backend import Array, check_range, get_default_dtype, xp
 from ..kernels import memory
 from ..random import beta, key
-from .augment import as_dtype, check_images, check_probability, in_blocks, show, working_dtype
+from .augment import as_dtype, in_blocks, show, working_dtype
+from .checks import check_images, check_probability, check_whole
 
 
 class BatchTransform:
@@ -33,11 +34,10 @@ class BatchTransform:
     stream: ClassVar[int] = 0
 
     def __init__(self, num_classes: int, alpha: float = 1.0, p: float = 1.0) -> None:
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-        if alpha <= 0.0:
+        if not 0.0 < alpha < math.inf:
             raise ValueError(f"alpha must be positive, got {alpha}: small values mix little")
-        self.num_classes, self.alpha, self.p = num_classes, alpha, check_probability(p)
+        self.num_classes = check_whole("num_classes", num_classes)
+        self.alpha, self.p = alpha, check_probability(p)
 
     def __call__(self, images: Array, labels: Array, batch_key: int) -> tuple[Array, Array]:
         """New images, and probabilities (N, num_classes) in place of labels (N,)."""
@@ -58,11 +58,12 @@ class BatchTransform:
     def _probabilities(self, images: Array, labels: Array) -> Array:
         dtype = images.dtype if images.dtype.kind == "f" else get_default_dtype()
         wanted = (len(images), self.num_classes)
-        if labels.shape == wanted:  # mixed before
+        shape = getattr(labels, "shape", type(labels))
+        if shape == wanted:  # mixed before
             return labels.astype(dtype, copy=False)
-        if labels.shape != wanted[:1]:
-            raise ValueError(f"labels must be class numbers {wanted[:1]} or probabilities "
-                             f"{wanted}, got shape {labels.shape}")
+        if shape != wanted[:1]:
+            raise ValueError(f"labels must be an array of class numbers {wanted[:1]} or "
+                             f"probabilities {wanted}, got {shape}")
         check_range("labels", labels, self.num_classes, f"num_classes={self.num_classes}.")
         return (labels[:, None] == xp.arange(self.num_classes)).astype(dtype)
 

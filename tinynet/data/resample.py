@@ -15,7 +15,8 @@ from typing import Any
 
 from ..backend import Array, xp
 from ..kernels import memory
-from .augment import as_dtype, check_images, in_blocks, per_channel, working_dtype
+from .augment import as_dtype, in_blocks, per_channel, working_dtype
+from .checks import check_images, check_size
 
 
 def window(images: Array, top: Array, left: Array, height: Array, width: Array,
@@ -63,14 +64,13 @@ def resize(images: Array, size: int | tuple[int, int]) -> Array:
     """
     check_images(images)
     n, _, h, w = images.shape
-    if isinstance(size, int):
-        size = (round(h * size / min(h, w)), round(w * size / min(h, w)))
-    if min(size) < 1:
-        raise ValueError(f"size must be at least 1 pixel, got {size}")
-    if tuple(size) == (h, w):
+    height, width = check_size(size)
+    if not isinstance(size, tuple | list):  # the short side
+        height, width = round(h * height / min(h, w)), round(w * width / min(h, w))
+    if (height, width) == (h, w):
         return images
     corner, ones = xp.zeros(n), xp.ones(n)
-    return window(images, corner, corner, ones * h, ones * w, (size[0], size[1]))
+    return window(images, corner, corner, ones * h, ones * w, (height, width))
 
 
 def sample(images: Array, rows: Array, columns: Array, fill: Any = 0.0) -> Array:

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..backend import Array
-from .augment import check_images
-from .crops import Size, check_size, crop
+from .checks import check_images, check_size, check_whole
+from .crops import Size, crop
 from .resample import resize
 
 RESNET_SIDES = (224, 256, 384, 480, 640)  # He et al. 2016, section 3.4
@@ -64,8 +64,9 @@ def resnet_crops(images: Array, size: int = 224, short_sides: Sequence[int] = RE
     20
     """
     check_images(images)
-    if not 1 <= size <= min(short_sides):
-        raise ValueError(f"size must be 1 .. {min(short_sides)} pixels, what the smallest of "
-                         f"short_sides holds, got {size}")
+    smallest = min(short_sides, default=0)
+    if check_whole("size", size) > smallest:
+        raise ValueError(f"size must be 1 .. {smallest} pixels, what the smallest of short_sides "
+                         f"holds, got {size}")
     for side in short_sides:
         yield from ten_crops(resize(images, side), size)
