@@ -65,6 +65,13 @@ def test_E9_training_calls_differ() -> None:
     assert not equal(F.dropout(x), F.dropout(x))
 
 
+@pytest.mark.parametrize("f", [F.dropout, F.drop_path])
+def test_integers_are_refused(f: Any) -> None:
+    for options in ({"key": 1}, {"training": False, "inverted": False}):
+        with pytest.raises(TypeError, match=r"drop\w+: x is int64: all must be floats"):
+            f(xp.arange(6), **options)
+
+
 def test_p_one_zeroes_everything() -> None:
     x = Tensor([1.0, 2.0], requires_grad=True)
     y = F.dropout(x, 1.0)

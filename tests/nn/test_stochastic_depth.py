@@ -149,6 +149,7 @@ def test_G3_bottleneck_and_pre_activation_nets() -> None:
     (lambda: nn.Residual(nn.ReLU(), p=1.5), r"p \(of skipping\) must be a probability"),
     (lambda: nn.Residual(nn.ReLU(), mode="row"), "mode must be 'batch' or 'sample', got 'row'"),
     (lambda: nn.linear_decay(0.5), "blocks must be an integer of at least 1, got 0.5"),
+    (lambda: nn.ResidualBlock(8, 6, bottleneck=True), "a multiple of 4 for a bottle.* got 6"),
     (lambda: models.resnet(20), "blocks=20 must be a multiple of the 3 widths"),
     (lambda: models.resnet(6, survival=-0.5), "last must be a probability"),
 ])

@@ -24,6 +24,7 @@ from ..ops.reduction import sum as total
 from ..random import Generator, default_generator
 from ..random import mask as draw_mask
 from ..tensor import Tensor
+from .checks import float_of_one_dtype
 
 __all__ = ["drop_path", "dropout", "dropout2d", "l1_penalty", "l2_penalty"]
 
@@ -51,8 +52,11 @@ def draw_key(what: str, p: float, generator: Generator | None, key: int | None,
 def _drop(what: str, x: Any, p: float, training: bool, shape: tuple[int, ...], inverted: bool,
           generator: Generator | None, key: int | None) -> Any:
     key, keep = draw_key(what, p, generator, key, training), 1.0 - p
-    if p == 0.0 or not training:
-        return x if inverted or p == 0.0 else x * keep
+    if p == 0.0 or (inverted and not training):
+        return x
+    float_of_one_dtype(what, x=x)
+    if not training:
+        return x * keep
     mask = draw_mask(key, keep, shape)  # in the order of the axes: layout changes no result
     values = x.data if isinstance(x, Tensor) else x
     if shape == values.shape and not values.flags.c_contiguous:

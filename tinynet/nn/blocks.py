@@ -128,6 +128,9 @@ class ResidualBlock(_Skipping):
                  generator: Generator | None = None) -> None:
         self.pre_activation = pre_activation
         self._set(p, mode, inverted, generator)
+        if bottleneck and out_channels % 4:
+            raise ValueError(f"out_channels must be a multiple of 4 for a bottleneck, which is a "
+                             f"quarter as wide inside, got {out_channels}")
         inner = out_channels // 4 if bottleneck else out_channels
         shapes = [(in_channels, inner, 1, 1), (inner, inner, 3, stride),
                   (inner, out_channels, 1, 1)] if bottleneck else [

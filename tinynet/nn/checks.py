@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 from ..backend import Array, get_default_dtype, xp
@@ -16,9 +17,9 @@ def positive(what: str, value: Any) -> int:
 
 def probability(what: str, value: Any) -> float:
     """`value`, which must be a number from 0 to 1."""
-    if not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+    if not isinstance(value, Real) or not 0.0 <= float(value) <= 1.0:
         raise ValueError(f"{what} must be a probability between 0 and 1, got {value!r}")
-    return value
+    return float(value)
 
 
 def empty(*shape: int) -> Array:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..random import Generator, default_generator
 from ..tensor import no_grad
+from .checks import positive
 from .module import Module, modes_kept
 
 __all__ = ["Noise", "marginalize"]
@@ -70,11 +71,9 @@ def marginalize(model: Module, x: Any, how: str = "analytic", n: int = 100, *,
     """
     if how not in ("analytic", "sample"):
         raise ValueError(f"how must be 'analytic' or 'sample', got {how!r}")
-    if how == "sample" and n < 1:
-        raise ValueError(f"n, the number of passes, must be at least 1, got {n}")
+    passes = positive("n, the number of passes,", n) if how == "sample" else 1
     with no_grad(), _only_noise(model, Generator(seed)):
         if how == "analytic":
             model.eval()
-        passes = n if how == "sample" else 1
         outputs = (model(x) if transform is None else transform(model(x)) for _ in range(passes))
         return functools.reduce(operator.add, outputs) / passes

@@ -47,7 +47,7 @@ class _BatchNorm(_Norm):
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1,
                  affine: bool = True, *, relu: bool = False) -> None:
-        if not 0.0 <= momentum <= 1.0:
+        if momentum is None or not 0.0 <= momentum <= 1.0:
             raise ValueError(f"momentum must lie between 0 and 1, got {momentum}: it is the "
                              "weight of the NEW batch, usually 0.1")
         self.num_features = positive("num_features", num_features)
