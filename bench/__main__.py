@@ -1,43 +1,51 @@
 """``python -m bench``: nets S and R in tinynet and its peers, as a table and a chart.
 
-    python -m bench              everything that is installed (15 minutes)
-    python -m bench --quick      tinynet and PyTorch eager (2 minutes)
-    python -m bench --only torch         these two and whatever else has a name that begins so
-    python -m bench --write      ... and rewrite bench/RESULTS.md, results.jsonl and results.png
+    python -m bench                      a training step in everything that is installed
+    python -m bench --quick              tinynet and PyTorch eager only (2 minutes)
+    python -m bench --only torch jax     these two and what else has a name that begins so
+    python -m bench --repeat 3           three whole runs: medians, and tinynet's worst
+    python -m bench --task infer         forward in evaluation mode; --batch 1 for its latency
+    python -m bench --cores 1            all contenders on one core
+    python -m bench --write              ... and replace these results in bench/RESULTS.md,
+                                         results.jsonl and results.png
 
-``python -m bench.small`` measures small operations, ``python -m bench.scaling`` how time grows
-with batch, width and depth.
+More: ``python -m bench.small`` (overhead of small operations), ``bench.optimizers`` (updates),
+``bench.scaling`` (time against batch, width and depth), ``bench.layers`` (time by layer), with
+``--write`` all; ``bench.noise`` and ``bench.augment``.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 
-from bench.drive import TUNED_MALLOC, Contender, Result, compare, machine, write_lines
-from bench.report import chart, table
+from bench import report
+from bench.drive import TUNED_MALLOC, Contender, Line, Work, compare
 
-HERE = Path(__file__).parent
 MALLOC = {"GLIBC_TUNABLES": TUNED_MALLOC}
 QUICK = [Contender("tinynet", "tinynet"), Contender("torch", "PyTorch eager (default)")]
-FAST = [*QUICK,
-        Contender("torch-channels_last", "PyTorch channels_last"),
+FAST = [Contender("torch-channels_last", "PyTorch channels_last"),
         Contender("torch-channels_last", "PyTorch channels_last, tuned malloc", MALLOC),
         Contender("torch-compile", "torch.compile"),
         Contender("jax", "JAX jit")]
-SLOW = [*QUICK, Contender("mygrad", "MyGrad"), Contender("tinygrad", "tinygrad (CPU, clang)"),
+SLOW = [Contender("mygrad", "MyGrad"), Contender("tinygrad", "tinygrad (CPU, clang)"),
         Contender("autograd", "HIPS autograd")]
 
 
-def measure(net: str, quick: bool, only: tuple[str, ...], rounds: int) -> list[Result]:
-    """The fast contenders take turns, then the slow ones, each time beside PyTorch."""
-    fast, slow = ([] if quick else [c for c in group[len(QUICK):] if c.name.startswith(only)]
-                  for group in (FAST, SLOW))
-    results = compare(QUICK + fast, net, rounds=rounds)
+def measure(work: Work, only: tuple[str, ...], rounds: int) -> list[Line]:
+    """The fast contenders take turns, then the slow ones, each time beside tinynet and PyTorch."""
+    fast, slow = ([c for c in group if c.name.startswith(only)] for group in (FAST, SLOW))
+    lines = compare(QUICK + fast, work, rounds)
     if slow:
-        results += compare(QUICK + slow, net, rounds=3, runs=1)[len(QUICK):]
-    return results
+        quick = [c.name for c in QUICK]
+        lines += [line for line in compare(QUICK + slow, work, rounds=min(3, rounds))
+                  if line["contender"] not in quick]
+    return lines
+
+
+def title(work: Work) -> str:
+    what = "one training step" if work.task == "train" else "forward in evaluation mode"
+    cores = {0: "", 1: ", one core"}.get(work.cores, f", {work.cores} cores")
+    return f"Net {work.net}: {what}, batch {work.batch}{cores}"
 
 
 def main() -> None:
@@ -47,31 +55,33 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[""], metavar="NAME",
                         help="beside tinynet and PyTorch, what has such a name (all)")
     parser.add_argument("--nets", nargs="+", default=["S", "R"], choices=["S", "R"])
-    parser.add_argument("--rounds", type=int, default=7, help="rounds of 3 steps each (7)")
-    parser.add_argument("--write", action="store_true", help="rewrite the committed results")
+    parser.add_argument("--task", default="train", choices=["train", "infer"])
+    parser.add_argument("--batch", type=int, default=128, help="pictures (128)")
+    parser.add_argument("--cores", type=int, default=0, help="cores for each contender (all)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of 3 steps or more each (7)")
+    parser.add_argument("--repeat", type=int, default=1, help="whole runs (1)")
+    parser.add_argument("--write", action="store_true", help="replace the committed results")
     options = parser.parse_args()
-    about = machine()
-    sections = []
-    groups = {}
+    for name, least in (("batch", 1), ("cores", 0), ("rounds", 1), ("repeat", 1)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name} must be at least {least}, got {getattr(options, name)}")
+    only = () if options.quick else tuple(options.only)
     for net in options.nets:
-        results = measure(net, options.quick, tuple(options.only), options.rounds)
-        groups[f"net {net}"] = results
-        versions = ", ".join(sorted({r.version for r in results}))
-        sections.append(f"### Net {net}: one training step, batch 128\n\n{table(results)}\n\n"
-                        f"{versions}.\n")
-        print(sections[-1])
-    print(f"{about['cpu']}, {about['cores']} cores, Python {about['python']}")
+        work = Work(net, options.task, options.batch, options.cores)
+        lines = [{"net": net, "task": work.task, "batch": work.batch, "cores": work.cores or "all",
+                  "run": run, **line}
+                 for run in range(options.repeat)
+                 for line in measure(work, only, options.rounds)]
+        text = f"### {title(work)}\n\n{report.table(lines)}\n\n{report.versions(lines)}."
+        print(text, end="\n\n", flush=True)
+        if options.write:
+            report.record(work.section, text, lines)
+    about = report.machine()
+    print(f"{about['cpu']}, {about['cores']} cores, Python {about['python']}, NumPy "
+          f"{about['numpy']} ({about['blas']})")
     if options.write:
-        lines = HERE / "results.jsonl"
-        lines.unlink(missing_ok=True)
-        for results in groups.values():
-            write_lines(results, lines)
-        chart(groups, HERE / "results.png")
-        text = (HERE / "RESULTS.md").read_text().partition("<!-- measured -->")[0]
-        command = " ".join(["python -m bench", *sys.argv[1:]])
-        made = (f"<!-- measured -->\nMade by `{command}` on {about['cpu']}, "
-                f"{about['cores']} cores, Python {about['python']}.\n\n")
-        (HERE / "RESULTS.md").write_text(text + made + "\n".join(sections))
+        nets = {f"net {net}": report.read_lines(Work(net).section) for net in ("S", "R")}
+        report.chart({name: lines for name, lines in nets.items() if lines})
 
 
 if __name__ == "__main__":

@@ -3,27 +3,23 @@
 Pictures are CIFAR's: 3x32x32 uint8, 512 in a batch; mixup works on normalised float32. The last
 table asks how long the loader takes for a batch of 128, with flip, crop, normalisation and cutout,
 and with mixup besides, as a part of a training step of net S; they take turns in one process.
+``--write`` replaces the results in ``bench/RESULTS-augment.md`` and ``results.jsonl``.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 
-for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-    if name in os.environ:
-        del os.environ[name]
-        os.execv(sys.executable, [sys.executable, "-m", "bench.augment", *sys.argv[1:]])
+import numpy as np
 
-import numpy as np  # noqa: E402  (after the variables that it reads)
-
-import tinynet as tn  # noqa: E402
-from tinynet import data, models, optim, random  # noqa: E402
-from tinynet import functional as F  # noqa: E402
+import tinynet as tn
+from bench import report
+from bench.drive import Line, take_turns
+from tinynet import data, models, optim, random
+from tinynet import functional as F
 
 MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 STANDARD = data.Compose([data.RandomHorizontalFlip(), data.RandomCrop(32, padding=4),
@@ -42,7 +38,12 @@ def seconds(work: Callable[[int], object], budget: float) -> list[float]:
     return times
 
 
-def throughput(budget: float) -> None:
+def line(name: str, batch: int, times: list[float]) -> Line:
+    return {"label": name, "batch": batch, "version": f"tinynet {tn.__version__}",
+            "median": statistics.median(times), "seconds": times}
+
+
+def throughput(budget: float) -> list[Line]:
     pictures = np.random.default_rng(0).integers(0, 256, (512, 3, 32, 32), np.uint8)
     floats, labels = data.Normalize(MEAN, STD)(pictures), np.arange(512) % 10
     light = data.PCALighting.fit(pictures)
@@ -66,15 +67,11 @@ def throughput(budget: float) -> None:
         "Inception crop to 32": keyed(data.RandomResizedCrop(32)),
         "ResNet crop, 36 .. 68 to 32": keyed(data.ResNetCrop(32, (36, 68))),
     }
-    print("| batch of 512 | ms | quartiles ms | pictures a second |\n|---|---:|---:|---:|")
-    for name, work in works.items():
-        low, middle, high = statistics.quantiles(seconds(work, budget), n=4)
-        print(f"| {name} | {middle * 1e3:.2f} | {low * 1e3:.2f} - {high * 1e3:.2f} | "
-              f"{round(512 / middle, -3):,.0f} |")
+    return [line(name, 512, seconds(work, budget)) for name, work in works.items()]
 
 
-def loader_share(steps: int) -> None:
-    """The loader's time per batch of 128, and that of a training step without it."""
+def loader_share(steps: int) -> list[Line]:
+    """A training step of net S without loader, and the loader's time per batch of 128."""
     pictures = np.random.default_rng(0).integers(0, 256, (12_800, 3, 32, 32), np.uint8)
     labels = np.arange(12_800) % 10
     model = models.net_s()
@@ -89,17 +86,9 @@ def loader_share(steps: int) -> None:
     loaders = {"flip, crop, normalise, cutout": None, "the same and mixup": data.Mixup(10)}
     streams = {name: endless(data.DataLoader(pictures, labels, 128, transform=STANDARD,
                                              batch_transform=mix)) for name, mix in loaders.items()}
-    times: dict[str, list[float]] = {name: [] for name in ("", *streams)}
-    for _ in range(steps + 2):  # in turns
-        for name, values in times.items():
-            start = time.perf_counter()
-            next(streams[name]) if name else step(x, y)
-            values.append(time.perf_counter() - start)
-    base, *parts = (statistics.median(values[2:]) for values in times.values())
-    print(f"\nA training step of net S, batch 128: {base * 1e3:.1f} ms (median of {steps}).\n")
-    print("| loader, batch 128 | ms | part of the step |\n|---|---:|---:|")
-    for name, middle in zip(loaders, parts, strict=True):
-        print(f"| {name} | {middle * 1e3:.2f} | {middle / base:.1%} |")
+    works: dict[str, Callable[[], object]] = {"training step of net S": lambda: step(x, y)}
+    works |= {name: lambda stream=stream: next(stream) for name, stream in streams.items()}
+    return [line(name, 128, times[2:]) for name, times in take_turns(works, steps + 2).items()]
 
 
 def endless(loader: data.DataLoader) -> Iterator[object]:
@@ -107,13 +96,32 @@ def endless(loader: data.DataLoader) -> Iterator[object]:
         yield from loader
 
 
+def page(works: list[Line], step: Line, loaders: list[Line]) -> str:
+    """Both tables, as Markdown."""
+    first = report.markdown(["batch of 512", "ms", "quartiles ms", "pictures a second"], [
+        [row["label"], f"{row['median'] * 1e3:.2f}", " - ".join(
+            f"{q * 1e3:.2f}" for q in statistics.quantiles(row["seconds"], n=4)[::2]),
+         f"{round(512 / row['median'], -3):,.0f}"] for row in works])
+    second = report.markdown(["loader, batch 128", "ms", "part of the step"], [
+        [row["label"], f"{row['median'] * 1e3:.2f}", f"{row['median'] / step['median']:.1%}"]
+        for row in loaders])
+    return (f"{first}\n\nA training step of net S, batch 128: {step['median'] * 1e3:.1f} ms "
+            f"(median of {len(step['seconds'])}).\n\n{second}")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.augment", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each row (default: 1)")
     parser.add_argument("--steps", type=int, default=40, help="training steps (default: 40)")
+    parser.add_argument("--write", action="store_true", help="replace the committed results")
     args = parser.parse_args()
-    throughput(args.seconds)
-    loader_share(args.steps)
+    works, (step, *loaders) = throughput(args.seconds), loader_share(args.steps)
+    text = page(works, step, loaders)
+    print(text)
+    if args.write:
+        report.record("augmentation", text, [*works, step, *loaders],
+                      report.HERE / "RESULTS-augment.md")
 
 
 if __name__ == "__main__":

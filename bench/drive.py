@@ -2,7 +2,6 @@
 
 A machine's speed drifts by the minute; figures taken one contender after the other would compare
 the minutes. Here every round runs each contender once, and ratios are formed within the run.
-The variables that slow OpenBLAS down are removed from every contender's environment.
 """
 
 from __future__ import annotations
@@ -10,21 +9,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from tqdm import tqdm
 
 TUNED_MALLOC = ("glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592:"
                 "glibc.malloc.top_pad=67108864")
+SLOW = 3.0  # seconds from which a run is not repeated within a round
+ROUND = 0.3  # seconds that quick runs are repeated for within a round
+
+Line = dict[str, Any]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Contender:
     """Who runs: a module of `peers` and its mode, and what to change in its environment."""
 
@@ -33,115 +37,122 @@ class Contender:
     environment: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class Result:
-    """What one contender needed: seconds per run, memory in MB."""
+@dataclass(frozen=True)
+class Work:
+    """What is run: a task ("train" or "infer") on a net for a batch; cores 0 means all."""
 
-    contender: str
-    label: str
     net: str
-    task: str
-    batch: int
-    version: str
-    seconds: list[float]
-    import_mb: float
-    peak_mb: float
-    losses: list[float]
-    reference: float = 0.0  # PyTorch eager's median in the same run (or the first contender's)
+    task: str = "train"
+    batch: int = 128
+    cores: int = 0
 
     @property
-    def ratio(self) -> float:
-        return self.median / self.reference
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
-
-    def quartiles(self) -> tuple[float, float]:
-        ordered = sorted(self.seconds)
-        return ordered[len(ordered) // 4], ordered[3 * len(ordered) // 4]
-
-
-def machine() -> dict[str, str | int]:
-    """The machine, in the words that belong beside every figure."""
-    model = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "system": platform.platform(),
-            "python": platform.python_version()}
+    def section(self) -> str:
+        """The name of its results."""
+        cores = f", cores {self.cores}" if self.cores else ""
+        return f"{self.task} {self.net}, batch {self.batch}{cores}"
 
 
 class _Worker:
     """A contender's process."""
 
-    def __init__(self, contender: Contender, net: str, task: str, batch: int) -> None:
-        environment = {k: v for k, v in os.environ.items()
-                       if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
-        environment.update(contender.environment)
+    def __init__(self, contender: Contender, work: Work) -> None:
+        self.contender = contender
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed by close)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.worker", contender.name, net, task, str(batch)],
+            [sys.executable, "-m", "bench.worker", contender.name, work.net, work.task,
+             str(work.batch), str(work.cores)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
-            env=environment)
-        ready = self._answer()
-        self.result = Result(contender.name, contender.label, net, task, batch, ready["version"],
-                             [], ready["import_mb"], 0.0, ready["losses"])
+            env=os.environ | contender.environment)
+        self.seconds: list[float] = []
+        try:
+            self.ready = self._answer()
+        except RuntimeError:
+            self.close()
+            raise
+        self.last: float = self.ready["seconds"]
 
-    def _answer(self) -> dict:
+    def _answer(self) -> Line:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             self.log.seek(0)
             last = [text for text in self.log.read().splitlines() if text.strip()][-1:]
             raise RuntimeError(last[0] if last else f"exit status {self.process.wait()}")
-        return json.loads(line)
+        answer: Line = json.loads(line)
+        return answer
 
-    def run(self, n: int) -> None:
+    def run(self, runs: int) -> None:
+        """One turn: `runs` runs, more of quick ones, one of a slow one."""
         assert self.process.stdin is not None
+        n = 1 if self.last > SLOW else max(runs, min(100, int(ROUND / self.last)))
         print(n, file=self.process.stdin, flush=True)
         answer = self._answer()
-        self.result.seconds += answer["seconds"]
-        self.result.peak_mb = answer["peak_mb"]
+        self.seconds += answer["seconds"]
+        self.last = self.seconds[-1]
+        self.peak_mb: float = answer["peak_mb"]
 
     def close(self) -> None:
-        if self.process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.close()
-        self.process.wait()
+        """Its input ends, and so it does."""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.communicate()
         self.log.close()
 
+    def line(self) -> Line:
+        return {"contender": self.contender.name, "label": self.contender.label,
+                "version": self.ready["version"], "median": statistics.median(self.seconds),
+                "seconds": self.seconds, "import_mb": self.ready["import_mb"],
+                "peak_mb": self.peak_mb, "losses": self.ready["losses"]}
 
-def compare(contenders: list[Contender], net: str, task: str = "train", batch: int = 128,
-            rounds: int = 7, runs: int = 3) -> list[Result]:
-    """`rounds` rounds of `runs` runs each; contenders that cannot start are left out, and named."""
+
+def compare(contenders: list[Contender], work: Work, rounds: int = 7, runs: int = 3) -> list[Line]:
+    """`rounds` rounds of `runs` runs each: a line for each contender, with ratios.
+
+    Contenders that fail are left out, and named.
+    """
     workers: list[_Worker] = []
+    title = f"{work.net} {work.task}"
     try:
-        for contender in tqdm(contenders, desc=f"{net} {task}: start", leave=False):
+        for contender in tqdm(contenders, desc=f"{title}: start", leave=False, disable=None):
             try:
-                workers.append(_Worker(contender, net, task, batch))
+                workers.append(_Worker(contender, work))
             except (RuntimeError, OSError) as error:
                 print(f"{contender.label}: left out ({error})", file=sys.stderr)
-        for _ in tqdm(range(rounds), desc=f"{net} {task}: rounds", leave=False):
-            for worker in workers:
-                worker.run(runs if worker.result.seconds == [] or worker.result.median < 3 else 1)
+        for _ in tqdm(range(rounds), desc=f"{title}: rounds", leave=False, disable=None):
+            for worker in list(workers):
+                try:
+                    worker.run(runs)
+                except (RuntimeError, OSError) as error:
+                    print(f"{worker.contender.label}: left out ({error})", file=sys.stderr)
+                    worker.close()
+                    workers.remove(worker)
     finally:
         for worker in workers:
             worker.close()
-    results = [worker.result for worker in workers]
-    base = next((r for r in results if r.contender == "torch"), results[0])
-    for result in results:
-        result.reference = base.median
-    return results
+    return with_ratios([worker.line() for worker in workers])
 
 
-def write_lines(results: list[Result], path: Path) -> None:
-    """One JSON line per result, with the machine."""
-    about = machine()
-    with path.open("a") as file:
-        for result in results:
-            row = asdict(result) | {"median": result.median, "ratio": result.ratio,
-                                    "machine": about}
-            print(json.dumps(row), file=file)
+def take_turns(steps: dict[str, Callable[[], object]], rounds: int, repeat: int = 1
+               ) -> dict[str, list[float]]:
+    """Seconds of a run of each in this process, for all rounds: the mean of `repeat` runs."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            for _ in range(repeat):
+                step()
+            seconds[name].append((time.perf_counter() - start) / repeat)
+    return seconds
+
+
+def with_ratios(lines: list[Line]) -> list[Line]:
+    """The lines of one run with two ratios of medians.
+
+    "ratio" is to that of PyTorch (of the first line, if PyTorch is missing), "tinynet_ratio"
+    tinynet's to the line's own.
+    """
+    medians = {line["contender"]: line["median"] for line in lines}
+    for line in lines:
+        line["ratio"] = line["median"] / medians.get("torch", lines[0]["median"])
+        line["tinynet_ratio"] = medians.get("tinynet", float("nan")) / line["median"]
+    return lines

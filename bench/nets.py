@@ -8,6 +8,8 @@ Direct convolutions would cost 29 GFLOP per step on S and 219 on R.
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.005, 0.9, 5e-4
@@ -18,6 +20,11 @@ NETS: dict[str, list] = {
     "R": [("conv", 3, 64), ("conv", 64, 128), "pool", ("res", 128), ("conv", 128, 256), "pool",
           ("conv", 256, 256), "pool", ("res", 256), "global", ("linear", 256, 10)],
 }
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def batch(size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,20 +2,22 @@
 
 Forward and backward of one layer (with the gradient of its input), batch 128, float32; the net of
 54 blocks also updates its weights. Both sides of a row run in turns, and the ratio is one of
-medians; for stochastic depth it is one of means, since every step skips other blocks.
+medians; for stochastic depth it is one of means, since every step skips other blocks. ``--write``
+replaces the results in ``bench/RESULTS-noise.md`` and ``results.jsonl``.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
-import time
 from collections.abc import Callable
 
 import numpy as np
 
 import tinynet as tn
 import tinynet.functional as F
+from bench import report
+from bench.drive import Line, take_turns
 from tinynet import models, nn, optim
 
 Step = Callable[[], object]
@@ -76,28 +78,40 @@ def rows() -> list[tuple[str, Step, Step]]:
 
 
 def turns(noisy: Step, plain: Step, n: int) -> tuple[list[float], list[float]]:
-    """Milliseconds of n runs of each, one after the other, after one to warm up."""
-    times: tuple[list[float], list[float]] = [], []
-    for k in range(n + 1):
-        for step, found in zip((noisy, plain), times, strict=True):
-            start = time.perf_counter()
-            step()
-            if k:
-                found.append((time.perf_counter() - start) * 1e3)
-    return times
+    """Seconds of n runs of each, one after the other, after one to warm up."""
+    found = take_turns({"noisy": noisy, "plain": plain}, n + 1)
+    return found["noisy"][1:], found["plain"][1:]
 
 
 def main() -> None:
-    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
-    print("| layer | ms | plain ms | ratio |\n|---|---:|---:|---:|")
+    parser = argparse.ArgumentParser(prog="python -m bench.noise", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("wanted", nargs="?", default="", help="rows whose name has this (all)")
+    parser.add_argument("--write", action="store_true", help="replace the committed results")
+    options = parser.parse_args()
+    if options.write and options.wanted:
+        parser.error(f"--write replaces the whole table: leave {options.wanted!r} out")
+    lines: list[Line] = []
+
+    def add(name: str, noisy: list[float], plain: list[float], a: float, b: float) -> None:
+        lines.append({"label": name, "version": f"tinynet {tn.__version__}", "median": a,
+                      "plain": b, "ratio": a / b, "seconds": noisy, "plain seconds": plain})
+        print(f"{name}: {a * 1e3:.1f} ms, plain {b * 1e3:.1f} ms", flush=True)
+
     for name, *steps in rows():
-        if wanted in name:
-            a, b = map(statistics.median, turns(*steps, n=9))
-            print(f"| {name} | {a:.1f} | {b:.1f} | {a / b:.2f} |", flush=True)
+        if options.wanted in name:
+            times = turns(*steps, n=9)
+            add(name, *times, *map(statistics.median, times))
     name = "ResNet of 54 blocks, p_L = 0.5, batch 32, a training step (plain: all blocks)"
-    if wanted in name:
-        a, b = map(statistics.mean, turns(net_step(0.5), net_step(1.0), n=24))
-        print(f"| {name} | {a:.0f} | {b:.0f} | {a / b:.2f} |")
+    if options.wanted in name:
+        times = turns(net_step(0.5), net_step(1.0), n=24)
+        add(name, *times, *map(statistics.mean, times))
+    text = report.markdown(["layer", "ms", "plain ms", "ratio"], [
+        [line["label"], f"{line['median'] * 1e3:.1f}", f"{line['plain'] * 1e3:.1f}",
+         f"{line['ratio']:.2f}"] for line in lines])
+    print(f"\n{text}")
+    if options.write:
+        report.record("noise", text, lines, report.HERE / "RESULTS-noise.md")
 
 
 if __name__ == "__main__":

@@ -1,42 +1,141 @@
-"""Figures as a Markdown table, and as a bar chart."""
+"""Figures as JSON lines, as sections of a Markdown page, and as a bar chart.
+
+`record` replaces what one command wrote before: its section of ``RESULTS.md``, between two
+comments, and its lines of ``results.jsonl``. What else stands on the page is written by hand.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import platform
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from bench.drive import Result
+from bench.drive import Line
+from bench.nets import cores
+
+HERE = Path(__file__).parent
+PAGE, LINES, PICTURE = HERE / "RESULTS.md", HERE / "results.jsonl", HERE / "results.png"
 
 
-def table(results: list[Result]) -> str:
-    """Medians, quartiles and ratios to PyTorch eager (of the same run), and memory.
+def machine() -> dict[str, Any]:
+    """The machine and the versions that belong beside every figure."""
+    import numpy as np
 
-    "memory" is the peak resident memory of the process; "less import" is that minus what the
-    process held after its imports, before the first array.
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return {"cpu": model, "cores": cores(), "system": platform.platform(),
+            "python": platform.python_version(), "numpy": np.__version__,
+            "blas": f"{blas['name']} {blas['version']}"}
+
+
+def record(section: str, text: str, lines: Iterable[Line], page: Path = PAGE) -> None:
+    """Put `text` in a section of the page, and `lines` with the machine in `results.jsonl`."""
+    about, command = machine(), " ".join(["python", *sys.orig_argv[1:]])
+    made = (f"Made by `{command}` on {about['cpu']}, {about['cores']} cores, Python "
+            f"{about['python']}, NumPy {about['numpy']} ({about['blas']}).")
+    write_section(section, f"{text.strip()}\n\n{made}", page)
+    old = LINES.read_text().splitlines() if LINES.exists() else []
+    kept = [line for line in old if json.loads(line)["section"] != section]
+    new = [json.dumps({"section": section, **line, "command": command, "machine": about})
+           for line in lines]
+    LINES.write_text("\n".join([*kept, *new]) + "\n")
+
+
+def write_section(name: str, text: str, page: Path) -> None:
+    """Replace what stands between ``<!-- name -->`` and ``<!-- end -->``; append it if new."""
+    begin, end = f"<!-- {name} -->", "<!-- end -->"
+    head, found, rest = page.read_text().partition(begin)
+    before = head if found else head.rstrip() + "\n\n"
+    after = rest.partition(end)[2] if found else "\n"
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def read_lines(section: str) -> list[Line]:
+    """The recorded lines of a section."""
+    lines = map(json.loads, LINES.read_text().splitlines()) if LINES.exists() else ()
+    return [line for line in lines if line["section"] == section]
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """A table; columns after the first `left` are numbers, set to the right."""
+    rule = ["---" if k < left else "---:" for k in range(len(head))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows)).replace(
+        "| --- |", "|---|").replace(" ---: |", "---:|")
+
+
+def by_contender(lines: Sequence[Line]) -> list[list[Line]]:
+    """The lines of each contender, one for each run; the fastest contender first."""
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(line["label"], []).append(line)
+    return sorted(groups.values(), key=lambda runs: middle(runs, "ratio"))
+
+
+def middle(runs: Sequence[Line], what: str) -> float:
+    return statistics.median(line[what] for line in runs)
+
+
+def table(lines: Sequence[Line], unit: str = "ms") -> str:
+    """Contenders compared, over all runs.
+
+    "ratio" is a contender's time to PyTorch's, "tinynet takes" tinynet's time to that contender's,
+    both of one run; the median of the runs stands here, and for tinynet the worst run, too.
+    "memory" is the largest peak resident memory of the process, "less import" what it held after
+    its imports taken off.
     """
-    rows = ["| contender | median ms | quartiles ms | n | ratio | memory MB | less import MB |",
-            "|---|---:|---:|---:|---:|---:|---:|"]
-    for r in sorted(results, key=lambda r: r.ratio):
-        low, high = r.quartiles()
-        name = f"**{r.label}**" if r.contender == "tinynet" else r.label
-        rows.append(f"| {name} | {r.median * 1e3:.1f} | {low * 1e3:.1f} - {high * 1e3:.1f} | "
-                    f"{len(r.seconds)} | {r.ratio:.2f} | {r.peak_mb:.0f} | "
-                    f"{r.peak_mb - r.import_mb:.0f} |")
-    return "\n".join(rows)
+    scale = {"ms": 1e3, "us": 1e6}[unit]
+    memory = "peak_mb" in lines[0]
+    head = ["contender", f"median {unit}", f"quartiles {unit}", "n", "ratio", "tinynet takes",
+            f"worst of {max(len(runs) for runs in by_contender(lines))}",
+            *(["memory MB", "less import MB"] if memory else [])]
+    rows = []
+    for runs in by_contender(lines):
+        times = [scale * t for line in runs for t in line["seconds"]]
+        low, _, high = statistics.quantiles(times, n=4) if len(times) > 1 else times * 3
+        label = runs[0]["label"]
+        rows.append([f"**{label}**" if runs[0]["contender"] == "tinynet" else label,
+                     f"{scale * middle(runs, 'median'):.1f}", f"{low:.1f} - {high:.1f}",
+                     str(len(times)), *(_ratio(x) for x in (
+                         middle(runs, "ratio"), middle(runs, "tinynet_ratio"),
+                         max(line["tinynet_ratio"] for line in runs)))])
+        if memory:
+            top = max(runs, key=lambda line: line["peak_mb"])
+            rows[-1] += [f"{top['peak_mb']:.0f}", f"{top['peak_mb'] - top['import_mb']:.0f}"]
+    return markdown(head, rows)
 
 
-def chart(groups: dict[str, list[Result]], path: Path) -> None:
+def _ratio(x: float) -> str:
+    return f"{x:.2f}" if x > 0.2 else f"{x:.3f}"
+
+
+def versions(lines: Iterable[Line]) -> str:
+    return ", ".join(sorted({line["version"] for line in lines}))
+
+
+def chart(groups: dict[str, list[Line]], path: Path = PICTURE) -> None:
     """One panel of horizontal bars per net: time of a step as a multiple of PyTorch eager's."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 0.9 + 0.42 * max(len(g) for g in groups.values())),
+    contenders = {title: by_contender(lines) for title, lines in groups.items()}
+    figure = Figure(figsize=(12, 0.9 + 0.42 * max(map(len, contenders.values()))),
                     layout="constrained")
     axes = figure.subplots(1, len(groups), squeeze=False)[0]
-    for axis, (title, results) in zip(axes, groups.items(), strict=True):
-        ordered = sorted(results, key=lambda r: -r.ratio)
-        ratios = [r.ratio for r in ordered]
-        colours = ["tab:orange" if r.contender == "tinynet" else "tab:gray" for r in ordered]
-        bars = axis.barh([r.label for r in ordered], ratios, color=colours)
+    for axis, (title, ordered) in zip(axes, contenders.items(), strict=True):
+        ratios = [middle(runs, "ratio") for runs in reversed(ordered)]
+        colours = ["tab:orange" if runs[0]["contender"] == "tinynet" else "tab:gray"
+                   for runs in reversed(ordered)]
+        bars = axis.barh([runs[0]["label"] for runs in reversed(ordered)], ratios, color=colours)
         axis.bar_label(bars, [f" {ratio:.2f}" for ratio in ratios])
         axis.axvline(1.0, color="black", linewidth=0.8, linestyle=":")
         if max(ratios) > 4:  # slow peers would press the others into a corner

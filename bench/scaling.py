@@ -2,11 +2,13 @@
 
 A stack of 3x3 convolutions with BatchNorm and ReLU, measured against batch size, width (channels)
 and depth. Doubling should cost 2x (slope 1 on a log-log plot) in batch and depth, up to 4x
-(slope 2) in width. Also: evaluation mode, a batch of one, and one worker thread against two.
+(slope 2) in width: less where a fixed cost still counts. ``--write`` replaces the results in
+``bench/RESULTS.md`` and ``results.jsonl``.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import statistics
 import time
@@ -16,8 +18,9 @@ import numpy as np
 
 import tinynet as tn
 import tinynet.functional as F
+from bench import report
+from bench.drive import Line
 from tinynet import nn, optim
-from tinynet.kernels.blocks import get_num_workers, set_num_workers
 
 
 def stack(width: int, depth: int) -> nn.Module:
@@ -64,24 +67,28 @@ def slope(sizes: list[int], times: list[float]) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="replace the committed results")
+    options = parser.parse_args()
     base = {"batch": 64, "width": 64, "depth": 4}
-    print("| what grows | sizes | ms | slope |\n|---|---|---|---:|")
+    lines: list[Line] = []
     for what, sizes in (("batch", [32, 64, 128, 256]), ("width", [32, 64, 128, 256]),
                         ("depth", [2, 4, 8, 16])):
         times = [seconds(training_step(**{**base, what: size})) for size in sizes]
-        print(f"| {what} | {', '.join(map(str, sizes))} | "
-              f"{', '.join(f'{t * 1e3:.1f}' for t in times)} | {slope(sizes, times):.2f} |")
-    model = stack(64, 4).eval()
-    print("\n| evaluation | ms |\n|---|---:|")
-    with tn.no_grad():
-        for batch in (1, 16, 128):
-            x = tn.randn(batch, 3, 16, 16)
-            print(f"| batch {batch} | {seconds(lambda x=x: model(x)) * 1e3:.2f} |")
-    workers = get_num_workers()
-    print("\n| worker threads | ms |\n|---|---:|")
-    for n in sorted({1, workers}):
-        set_num_workers(n)
-        print(f"| {n} | {seconds(training_step(**base)) * 1e3:.1f} |")
+        lines.append({"grows": what, **base, what: sizes, "median": times,
+                      "slope": slope(sizes, times), "version": f"tinynet {tn.__version__}"})
+    rows = [[line["grows"], ", ".join(map(str, line[line["grows"]])),
+             ", ".join(f"{t * 1e3:.1f}" for t in line["median"]), f"{line['slope']:.2f}"]
+            for line in lines]
+    text = ("### How time grows\n\nA training step of a stack of 3x3 convolutions with BatchNorm "
+            "and ReLU on 16x16 pixels, where not said: "
+            f"{', '.join(f'{what} {size}' for what, size in base.items())}. Slope: of log time "
+            "against log size.\n\n"
+            + report.markdown(["what grows", "sizes", "ms", "slope"], rows, left=3))
+    print(text)
+    if options.write:
+        report.record("scaling", text, lines)
 
 
 if __name__ == "__main__":

@@ -2,28 +2,25 @@
 
 The net of micrograd's demo as matrices: 2-16-16-1 with ReLU, batch 32, squared loss; 11 recorded
 operations, forward and backward. All contenders run in this one process, in turns, with one
-thread. The first check is that their gradients agree.
+thread. The first check is that their gradients agree. ``--repeat 3`` makes three whole runs,
+``--write`` replaces the results in ``bench/RESULTS.md`` and ``results.jsonl``.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import argparse
 import statistics
 import sys
-import time
 from collections.abc import Callable
+from importlib.metadata import version
 
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
-for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-    if name in os.environ:
-        del os.environ[name]
-        os.execv(sys.executable, [sys.executable, "-m", "bench.small", *sys.argv[1:]])
+import numpy as np
 
-import numpy as np  # noqa: E402  (after the variables that it reads)
-
-import tinynet as tn  # noqa: E402
-import tinynet.functional as F  # noqa: E402
+import tinynet as tn
+import tinynet.functional as F
+from bench import report
+from bench.drive import Line, take_turns, with_ratios
+from tinynet.kernels.blocks import single_threaded_blas
 
 Step = Callable[[], list[np.ndarray]]
 SIZES = ((2, 16), (16,), (16, 16), (16,), (16, 1), (1,))
@@ -127,35 +124,45 @@ def numpy_step() -> Step:
     return step
 
 
-def main() -> None:
-    makers = {"tinynet": tinynet_step, "torch": torch_step, "autograd": autograd_step,
-              "mygrad": mygrad_step, "numpy by hand": numpy_step}
+MAKERS = {"tinynet": ("tinynet", tinynet_step), "torch": ("PyTorch", torch_step),
+          "autograd": ("HIPS autograd", autograd_step), "mygrad": ("MyGrad", mygrad_step),
+          "numpy": ("NumPy by hand", numpy_step)}
+
+
+def measure() -> list[Line]:
+    """A whole run: a line for each contender that is installed."""
     steps: dict[str, Step] = {}
-    for name, make in makers.items():
+    for name, (label, make) in MAKERS.items():
         try:
             steps[name] = make()
         except ImportError as error:
-            print(f"{name}: left out ({error})", file=sys.stderr)
-    truth = steps["numpy by hand"]()
+            print(f"{label}: left out ({error})", file=sys.stderr)
+    truth = steps["numpy"]()
     for name, step in steps.items():
         for a, b in zip(step(), truth, strict=True):
             a = a.detach().numpy() if hasattr(a, "detach") else np.asarray(a)
             if not np.allclose(a, b, atol=1e-5):
                 raise AssertionError(f"{name}: its gradient differs by {abs(a - b).max()}")
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(40):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            for _ in range(100):
-                step()
-            seconds[name].append((time.perf_counter() - start) / 100)
-    base = statistics.median(seconds.get("torch", seconds["numpy by hand"]))
-    print("| contender | us per step | quartiles us | ratio |\n|---|---:|---:|---:|")
-    for name, times in sorted(seconds.items(), key=lambda item: statistics.median(item[1])):
-        low, middle, high = (statistics.quantiles(times, n=4)[i] * 1e6 for i in range(3))
-        print(f"| {name} | {middle:.1f} | {low:.1f} - {high:.1f} | {middle / base / 1e6:.2f} |")
-    if "--json" in sys.argv:
-        print(json.dumps(seconds))
+    seconds = take_turns(steps, rounds=40, repeat=100)
+    return with_ratios([
+        {"contender": name, "label": MAKERS[name][0], "version": f"{name} {version(name)}",
+         "median": statistics.median(times), "seconds": times} for name, times in seconds.items()])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.small", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=1, help="whole runs (1)")
+    parser.add_argument("--write", action="store_true", help="replace the committed results")
+    options = parser.parse_args()
+    with single_threaded_blas():
+        lines = [{"run": run, **line} for run in range(options.repeat) for line in measure()]
+    text = ("### Small operations\n\nThe net 2-16-16-1 of micrograd's demo, batch 32, forward and "
+            "backward, one thread, in one process.\n\n"
+            f"{report.table(lines, 'us')}\n\n{report.versions(lines)}.")
+    print(text)
+    if options.write:
+        report.record("small operations", text, lines)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import torch
@@ -47,7 +46,7 @@ def build(net: str) -> nn.Module:
 
 def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
     torch.manual_seed(0)
-    torch.set_num_threads(int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0)))))
+    torch.set_num_threads(nets.cores())
     model = build(net)
     x, y = (torch.from_numpy(a) for a in nets.batch(size))
     if "channels_last" in mode:

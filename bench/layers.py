@@ -1,0 +1,35 @@
+"""Where the time of a training step goes, layer by layer: ``python -m bench.layers``.
+
+`tinynet.profile` of nets S and R for 128 pictures. ``--write`` replaces the results in
+``bench/RESULTS.md`` and ``results.jsonl``.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import tinynet as tn
+from bench import nets, report
+from tinynet import models
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.layers", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=128, help="pictures (128)")
+    parser.add_argument("--write", action="store_true", help="replace the committed results")
+    options = parser.parse_args()
+    images, _ = nets.batch(options.batch)
+    for net, make in (("S", models.net_s), ("R", models.net_r)):
+        tn.manual_seed(0)
+        found = tn.profile(make(), images)
+        text = f"### Net {net}: time by layer, batch {options.batch}\n\n```\n{found}\n```"
+        print(text, end="\n\n")
+        if options.write:
+            lines = [{"net": net, "batch": options.batch, "version": f"tinynet {tn.__version__}",
+                      **row._asdict()} for row in found.rows]
+            report.record(f"layers {net}", text, lines)
+
+
+if __name__ == "__main__":
+    main()
