@@ -117,20 +117,20 @@ def table(rows: list[list[str]]) -> str:
 
 # Pictures of paths
 
-# landscape: steps, lr of GD, of the momentum methods, of AdaGrad, and of the other adaptive ones
-COURSES: dict[str, tuple[Landscape, int, float, float, float, float]] = {
-    "bowl": (landscapes.bowl(10), 150, 0.1, 0.03, 0.5, 0.05),
-    "saddle": (landscapes.saddle, 150, 0.05, 0.01, 0.05, 0.02),
-    "double_well": (landscapes.double_well, 250, 0.1, 0.02, 0.5, 0.1),
-    "rosenbrock": (landscapes.rosenbrock, 600, 0.0015, 0.0007, 0.5, 0.2),
+# landscape: steps, lr of GD, of the momentum methods, of AdaGrad, of RMSProp and of Adam
+COURSES: dict[str, tuple[Landscape, int, float, float, float, float, float]] = {
+    "bowl": (landscapes.bowl(10), 150, 0.1, 0.03, 0.5, 0.05, 0.05),
+    "saddle": (landscapes.saddle, 150, 0.05, 0.01, 0.05, 0.02, 0.02),
+    "double_well": (landscapes.double_well, 250, 0.1, 0.02, 0.5, 0.1, 0.1),
+    "rosenbrock": (landscapes.rosenbrock, 600, 0.0015, 0.0007, 0.5, 0.03, 0.2),
 }
 
 
 def race(course: str) -> tuple[Landscape, dict[str, np.ndarray]]:
     """The path of every optimizer over one landscape; the adaptive rates decay, as they should."""
-    landscape, steps, plain, heavy, adagrad, adaptive = COURSES[course]
+    landscape, steps, plain, heavy, adagrad, rmsprop, adam = COURSES[course]
     rates = {"GD": plain, "momentum": heavy, "Nesterov": heavy, "AdaGrad": adagrad,
-             "RMSProp": schedule.cosine(adaptive, steps), "Adam": schedule.cosine(adaptive, steps)}
+             "RMSProp": schedule.cosine(rmsprop, steps), "Adam": schedule.cosine(adam, steps)}
     racers = {name: first_order(lr)[name] for name, lr in rates.items()} | SECOND_ORDER
     return landscape, {name: trace(make, landscape, landscape.start, steps)
                        for name, make in racers.items()}
@@ -306,8 +306,8 @@ def draw_decays(out: Path, steps: int) -> None:
             for name, s in decays(0.1, steps).items()}
     deep = {"lr 0.5": run_deep(0.5), "lr 0.5, warm-up": run_deep(schedule.warmup(0.5, 200))}
     viz.plot_panels([
-        viz.Panel(rates, "Learning rate, as a share of the first", "step", "lr",
-                  bottom=0, top=2.2),
+        viz.Panel(rates, "Learning rate, as a share of the highest", "step", "lr / highest",
+                  bottom=0, top=1.5),
         viz.Panel(net, "Two layers on spirals", "step", "loss (smoothed)", "y"),
         viz.Panel(line, "A line through noisy labels", "step", "distance from the truth, squared",
                   "y"),

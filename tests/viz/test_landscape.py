@@ -139,3 +139,4 @@ def test_panels_draw_the_lines_that_they_are_given(tmp_path: Path, figures: list
     assert (first.get_title(loc="left"), first.get_xlabel(), first.get_ylabel()) == \
         ("t", "x axis", "y axis")
     assert second.get_ylim() == (0, 5) and not empty.axison
+    assert first.get_legend() and not second.get_legend()  # the same labels once, off the curves

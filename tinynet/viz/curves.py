@@ -81,16 +81,23 @@ class Panel(NamedTuple):
 
 def plot_panels(panels: Sequence[Panel], path: str | os.PathLike[str], columns: int = 2,
                 title: str = "") -> None:
-    """Draw any lines, panel by panel, into the file `path`, with a legend in each."""
+    """Draw any lines, panel by panel, into the file `path`.
+
+    The same labels look the same in all panels, so the first panel that has them has the legend.
+    """
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = new_figure(rows, columns, (5.5 * columns, 3.8 * rows))
+    legends: list[list[str]] = []
     for panel, given in zip(axes, panels, strict=False):
         if "x" in given.log:
             panel.set_xscale("log")
         if "y" in given.log:
             panel.set_yscale("log")
-        _draw_lines(panel, ((name, x, y) for name, (x, y) in given.lines.items()))
+        labels = list(given.lines)
+        _draw_lines(panel, ((name, x, y) for name, (x, y) in given.lines.items()),
+                    legend=labels not in legends)
+        legends.append(labels)
         entitle(panel, given.title, given.y)
         panel.set_xlabel(given.x)
         panel.set_ylim(given.bottom, given.top)
@@ -101,10 +108,11 @@ def plot_panels(panels: Sequence[Panel], path: str | os.PathLike[str], columns: 
     save(figure, path)
 
 
-def _draw_lines(panel: Axes, lines: Iterable[tuple[str, Any, Any]]) -> None:
+def _draw_lines(panel: Axes, lines: Iterable[tuple[str, Any, Any]], legend: bool = True) -> None:
     for i, (name, x, y) in enumerate(lines):
         panel.plot(x, y, label=name, linewidth=1.6, **look(i))
-    panel.legend(framealpha=0.75, edgecolor="none")
+    if legend:
+        panel.legend(framealpha=0.75, edgecolor="none", ncols=1 + (len(panel.get_lines()) > 4))
 
 
 def _draw_loss(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
