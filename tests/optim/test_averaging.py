@@ -101,5 +101,15 @@ def test_wrong_settings_are_named(options: dict[str, Any], message: str) -> None
 
 
 def test_load_of_other_parameters_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\['a', 'b'\]"):
-        EMA([("a", weights(1.0))]).load_state_dict(EMA([("b", weights(1.0))]).state_dict())
+    ema = EMA([("a", weights(1.0))])
+    for other in (EMA([("b", weights(1.0))]), EMA([("a", weights(1.0, 2.0))])):
+        with pytest.raises(ValueError, match=r"other shapes: \[\('a', \(1,\)\), \("):
+            ema.load_state_dict(other.state_dict())
+    with pytest.raises(ValueError, match=r"lacks \['averages', 'n'\]"):
+        ema.load_state_dict({})
+
+
+@pytest.mark.parametrize("params", [[], [("a", weights(1.0)), ("a", weights(2.0))]])
+def test_averages_need_names_of_their_own(params: Any) -> None:
+    with pytest.raises(ValueError, match="is empty, or two of them have the same name"):
+        SWA(params)

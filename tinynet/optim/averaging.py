@@ -26,7 +26,11 @@ class Average:
     """
 
     def __init__(self, params: Iterable[Any]) -> None:
-        self.params = dict(named_tensors(params))
+        pairs = named_tensors(params)
+        self.params = dict(pairs)
+        if not pairs or len(self.params) < len(pairs):
+            raise ValueError("params is empty, or two of them have the same name, and averages are "
+                             f"kept by name: {sorted(name for name, _ in pairs)}")
         self.averages = {name: p.data.copy() for name, p in self.params.items()}
         self.n = 0
 
@@ -80,9 +84,13 @@ class Average:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned, by name."""
-        if state["averages"].keys() != self.averages.keys():
-            raise ValueError("the state averages other parameters: "
-                             f"{sorted(state['averages'].keys() ^ self.averages.keys())}")
+        if lacking := {"n", "averages"} - state.keys():
+            raise ValueError(f"this is no average's state: it lacks {sorted(lacking)}")
+        saved, own = ({(name, a.shape) for name, a in averages.items()}
+                      for averages in (state["averages"], self.averages))
+        if saved != own:
+            raise ValueError("the state averages other parameters, or of other shapes: "
+                             f"{sorted(saved ^ own)}")
         self.n = int(state["n"])
         for name, a in self.averages.items():
             a[...] = asarray(state["averages"][name])
@@ -91,15 +99,15 @@ class Average:
 class EMA(Average):
     r"""Exponential moving average (Polyak): a <- decay a + (1 - decay) x (D5: decay .995).
 
-    start="copy": a begins as the weights at construction, as in PyTorch's first update.
+    start="copy": a begins as the weights at construction (PyTorch: at the first update).
     start="zero": a begins at 0 as on the slide; constant weights x give (1 - decay^n) x after n
     updates, .99335 x after 1000, half after 138. ``debias=True`` divides that factor out.
     """
 
     def __init__(self, params: Iterable[Any], decay: float = 0.995,
                  start: Literal["copy", "zero"] = "copy", debias: bool = False) -> None:
-        if not 0.0 <= decay < 1.0:
-            raise ValueError(f"decay is the weight of the old average, in [0, 1), got {decay}")
+        if not (isinstance(decay, int | float) and 0.0 <= decay < 1.0):
+            raise ValueError(f"decay is the weight of the old average, in [0, 1), got {decay!r}")
         if start not in ("copy", "zero"):
             raise ValueError(f"start={start!r}: choose 'copy' or 'zero'")
         if debias and start == "copy":
