@@ -180,6 +180,7 @@ def test_then_runs_one_schedule_after_the_other() -> None:
     s = linear(1.0, T=4) >> cosine(0.5, T=2) >> constant(0.1)
     assert [s(t) for t in range(8)] == close([1, 0.75, 0.5, 0.25, 0.5, 0.25, 0.1, 0.1])
     assert constant(1.0).then(constant(0.1), after=2)(2) == 0.1
+    assert repr(linear(1.0, T=4) >> 0.1) == repr(linear(1.0, T=4) >> constant(0.1))
     assert (linear(1.0, T=4) >> linear(1.0, T=3)).length == 7
     with pytest.raises(ValueError, match=r"constant\(1\) has no end"):
         constant(1.0) >> constant(0.1)
@@ -214,10 +215,13 @@ def test_table_in_the_modules_text_is_what_table_prints() -> None:
     lambda: cosine(0.1, T=0), lambda: linear(0.1, T=-1), lambda: warmup(0.1, 0),
     lambda: step_decay(0.1, every=0), lambda: exponential(0.1, k=0), lambda: constant(0.1)(-1),
     lambda: Plateau(0.1, factor=2.0), lambda: Plateau(0.1, mode="up"),  # type: ignore[arg-type]
-    lambda: one_cycle(0.1, T=10, peak=1.0),
+    lambda: one_cycle(0.1, T=10, peak=1.0), lambda: one_cycle(0.1, T=10, end=-1.0),
+    lambda: cosine(-0.1, T=10), lambda: linear(0.1, T=10, end=-1.0), lambda: constant("a"),
+    lambda: warmup(lambda t: 0.1, 10), lambda: table([], 10), lambda: constant(0.1) * -1.0,
+    lambda: constant(0.1).then(constant(0.1), after=-1),
 ])
 def test_wrong_settings_are_named(wrong: Callable[[], Schedule]) -> None:
-    with pytest.raises(ValueError, match=r"must|counts|choose|peak"):
+    with pytest.raises(ValueError, match=r"must|counts|choose|peak|needs"):
         wrong()
 
 

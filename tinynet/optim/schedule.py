@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any, Literal
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -36,7 +37,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 class Schedule:
     """A learning rate as a function of the step: ``schedule(t)``, t from 0.
 
-    ``a >> b`` is `a` to its end and then `b` from its own step 0; ``0.1 * a`` scales. The `repr`
+    ``a >> b`` is `a` to its end and then `b` (a schedule or a number) from its own step 0;
+    ``0.1 * a`` scales. The `repr`
     draws it. Make one with the functions of this module, or of any function of t:
 
     >>> Schedule(lambda t: 0.1 / (1 + t // 10), "mine", span=60)
@@ -59,20 +61,22 @@ class Schedule:
             raise ValueError(f"t counts steps from 0, got {t}")
         return self.rule(t)
 
-    def then(self, following: Schedule, after: int | None = None) -> Schedule:
+    def then(self, following: Schedule | float, after: int | None = None) -> Schedule:
         """This schedule for `after` steps (default: to its end), then `following` from its 0."""
         end = self.length if after is None else after
         if end is None:
             raise ValueError(f"{self.text} has no end: say when, .then(following, after=steps)")
-        return Schedule(lambda t: self(t) if t < end else following(t - end),
-                        f"{self.text} >> {following.text}", end + following.span,
-                        None if following.length is None else end + following.length,
-                        (self, following))
+        _at_least_0(after=end)
+        second = _as_schedule(following)
+        return Schedule(lambda t: self(t) if t < end else second(t - end),
+                        f"{self.text} >> {second.text}", end + second.span,
+                        None if second.length is None else end + second.length, (self, second))
 
-    def __rshift__(self, following: Schedule) -> Schedule:
+    def __rshift__(self, following: Schedule | float) -> Schedule:
         return self.then(following)
 
     def __mul__(self, factor: float) -> Schedule:
+        _at_least_0(factor=factor)
         return Schedule(lambda t: factor * self(t), f"{factor:g} * ({self.text})", self.span,
                         self.length, (self,))
 
@@ -99,7 +103,7 @@ class Schedule:
     def __repr__(self) -> str:
         values = [self(t) for t in _spread(self.span)]
         scale = (len(_BARS) - 1) / (max(values) or 1.0)
-        bars = "".join(_BARS[round(v * scale)] for v in values)
+        bars = "".join(_BARS[max(0, round(v * scale))] for v in values)
         return f"{self.text} {bars} {values[0]:.3g}..{values[-1]:.3g}"
 
 
@@ -114,12 +118,19 @@ def _as_schedule(lr: Schedule | float) -> Schedule:
 
 def _positive(**values: float) -> None:
     for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value!r}")
+        if not (isinstance(value, Real) and value > 0):
+            raise ValueError(f"{name} must be a number > 0, got {value!r}")
+
+
+def _at_least_0(**values: float) -> None:
+    for name, value in values.items():
+        if not (isinstance(value, Real) and value >= 0):
+            raise ValueError(f"{name} must be a number >= 0, got {value!r}")
 
 
 def constant(lr: float) -> Schedule:
     """lr at every step."""
+    _at_least_0(lr=lr)
     return Schedule(lambda t: lr, f"constant({lr:g})", span=1)
 
 
@@ -129,6 +140,7 @@ def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
     >>> [step_decay(1.0, every=30, factor=0.5)(t) for t in (0, 29, 30, 60)]
     [1.0, 1.0, 0.5, 0.25]
     """
+    _at_least_0(lr=lr)
     _positive(every=every, factor=factor)
     more = "" if factor == 0.1 else f", factor={factor:g}"
     return Schedule(lambda t: lr * factor ** (t // every),
@@ -141,6 +153,7 @@ def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Sche
     >>> [multistep(1.0, [30, 60], factor=0.5)(t) for t in (29, 30, 59, 60)]
     [1.0, 0.5, 0.5, 0.25]
     """
+    _at_least_0(lr=lr)
     _positive(factor=factor)
     steps = sorted(milestones)
     more = "" if factor == 0.1 else f", factor={factor:g}"
@@ -154,6 +167,7 @@ def cosine(lr: float, T: int, end: float = 0.0) -> Schedule:
     >>> [round(cosine(1.0, T=100)(t), 6) for t in (0, 25, 50, 75, 100, 150)]
     [1.0, 0.853553, 0.5, 0.146447, 0.0, 0.0]
     """
+    _at_least_0(lr=lr, end=end)
     _positive(T=T)
     more = f", end={end:g}" if end else ""
     return Schedule(lambda t: end + (lr - end) * 0.5 * (1 + math.cos(math.pi * min(t, T) / T)),
@@ -166,6 +180,7 @@ def linear(lr: float, T: int, end: float = 0.0) -> Schedule:
     >>> [linear(1.0, T=10)(t) for t in (0, 5, 10, 11)]
     [1.0, 0.5, 0.0, 0.0]
     """
+    _at_least_0(lr=lr, end=end)
     _positive(T=T)
     more = f", end={end:g}" if end else ""
     return Schedule(lambda t: end + (lr - end) * (1 - min(t, T) / T),
@@ -178,17 +193,20 @@ def inverse_sqrt(lr: float) -> Schedule:
     >>> [inverse_sqrt(1.0)(t) for t in (0, 3, 99)]
     [1.0, 0.5, 0.1]
     """
+    _at_least_0(lr=lr)
     return Schedule(lambda t: lr / math.sqrt(t + 1), f"inverse_sqrt({lr:g})", span=99)
 
 
 def exponential(lr: float, k: float) -> Schedule:
     """lr * exp(-k t) (B7)."""
+    _at_least_0(lr=lr)
     _positive(k=k)
     return Schedule(lambda t: lr * math.exp(-k * t), f"exponential({lr:g}, k={k:g})", span=4 / k)
 
 
 def one_over_t(lr: float, k: float) -> Schedule:
     """lr / (1 + k t) (B7)."""
+    _at_least_0(lr=lr)
     _positive(k=k)
     return Schedule(lambda t: lr / (1 + k * t), f"one_over_t({lr:g}, k={k:g})", span=9 / k)
 
@@ -202,6 +220,7 @@ def cyclic_cosine(lr: float, period: int, end: float = 0.0) -> Schedule:
     >>> [round(cyclic_cosine(0.1, period=50)(t), 8) for t in (0, 25, 49, 50)]
     [0.1, 0.05, 9.866e-05, 0.1]
     """
+    _at_least_0(lr=lr, end=end)
     _positive(period=period)
     more = f", end={end:g}" if end else ""
     return Schedule(
@@ -216,11 +235,13 @@ def one_cycle(lr: float, T: int, peak: float = 0.3, start: float | None = None,
     `start` is lr/25 and `end` start/10000 unless given. Source: Smith and Topin 2018,
     "Super-convergence", in the shape PyTorch gives it.
     """
+    _at_least_0(lr=lr)
     _positive(T=T)
     if not 0 < peak < 1:
         raise ValueError(f"peak is the share of T before the top, in (0, 1), got {peak}")
     first = lr / 25 if start is None else start
     last = first / 1e4 if end is None else end
+    _at_least_0(start=first, end=last)
     top = peak * T
 
     def rule(t: float) -> float:
@@ -269,6 +290,7 @@ class Plateau(Schedule):
         if not 0 < factor < 1 or patience < 0:
             raise ValueError("factor must lie in (0, 1) and patience must be >= 0, got "
                              f"factor={factor}, patience={patience}")
+        _at_least_0(lr=lr, min_delta=min_delta, end=end)
         super().__init__(lambda t: self.lr, f"Plateau({lr:g}, factor={factor:g}, "
                          f"patience={patience})", span=1)
         self.lr, self.factor, self.patience, self.end = float(lr), factor, patience, end
@@ -302,6 +324,8 @@ def table(schedules: Schedule | Sequence[Schedule], steps: int) -> str:
     linear(1, T=8)         1     0.875      0.75     0.375      0.25     0.125
     """
     rows = [schedules] if isinstance(schedules, Schedule) else list(schedules)
+    if not rows or steps < 1:
+        raise ValueError(f"a table needs schedules and steps >= 1, got {rows} and {steps}")
     ts = sorted({t for t in (0, 1, 2, steps - 3, steps - 2, steps - 1) if 0 <= t < steps})
     width = max(len(row.text) for row in rows)
     lines = [" " * width + "".join(f"{t:>10}" for t in ts)]
