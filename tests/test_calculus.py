@@ -112,8 +112,14 @@ def test_shapes_that_do_not_fit_are_named() -> None:
         hessian(lambda x: x * x, [1.0, 2.0])
     with pytest.raises(ValueError, match=r"hvp: v has shape \(3,\), x \(2,\)"):
         hvp(lambda x: x.sum(), [1.0, 2.0], [1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"taylor: d has shape \(1,\), x \(2,\)"):
+        taylor(lambda x: x.sum(), [1.0, 2.0], [1.0])
+    with pytest.raises(ValueError, match="hvp: x is a tuple of 2, so v must be one, too"):
+        hvp(lambda x, y: (x * y).sum(), ([1.0], [1.0]), ([1.0],))
     with pytest.raises(TypeError, match="jacobian: f must return a Tensor, got float"):
         jacobian(lambda x: 1.0, [1.0])
+    with pytest.raises(TypeError, match="jvp: f must return a Tensor, got float"):
+        jvp(lambda x: 1.0, [1.0], [1.0])
     with pytest.raises(ValueError, match=r"hvp needs a function with one number.*float"):
         hvp(lambda x: 2.0, [1.0], [1.0])
 

@@ -27,6 +27,12 @@ def _leaf(x: Any) -> Tensor:
     return Tensor(x, requires_grad=True)
 
 
+def _tensor(y: Any, name: str) -> Tensor:
+    if not isinstance(y, Tensor):
+        raise TypeError(f"{name}: f must return a Tensor, got {type(y).__name__}")
+    return y
+
+
 def _scalar(y: Any, name: str) -> Tensor:
     if not isinstance(y, Tensor) or y.size != 1:
         what = f"shape {y.shape}" if isinstance(y, Tensor) else type(y).__name__
@@ -44,10 +50,7 @@ def jacobian(f: Function, x: Any) -> Tensor:
             [0., 6.]])
     """
     x = _leaf(x)
-    y = f(x)
-    if not isinstance(y, Tensor):
-        raise TypeError(f"jacobian: f must return a Tensor, got {type(y).__name__}")
-    return _rows(y, x)
+    return _rows(_tensor(f(x), "jacobian"), x)
 
 
 def _rows(y: Tensor, x: Tensor) -> Tensor:
@@ -83,8 +86,10 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     Tensor([46.,  4.])
     """
     leaves = [_leaf(part) for part in (x if isinstance(x, tuple) else (x,))]
-    along = [_like(part, leaf, "hvp") for part, leaf in
-             zip(v if isinstance(x, tuple) else (v,), leaves, strict=True)]
+    parts = v if isinstance(x, tuple) else (v,)
+    if len(parts) != len(leaves):
+        raise ValueError(f"hvp: x is a tuple of {len(leaves)}, so v must be one, too, got {v!r}")
+    along = [_like(part, leaf, "hvp") for part, leaf in zip(parts, leaves, strict=True)]
     slopes = grad(_scalar(f(*leaves), "hvp"), leaves, create_graph=True)
     # d (v . grad f) / d x; the sum over the parts is one graph
     products = grad(sum((g * a).sum() for g, a in zip(slopes, along, strict=True)), leaves)
@@ -102,7 +107,7 @@ def jvp(f: Function, x: Any, v: Any) -> Tensor:
     Tensor([ 2., 60.])
     """
     x = _leaf(x)
-    y = f(x)
+    y = _tensor(f(x), "jvp")
     u = _leaf(xp.zeros(y.shape, y.dtype))
     product: Tensor = grad(grad(y, x, u, create_graph=True), u, _like(v, x, "jvp"))
     return product
@@ -119,14 +124,15 @@ def taylor(f: Function, x: Any, d: Any) -> tuple[float, float, float]:
     (9.0, 3.0, 6.0)
     """
     x = _leaf(x)
-    along = _like(d, x, "taylor")
+    along = _like(d, x, "taylor", "d")
     y = _scalar(f(x), "taylor")
     slope = (grad(y, x, create_graph=True) * along).sum()
     return y.item(), slope.item(), (grad(slope, x) * along).sum().item()
 
 
-def _like(v: Any, x: Tensor, name: str) -> Tensor:
+def _like(v: Any, x: Tensor, name: str, argument: str = "v") -> Tensor:
     like = Tensor(v, dtype=x.dtype)
     if like.shape != x.shape:
-        raise ValueError(f"{name}: v has shape {like.shape}, x {x.shape}: they must be equal")
+        raise ValueError(f"{name}: {argument} has shape {like.shape}, x {x.shape}: they must be "
+                         "equal")
     return like

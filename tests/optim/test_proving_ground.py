@@ -144,6 +144,11 @@ def test_A6_minibatch_noise_falls_with_the_root_of_the_batch() -> None:
     assert np.abs(np.array(scaled) / np.mean(scaled) - 1).max() < 0.05
 
 
+def test_a_batch_needs_a_generator() -> None:
+    with pytest.raises(ValueError, match=r"batch=8 and rng=None: .* pass both"):
+        regression(8)
+
+
 @pytest.mark.parametrize("k", [10, 20, 50, 100])
 def test_A9_momentum_cancels_the_oscillation_of_the_steep_axis(k: int) -> None:
     assert sign_changes(trace(gd(1.8 / k), bowl(k), [1, 1], 50)[:, 1]) == 50

@@ -115,6 +115,8 @@ def regression(batch: int | None = None, rng: Generator | None = None) -> Landsc
     Examples are drawn with replacement, so the deviation of a mini-batch's gradient is that of one
     example divided by sqrt(batch). The minimum is that of all examples. Pass `rng` with `batch`.
     """
+    if (batch is None) != (rng is None):
+        raise ValueError(f"batch={batch} and rng={rng}: a batch is drawn by a generator, pass both")
     data = Generator(0)
     x = data.normal((200, 2), dtype=np.float64) * asarray(np.array([1.0, 2.0]))
     y = x.sum(axis=1) + data.normal(200, dtype=np.float64)
