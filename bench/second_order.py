@@ -71,7 +71,7 @@ def net_cost(hidden: int, repeat: int = 3) -> Cost:
     v = np.ones(len(found), np.float32)
     return Cost(len(found), found.nbytes, peak,
                 least(lambda: newton.hessian(closure), repeat),
-                least(lambda: newton._pull_back(newton._gradient_graph(closure), v), 20),
+                least(lambda: newton.pull_back(newton.gradient_graph(closure), v), 20),
                 least(lambda: newton.evaluate(closure), 20))
 
 

@@ -71,5 +71,7 @@ def test_no_gradients_at_all() -> None:
 def test_limits_must_be_positive() -> None:
     with pytest.raises(ValueError, match="max_norm must be positive, got 0"):
         clip_grad_norm_([with_grad(1.0)], max_norm=0.0)
+    with pytest.raises(ValueError, match="norm_type must be positive, got 0"):
+        clip_grad_norm_([with_grad(1.0)], 1.0, norm_type=0)
     with pytest.raises(ValueError, match="clip_value must be positive, got -1"):
         clip_grad_value_([with_grad(1.0)], -1.0)

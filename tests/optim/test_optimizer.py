@@ -73,9 +73,16 @@ def test_groups_have_settings_of_their_own() -> None:
     (lambda: SGD([{"lr": 0.1}], 0.1), ValueError, "has no 'params'"),
     (lambda: SGD([leaf([1.0])], -0.1), ValueError, "lr must be a number >= 0"),
     (lambda: SGD([leaf([1.0])], "fast"), ValueError, "lr must be a number"),
-    (lambda: SGD([leaf([1.0])], 0.1, momentum=1.0), ValueError, r"momentum must lie in \[0, 1\)"),
-    (lambda: SGD([leaf([1.0])], 0.1, weight_decay=-1), ValueError, "weight_decay must lie"),
+    (lambda: SGD([leaf([1.0])], 0.1, momentum=1.0), ValueError,
+     r"momentum must be a number in \[0, 1\), got 1.0"),
+    (lambda: SGD([leaf([1.0])], 0.1, weight_decay=-1), ValueError, "weight_decay must be a number"),
+    (lambda: SGD([leaf([1.0])], 0.1, weight_decay="x"), ValueError, ">= 0, got 'x'"),
+    (lambda: SGD([leaf([1.0])], 0.1, clip_norm=0.0), ValueError, "clip_norm must be a number > 0"),
+    (lambda: SGD([leaf([1.0])], 0.1, max_norm=0.0), ValueError, "max_norm must be a number > 0"),
     (lambda: Adam([leaf([1.0])], betas=(0.9, 1.0)), ValueError, "betas must be two numbers"),
+    (lambda: Adam([leaf([1.0])], betas=0.9), ValueError, "betas must be two numbers"),
+    (lambda: SGD(None, 0.1), TypeError, "params is None: pass a list of tensors"),
+    (lambda: SGD([{"params": [leaf([1.0])]}, leaf([1.0])], 0.1), TypeError, "side by side"),
     (lambda: Adam([leaf([1.0])]).momentum, AttributeError, "Adam has no attribute 'momentum'"),
     (lambda: Optimizer([leaf([1.0])], 0.1).rule(1, 2), TypeError, "has no rule"),
 ])
@@ -257,6 +264,24 @@ def test_load_brings_back_numbers_changed_by_hand_but_not_the_schedule() -> None
     c = SGD([leaf([1.0])], cosine(0.1, T=10), momentum=0.9)
     c.load_state_dict(a.state_dict())
     assert c.lr == 0.1
+
+
+def test_momentum_that_is_switched_on_later_has_a_velocity() -> None:
+    """By hand or by a loaded state: g = 1, lr .1, rho .9 moves by .1, then .19, then .271."""
+    x = leaf([0.0])
+    plain, momentum = SGD([x], 0.1), SGD([x], 0.1, momentum=0.9)
+    plain.step(lambda: x.sum())
+    plain.param_groups[0]["momentum"] = 0.9
+    for move in (0.1, 0.19):
+        before = x.item()
+        plain.step(lambda: x.sum())
+        assert before - x.item() == pytest.approx(move)
+    momentum.load_state_dict(plain.state_dict())
+    other = SGD([x], 0.1)
+    other.load_state_dict(momentum.state_dict())
+    before = x.item()
+    other.step(lambda: x.sum())
+    assert before - x.item() == pytest.approx(0.271)
 
 
 def test_load_names_what_does_not_fit() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.arrays import close, host
-from tinynet import Tensor, tanh, where
+from tinynet import Tensor, nn, tanh, where
 from tinynet.backend import asarray, xp
 from tinynet.optim import BFGS, LBFGS, Newton, NewtonCG
 from tinynet.optim.line_search import Phi, Point, strong_wolfe
@@ -81,8 +81,8 @@ def test_C3_hessian_is_that_of_differences_and_symmetric() -> None:
         (optimizer._visit(loss, x + step * e).g - optimizer._visit(loss, x - step * e).g)
         / (2 * step) for e in xp.eye(n)])
     assert np.abs(h - differences).max() < 1e-6
-    gradient = optimizer._gradient_graph(loss)
-    rows = xp.stack([optimizer._pull_back(gradient, row) for row in xp.eye(n)])
+    gradient = optimizer.gradient_graph(loss)
+    rows = xp.stack([optimizer.pull_back(gradient, row) for row in xp.eye(n)])
     assert np.abs(rows - rows.T).max() < 1e-12
 
 
@@ -105,6 +105,13 @@ def test_newton_escapes_a_saddle_and_says_so() -> None:
             optimizer.step(lambda: x[0] ** 2 - x[1] ** 2)
     assert optimizer.fallbacks == 3
     assert x.tolist() == pytest.approx([0.0, 8e-3])  # plain Newton would go to (0, 0)
+
+
+def test_newton_takes_the_gradient_where_there_is_no_curvature() -> None:
+    x = leaf([1.0, 2.0])
+    with pytest.warns(RuntimeWarning, match="not positive definite"):
+        Newton([x]).step(lambda: 3.0 * x[0] + x[1])
+    assert x.tolist() == [-2.0, 1.0]
 
 
 def test_newton_damping_and_line_search() -> None:
@@ -275,9 +282,32 @@ def test_warns_when_the_loss_changes_at_the_same_weights(make: Any) -> None:
         optimizer.step(lambda: ((x - next(batches)) ** 2).sum() + 1.0)
 
 
+@pytest.mark.parametrize("make", [Newton, NewtonCG, BFGS, LBFGS])
+def test_frozen_parameters_stay_and_the_others_move(make: Any) -> None:
+    model = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1, bias=False))
+    model[1].requires_grad_(False)
+    x, frozen = Tensor([[1.0, 2.0], [-1.0, 1.0], [0.5, 3.0]]), model[1].weight.item()
+    loss = lambda: (model(x) - 1.0).square().mean()  # noqa: E731
+    optimizer = make(model.named_parameters(), line_search_fn="strong_wolfe", max_iter=10)
+    before = float(optimizer.step(loss))
+    assert loss().item() < before / 100 and model[1].weight.item() == frozen
+
+
+@pytest.mark.parametrize("make", [Newton, NewtonCG, BFGS, LBFGS])
+@pytest.mark.parametrize("wrong", [lambda x: None, lambda x: (x * x).sum().item(),
+                                   lambda x: (x * x).sum().backward()])
+def test_a_closure_without_loss_or_gradient_is_refused(make: Any, wrong: Any) -> None:
+    x = leaf([1.0])
+    with pytest.raises(RuntimeError, match="its closure must return the loss"):
+        make([x]).step(lambda: wrong(x))
+
+
 @pytest.mark.parametrize(("make", "message"), [
     (lambda x: LBFGS([x], line_search_fn="golden"), "choose 'strong_wolfe', None"),
-    (lambda x: LBFGS([x], history_size=0), "history_size must be at least 1"),
+    (lambda x: LBFGS([x], history_size=0), "history_size must be a whole number >= 1, got 0"),
+    (lambda x: BFGS([x], max_iter=0), "max_iter must be a whole number >= 1, got 0"),
+    (lambda x: NewtonCG([x], cg_iter=0), "cg_iter must be a whole number >= 1, got 0"),
+    (lambda x: Newton([x], damping=-1.0), "damping must be a number >= 0, got -1.0"),
     (lambda x: BFGS([{"params": [x]}, {"params": [leaf([1.0])]}]), "one parameter group"),
     (lambda x: BFGS([{"params": [x], "weight_decay": 0.1}]), "penalties belong into the loss"),
 ])

@@ -48,8 +48,9 @@ def clip_grad_norm_(params: Iterable[Any], max_norm: float, norm_type: float = 2
     >>> clip_grad_norm_([w], max_norm=1.0), w.grad
     (Tensor(5.), Tensor([0.6, 0.8]))
     """
-    if not max_norm > 0.0:
-        raise ValueError(f"max_norm must be positive, got {max_norm}")
+    for name, value in (("max_norm", max_norm), ("norm_type", norm_type)):
+        if not value > 0.0:
+            raise ValueError(f"{name} must be positive, got {value}")
     live = [(p, p.grad.data) for _, p in named_tensors(params) if p.grad is not None]
     if not live:
         return Tensor(0.0)

@@ -9,6 +9,8 @@ framework where they differ (the table in the package's text says where):
     "keras"     eps = 1e-7 under the root (Adagrad, RMSprop) or before bias correction (Adam);
                 Adagrad starts at 0.1; lr inside the velocity
 
+eps only guards the division and is not tuned (A16). It matters where gradients are not much larger
+than eps themselves: after a loss divided by a large number, say, or in units that hardly ever fire.
 Read next: `schedule.py`, or `second_order.py`.
 """
 
@@ -61,19 +63,21 @@ class SGD(Optimizer):
         inside = _choose(compat, lecture=False, torch=False, keras=True)
         super().__init__(params, lr, momentum=momentum, nesterov=nesterov,
                          lr_inside=inside if lr_inside is None else lr_inside, **common)
-        if any(group["momentum"] for group in self.param_groups):
-            self.slots = ("v",)  # plain SGD keeps nothing
-        elif nesterov:
+        if nesterov and not self.slots:
             raise ValueError("nesterov=True needs momentum > 0, for example momentum=0.9")
+
+    @property
+    def slots(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Without momentum nothing is kept."""
+        return ("v",) if any(group["momentum"] for group in self.param_groups) else ()
 
     def rule(self, x: Array, g: Array, v: Any = 0.0) -> tuple[Array, ...]:
         rho, lr = self.momentum, self.lr
-        if not self.lr_inside:
-            v = rho * v + g
-            return x - lr * (g + rho * v if self.nesterov else v), v
-        v_old = v
-        v = rho * v - lr * g
-        return x + (-rho * v_old + (1 + rho) * v if self.nesterov else v), v
+        if self.lr_inside:
+            v_old, v = v, rho * v - lr * g
+            return x + ((1 + rho) * v - rho * v_old if self.nesterov else v), v
+        v = rho * v + g
+        return x - lr * (g + rho * v if self.nesterov else v), v
 
     def in_place(self, x: Array, g: Array, weight_decay: float,
                  v: Array | None = None) -> update.Update | None:

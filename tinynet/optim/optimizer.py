@@ -23,6 +23,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 from ..backend import Array, asarray, xp
@@ -34,25 +35,32 @@ from .schedule import Schedule
 
 Closure = Callable[[], Any]
 
-# What a setting may be: lowest value, highest value, and whether the highest itself is allowed.
-_RANGES = {
-    "weight_decay": (0.0, math.inf), "l1": (0.0, math.inf), "eps": (0.0, math.inf),
-    "momentum": (0.0, 1.0), "alpha": (0.0, 1.0), "max_norm": (0.0, math.inf),
-    "clip_norm": (0.0, math.inf), "clip_value": (0.0, math.inf),
+# What a setting may be, in words and as a test.
+_SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("weight_decay", "l1", "eps", "initial_accumulator_value", "damping",
+                     "tolerance_grad"), ("a number >= 0", lambda v: _lies(v, 0))),
+    **dict.fromkeys(("momentum", "alpha"), ("a number in [0, 1)", lambda v: _lies(v, 0, 1))),
+    **dict.fromkeys(("max_norm", "clip_norm", "clip_value"),
+                    ("a number > 0 or None", lambda v: v is None or (_lies(v, 0) and v > 0))),
+    **dict.fromkeys(("max_iter", "cg_iter", "history_size"),
+                    ("a whole number >= 1", lambda v: isinstance(v, int) and v >= 1)),
+    "lr": ("a number >= 0 or a schedule", lambda v: callable(v) or _lies(v, 0)),
+    "betas": ("two numbers in [0, 1)", lambda v: isinstance(v, tuple | list) and len(v) == 2
+              and all(_lies(b, 0, 1) for b in v)),
 }
 _NO_OPTIONS = ("self", "params", "common", "options", "settings")
 
 
-def _check(name: str, value: Any) -> None:
+def _lies(value: Any, low: float, high: float = math.inf) -> bool:
+    return isinstance(value, Real) and low <= float(value) < high
+
+
+def check_settings(**settings: Any) -> None:
     """Refuse a setting outside its range, by name and value."""
-    if name == "lr" and not callable(value) and not (
-            isinstance(value, int | float) and 0.0 <= value < math.inf):
-        raise ValueError(f"lr must be a number >= 0 or a schedule, got {value!r}")
-    low, high = _RANGES.get(name, (-math.inf, math.inf))
-    if name in _RANGES and value is not None and not low <= value < high:
-        raise ValueError(f"{name} must lie in [{low:g}, {high:g}), got {value!r}")
-    if name == "betas" and not (len(value) == 2 and all(0.0 <= b < 1.0 for b in value)):
-        raise ValueError(f"betas must be two numbers in [0, 1), got {value!r}")
+    for name, value in settings.items():
+        wanted, good = _SETTINGS.get(name, ("", lambda v: True))
+        if not good(value):
+            raise ValueError(f"{name} must be {wanted}, got {value!r}")
 
 
 def _check_known(kind: type[Optimizer], settings: Mapping[str, Any]) -> None:
@@ -102,10 +110,8 @@ class Optimizer:
                      "max_norm": max_norm}
         self.param_groups = make_groups(params, settings)
         for group in self.param_groups:
-            for name, value in group.items():
-                _check(name, value)
-        _check("clip_norm", clip_norm)
-        _check("clip_value", clip_value)
+            check_settings(**group)
+        check_settings(clip_norm=clip_norm, clip_value=clip_value)
         self.clip_norm, self.clip_value, self.fused = clip_norm, clip_value, fused
         self.state: dict[str, dict[str, Any]] = {}
         self.t = 0
@@ -142,7 +148,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float | Schedule) -> None:
-        _check("lr", value)
+        check_settings(lr=value)
         for group in self.param_groups:
             group["lr"] = value
 
@@ -227,10 +233,11 @@ class Optimizer:
         return None
 
     def _state_of(self, name: str, p: Tensor) -> dict[str, Any]:
-        if name not in self.state:
-            self.state[name] = {slot: xp.full_like(p.data, self.start(slot)) for slot in self.slots}
-            self.state[name]["count"] = 0
-        return self.state[name]
+        state = self.state.setdefault(name, {"count": 0})
+        for slot in self.slots:
+            if slot not in state:
+                state[slot] = xp.full_like(p.data, self.start(slot))
+        return state
 
     # Saving and resuming
 

@@ -37,13 +37,10 @@ def named_tensors(params: Iterable[Any], first: int = 0) -> Pairs:
 
 def make_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Groups, each with "names", "params" and every setting (its own, or the default)."""
-    if not isinstance(params, Tensor) and not hasattr(params, "named_parameters"):
-        params = list(params)
-    given = list(params) if _are_groups(params) else [{"params": params}]
     groups: list[dict[str, Any]] = []
     names: set[str] = set()
     tensors: set[int] = set()
-    for own in given:
+    for own in _as_groups(params):
         unknown = sorted(own.keys() - defaults.keys() - {"params"})
         if unknown or "params" not in own:
             what = f"does not know {unknown}" if unknown else "has no 'params'"
@@ -73,15 +70,26 @@ def make_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[dict
     return groups
 
 
-def _are_groups(params: Any) -> bool:
-    return isinstance(params, list) and bool(params) and isinstance(params[0], Mapping)
+def _as_groups(params: Any) -> list[Any]:
+    """`params` if they are groups, else all of them as one group."""
+    if isinstance(params, Tensor) or hasattr(params, "named_parameters"):
+        return [{"params": params}]  # which `named_tensors` refuses
+    if not isinstance(params, Iterable):
+        raise TypeError(f"params is {params!r}: pass a list of tensors, (name, tensor) pairs or "
+                        "groups")
+    params = list(params)
+    groups = [isinstance(item, Mapping) for item in params]
+    if any(groups) and not all(groups):
+        raise TypeError("params has groups and tensors side by side: put the tensors into a group, "
+                        "{'params': [...]}")
+    return params if any(groups) else [{"params": params}]
 
 
 def param_groups(params: Any, weight_decay: float) -> list[dict[str, Any]]:
     """Two groups: weights with `weight_decay`, biases and norm parameters (ndim <= 1) without.
 
-    `params` is a model, its ``named_parameters()``, or tensors. Decay keeps products of weights
-    and activations small; a bias or a norm's scale multiplies nothing, so it is left alone.
+    `params` is a model, its ``named_parameters()``, or tensors. Decay keeps a net from leaning on
+    a few large weights; a bias multiplies nothing, and a norm's scale near 0 switches its unit off.
 
     >>> from tinynet import ones
     >>> weight, bias = ones((2, 3)), ones(2)

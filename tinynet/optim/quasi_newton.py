@@ -16,7 +16,7 @@ import numpy as np
 
 from ..backend import Array, asarray, xp
 from .line_search import LineSearch
-from .optimizer import Closure
+from .optimizer import Closure, check_settings
 from .second_order import FlatOptimizer
 
 
@@ -101,10 +101,9 @@ class LBFGS(QuasiNewton):
     def __init__(self, params: Iterable[Any], lr: float = 1.0, *, max_iter: int = 20,
                  history_size: int = 10, tolerance_grad: float = 1e-7,
                  line_search_fn: str | LineSearch | None = "strong_wolfe") -> None:
-        if history_size < 1:
-            raise ValueError(f"history_size must be at least 1, got {history_size}")
         super().__init__(params, lr, max_iter=max_iter, tolerance_grad=tolerance_grad,
                          line_search_fn=line_search_fn)
+        check_settings(history_size=history_size)
         self.history_size = history_size
 
     def direction(self, x: Array, g: Array, closure: Closure) -> Array:

@@ -25,7 +25,7 @@ from ..backend import Array, xp
 from ..ops.shape import concatenate
 from ..tensor import Tensor, enable_grad, grad
 from .line_search import LineSearch, Point, strong_wolfe
-from .optimizer import Closure, Optimizer, graph_is_alive
+from .optimizer import Closure, Optimizer, check_settings, graph_is_alive
 
 
 class FlatOptimizer(Optimizer):
@@ -35,7 +35,8 @@ class FlatOptimizer(Optimizer):
     ``(phi, start, alpha) -> Point`` as in `line_search`. `step` ends early when
     ``max |g| <= tolerance_grad`` or when the search finds nothing lower. A trial point where the
     loss is not finite shrinks the step. With a search every iteration goes down, so the
-    parameters are left at the lowest point accepted; without one, at the last.
+    parameters are left at the lowest point accepted; without one, at the last. Parameters that
+    are frozen when it is made stay out of the vector.
 
     Attributes: ``evaluations`` counts calls of the closure, ``iterations`` accepted steps,
     ``converged`` says whether the last `step` ended at a gradient below `tolerance_grad`.
@@ -45,6 +46,7 @@ class FlatOptimizer(Optimizer):
                  tolerance_grad: float = 1e-7,
                  line_search_fn: str | LineSearch | None = "strong_wolfe") -> None:
         super().__init__(params, lr)
+        check_settings(max_iter=max_iter, tolerance_grad=tolerance_grad)
         group, *more = self.param_groups
         if more or any(group[name] for name in ("weight_decay", "l1", "max_norm")):
             raise ValueError(f"{type(self).__name__} sees one long vector: it takes one parameter "
@@ -54,7 +56,7 @@ class FlatOptimizer(Optimizer):
                              "a function (phi, start, alpha) -> Point")
         self.search = strong_wolfe if isinstance(line_search_fn, str) else line_search_fn
         self.max_iter, self.tolerance_grad = max_iter, tolerance_grad
-        self.params: list[Tensor] = self.param_groups[0]["params"]
+        self.params: list[Tensor] = [p for p in group["params"] if p.requires_grad]
         self.evaluations, self.iterations, self.converged = 0, 0, False
         self._last: Point | None = None  # where the last step ended
 
@@ -130,7 +132,11 @@ class FlatOptimizer(Optimizer):
         """Loss and gradient at `x`, and the slope along `d`."""
         self._write(x)
         self.evaluations += 1
-        value = float(self.evaluate(closure))
+        loss = self.evaluate(closure)
+        if loss is None or all(p.grad is None for p in self.params):
+            raise RuntimeError(f"{type(self).__name__} got no loss or no gradient: its closure "
+                               "must return the loss, computed from the parameters")
+        value = float(loss)
         g = self._flat([xp.zeros_like(p.data) if p.grad is None else p.grad.data
                         for p in self.params])
         return Point(alpha, value, 0.0 if d is None else float(g @ d), x, g)
@@ -155,7 +161,7 @@ class FlatOptimizer(Optimizer):
             p.mark_changed()
             place += p.size
 
-    def _gradient_graph(self, closure: Closure) -> Tensor:
+    def gradient_graph(self, closure: Closure) -> Tensor:
         """The flat gradient at the present weights, as a tensor that can be differentiated."""
         self.evaluations += 1
         with enable_grad():
@@ -166,8 +172,8 @@ class FlatOptimizer(Optimizer):
             parts = grad(loss, self.params, create_graph=True)
             return concatenate([g.reshape(-1) for g in parts])  # type: ignore[no-any-return]
 
-    def _pull_back(self, gradient: Tensor, v: Array) -> Array:
-        """d(gradient . v) / d weights = H v, flat."""
+    def pull_back(self, gradient: Tensor, v: Array) -> Array:
+        """d(gradient . v) / d weights = H v, flat; `gradient` is from `gradient_graph`."""
         if gradient.node is None:  # a linear loss: its gradient is constant
             return xp.zeros_like(v)
         return self._flat([h.data for h in grad(gradient, self.params, v)])
@@ -194,13 +200,14 @@ class Newton(FlatOptimizer):
                  line_search_fn: str | LineSearch | None = None) -> None:
         super().__init__(params, lr, max_iter=max_iter, tolerance_grad=tolerance_grad,
                          line_search_fn=line_search_fn)
+        check_settings(damping=damping)
         self.damping, self.fallbacks = damping, 0
 
     def hessian(self, closure: Closure) -> Array:
         """The symmetric (N, N) matrix of second derivatives at the present weights."""
-        gradient = self._gradient_graph(closure)
+        gradient = self.gradient_graph(closure)
         unit = xp.eye(gradient.size, dtype=gradient.dtype)
-        h = xp.stack([self._pull_back(gradient, row) for row in unit])
+        h = xp.stack([self.pull_back(gradient, row) for row in unit])
         return (h + h.T) / 2
 
     def direction(self, x: Array, g: Array, closure: Closure) -> Array:
@@ -214,7 +221,9 @@ class Newton(FlatOptimizer):
         warnings.warn("the Hessian is not positive definite: Newton replaces its eigenvalues by "
                       "their absolute values", RuntimeWarning, stacklevel=4)
         values, vectors = xp.linalg.eigh(h)
-        sizes = xp.maximum(xp.abs(values), 1e-6 * xp.abs(values).max())
+        sizes = xp.abs(values)
+        sizes = xp.maximum(sizes, 1e-6 * sizes.max())  # no step is a million times too long
+        sizes[sizes == 0] = 1.0  # a loss without any curvature: go along -g
         return -(vectors @ ((vectors.T @ g) / sizes))
 
 
@@ -232,15 +241,16 @@ class NewtonCG(FlatOptimizer):
                  line_search_fn: str | LineSearch | None = "strong_wolfe") -> None:
         super().__init__(params, lr, max_iter=max_iter, tolerance_grad=tolerance_grad,
                          line_search_fn=line_search_fn)
+        check_settings(cg_iter=cg_iter)
         self.cg_iter = cg_iter
 
     def direction(self, x: Array, g: Array, closure: Closure) -> Array:
-        gradient = self._gradient_graph(closure)
+        gradient = self.gradient_graph(closure)
         size = float(xp.sqrt(g @ g))
         d, r, p = xp.zeros_like(g), g, -g  # r = H d + g, the residual
         rr = float(r @ r)
         for i in range(self.cg_iter):
-            hp = self._pull_back(gradient, p)
+            hp = self.pull_back(gradient, p)
             curvature = float(p @ hp)
             if curvature <= 0:
                 return -g if i == 0 else d
