@@ -1,5 +1,9 @@
 """HIPS autograd: a convolution is nine shifted slices and one matrix product, the fastest way
-that its primitives offer (it has no convolution or pooling of its own for this)."""
+that its primitives offer (it has no convolution or pooling of its own for this).
+
+Its gradients of `mean`, `maximum` and `max` are float64 whatever they are given, and all before
+them with them; so the first two are written otherwise, and `single` brings gradients back.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,26 @@ from typing import Any
 import autograd.numpy as anp
 import numpy as np
 from autograd import value_and_grad
+from autograd.extend import defvjp, primitive
+from autograd.tracer import getval
 
 from bench import nets
 
 WARM_UP, VERSION = 1, f"autograd {version('autograd')}"
+
+
+@primitive
+def single(x: Any) -> Any:
+    """x itself; its gradient in float32."""
+    return x
+
+
+defvjp(single, lambda y, x: lambda g: g.astype("f4"))
+
+
+def mean(x: Any, axis: Any) -> Any:
+    total = anp.sum(x, axis=axis)
+    return total * np.float32(total.size / x.size)
 
 
 def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
@@ -51,19 +71,20 @@ def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
         def unit(x: Any) -> Any:
             w, gamma, beta = next(at), next(at), next(at)
             x = conv(x, w)
-            d = x - anp.mean(x, axis=(0, 1, 2))
-            v = anp.mean(d * d, axis=(0, 1, 2))
-            return anp.maximum(d * (gamma / anp.sqrt(v + np.float32(1e-5))) + beta, np.float32(0))
+            d = x - mean(x, axis=(0, 1, 2))
+            v = mean(d * d, axis=(0, 1, 2))
+            y = d * (gamma / anp.sqrt(v + np.float32(1e-5))) + beta
+            return y * (y > 0)
 
         for layer in nets.NETS[net]:
             if layer == "pool":
                 n, h, w, c = x.shape
-                x = anp.max(x.reshape((n, h // 2, 2, w // 2, 2, c)), axis=(2, 4))
+                x = anp.max(single(x).reshape((n, h // 2, 2, w // 2, 2, c)), axis=(2, 4))
             elif layer == "dropout":
                 if training:
                     x = x * ((rng.random(x.shape, dtype="f4") < 0.5) * np.float32(2))
             elif layer == "global":
-                x = anp.max(x, axis=(1, 2))
+                x = anp.max(single(x), axis=(1, 2))
             elif layer[0] == "conv":
                 x = unit(x)
             elif layer[0] == "res":
@@ -74,9 +95,9 @@ def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
 
     def loss_of(params: Any) -> Any:
         z = forward(params, True)
-        z = z - anp.max(z, axis=1, keepdims=True)
+        z = z - np.max(getval(z), axis=1, keepdims=True)
         p = z - anp.log(anp.sum(anp.exp(z), axis=1, keepdims=True))
-        return -anp.mean(p[np.arange(size), labels])
+        return -mean(p[np.arange(size), labels], axis=0)
 
     value_and_gradients = value_and_grad(loss_of)
 
