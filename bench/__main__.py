@@ -28,7 +28,8 @@ FAST = [Contender("torch-channels_last", "PyTorch channels_last"),
         Contender("torch-compile", "torch.compile"),
         Contender("jax", "JAX jit")]
 SLOW = [Contender("mygrad", "MyGrad"), Contender("tinygrad", "tinygrad (CPU, clang)"),
-        Contender("autograd", "HIPS autograd")]
+        Contender("autograd", "HIPS autograd"),
+        Contender("autograd-float32", "HIPS autograd, kept in float32")]
 
 
 def measure(work: Work, only: tuple[str, ...], rounds: int) -> list[Line]:

@@ -1,8 +1,8 @@
 """HIPS autograd: a convolution is nine shifted slices and one matrix product, the fastest way
 that its primitives offer (it has no convolution or pooling of its own for this).
 
-Its gradients of `mean`, `maximum` and `max` are float64 whatever they are given, and all before
-them with them; so the first two are written otherwise, and `single` brings gradients back.
+Its gradients of `mean`, `maximum` and `max` are float64 whatever they are given, and so is the
+whole backward pass of a net written with them. Mode "float32" avoids that: twice as fast.
 """
 
 from __future__ import annotations
@@ -31,12 +31,8 @@ def single(x: Any) -> Any:
 defvjp(single, lambda y, x: lambda g: g.astype("f4"))
 
 
-def mean(x: Any, axis: Any) -> Any:
-    total = anp.sum(x, axis=axis)
-    return total * np.float32(total.size / x.size)
-
-
 def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
+    careful = mode == "float32"
     rng = np.random.default_rng(0)
     params: list[Any] = []
 
@@ -65,6 +61,18 @@ def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
         product = anp.matmul(cols.reshape((n * h * width, 9 * c)), w)
         return product.reshape((n, h, width, -1))
 
+    def mean(x: Any, axis: Any) -> Any:
+        if not careful:
+            return anp.mean(x, axis=axis)
+        total = anp.sum(x, axis=axis)
+        return total * np.float32(total.size / x.size)
+
+    def relu(x: Any) -> Any:
+        return x * (x > 0) if careful else anp.maximum(x, np.float32(0))
+
+    def largest(x: Any, axis: Any) -> Any:
+        return anp.max(single(x) if careful else x, axis=axis)
+
     def forward(params: Any, training: bool) -> Any:
         at, x = iter(params), x0
 
@@ -73,18 +81,17 @@ def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
             x = conv(x, w)
             d = x - mean(x, axis=(0, 1, 2))
             v = mean(d * d, axis=(0, 1, 2))
-            y = d * (gamma / anp.sqrt(v + np.float32(1e-5))) + beta
-            return y * (y > 0)
+            return relu(d * (gamma / anp.sqrt(v + np.float32(1e-5))) + beta)
 
         for layer in nets.NETS[net]:
             if layer == "pool":
                 n, h, w, c = x.shape
-                x = anp.max(single(x).reshape((n, h // 2, 2, w // 2, 2, c)), axis=(2, 4))
+                x = largest(x.reshape((n, h // 2, 2, w // 2, 2, c)), axis=(2, 4))
             elif layer == "dropout":
                 if training:
                     x = x * ((rng.random(x.shape, dtype="f4") < 0.5) * np.float32(2))
             elif layer == "global":
-                x = anp.max(single(x), axis=(1, 2))
+                x = largest(x, axis=(1, 2))
             elif layer[0] == "conv":
                 x = unit(x)
             elif layer[0] == "res":
