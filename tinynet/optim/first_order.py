@@ -69,7 +69,10 @@ class SGD(Optimizer):
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
         """Without momentum nothing is kept."""
-        return ("v",) if any(group["momentum"] for group in self.param_groups) else ()
+        for group in self.param_groups:
+            if group["momentum"]:
+                return ("v",)
+        return ()
 
     def rule(self, x: Array, g: Array, v: Any = 0.0) -> tuple[Array, ...]:
         rho, lr = self.momentum, self.lr
