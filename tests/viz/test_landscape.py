@@ -15,6 +15,8 @@ from PIL import Image
 from tests.optim.test_proving_ground import RACERS
 from tinynet.optim.landscapes import bowl, double_well, saddle, trace
 from tinynet.viz import Panel, plot_panels, plot_paths, race_gif, race_page
+from tinynet.viz.canvas import PALETTE
+from tinynet.viz.landscape import STAR
 
 Paths = dict[str, np.ndarray]
 
@@ -56,6 +58,9 @@ def test_the_race_is_an_animated_picture(tmp_path: Path, paths: Paths) -> None:
         first = np.asarray(gif.convert("RGB"), dtype=int)
         gif.seek(10)
         last = np.asarray(gif.convert("RGB"), dtype=int)
+    for colour in (*PALETTE, STAR):  # also those of a line that others cover at the end
+        exact = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+        assert (np.abs(last - exact).sum(axis=-1) < 10).any(), colour
     moved = (np.abs(first - last).sum(axis=-1) > 60).mean()
     assert 0.002 < moved < 0.2  # lines have grown, the ground is the same
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Paths = Mapping[str, Path]
+STAR = "#F0E442"
 
 
 def plot_paths(landscape: Landscape, paths: Paths, path: str | os.PathLike[str],
@@ -72,7 +73,7 @@ def losses(landscape: Landscape, points: Any) -> np.ndarray[Any, Any]:
         return to_numpy(landscape(Tensor(asarray(np.asarray(points, dtype=np.float64)))).data)
 
 
-def draw_ground(panel: Axes, landscape: Landscape, size: int = 160) -> Any:
+def draw_ground(panel: Axes, landscape: Landscape, size: int = 240) -> Any:
     """Contours, minima and start, on the landscape's window; returns matplotlib's contours."""
     left, right, bottom, top = landscape.window
     x, y = np.linspace(left, right, size), np.linspace(bottom, top, size)
@@ -81,7 +82,7 @@ def draw_ground(panel: Axes, landscape: Landscape, size: int = 160) -> Any:
     levels = np.unique(np.quantile(heights, np.linspace(0.0, 1.0, 19)[1:-1] ** 1.5))
     contours = panel.contour(x, y, heights, levels, cmap="Blues_r", linewidths=0.8, alpha=0.7)
     for minimum in landscape.minima:
-        panel.plot(*minimum[:2], "*", color="#F0E442", markeredgecolor="black", markersize=14,
+        panel.plot(*minimum[:2], "*", color=STAR, markeredgecolor="black", markersize=14,
                    zorder=5)
     panel.plot(*landscape.start[:2], "o", markerfacecolor="none", color=QUIET, markersize=9)
     panel.set(xlim=(left, right), ylim=(bottom, top), xlabel="x", ylabel="y")

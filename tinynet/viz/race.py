@@ -18,8 +18,8 @@ import numpy as np
 
 from ..optim.landscapes import Landscape
 from ..train.files import write_atomic
-from .canvas import look, new_figure
-from .landscape import Paths, describe, draw_ground, losses
+from .canvas import PALETTE, look, new_figure
+from .landscape import STAR, Paths, describe, draw_ground, losses
 
 WIDTH, HEIGHT = 720, 540  # of the drawing in the page, in its own units
 
@@ -70,7 +70,10 @@ def race_gif(landscape: Landscape, paths: Paths, path: str | os.PathLike[str], f
         for artist in moving:
             figure.draw_artist(artist)
         pictures.append(Image.fromarray(np.array(canvas.buffer_rgba())[..., :3]))
-    colours = pictures[-1].quantize(256)  # the same for all, so that only what moves is stored
+    colours = Image.new("P", (1, 1))  # the same for all, so that only what moves is stored
+    most = pictures[-1].quantize(240).getpalette() or []
+    rare = [int(c[i : i + 2], 16) for c in (*PALETTE, STAR) for i in (1, 3, 5)]  # a thin line's
+    colours.putpalette(most[:720] + rare)
     first, *more = (p.quantize(palette=colours, dither=Image.Dither.NONE) for p in pictures)
     times = [round(1000 / fps)] * len(more) + [2000]  # two seconds to look at the end
     Path(path).parent.mkdir(parents=True, exist_ok=True)
