@@ -1,13 +1,14 @@
 """Choose learning rate and weight decay by the lecture's seven steps, and read the report.
 
-    python examples/choose_hyperparameters.py              CIFAR-10 if it is there, about 20 min
-    python examples/choose_hyperparameters.py --quick      fewer pictures and trials, 1 to 2 min
+    python examples/choose_hyperparameters.py              CIFAR-10 if it can be had; 20 minutes
+    python examples/choose_hyperparameters.py --quick      fewer pictures and trials; 1 to 2 minutes
     python examples/choose_hyperparameters.py --data shapes
 
 The first 10,000 training pictures of CIFAR-10 (2,000 with --quick): 9,000 to train on, 1,000 for
-validation; the test set is not touched. Open report.html in the folder `--out` at any time: it is
-written anew after every step. Ctrl-C, or a crash, loses one trial at most: the same command goes on
-from the journal, recipe.jsonl.
+validation; the test set is not touched. Nothing is started that would not end within the budget:
+28 minutes, or 1.7 (`--minutes`). Open report.html in the folder `--out` at any time: it is written
+anew after every step; result.json comes at the end. Ctrl-C, or a crash, loses one trial at most:
+the same command goes on from the journal, recipe.jsonl.
 """
 
 from __future__ import annotations
@@ -23,8 +24,36 @@ from tinynet import data, models, optim, train, viz
 
 PLANS: dict[bool, dict[str, Any]] = {
     False: {"coarse_epochs": 2, "fine_epochs": 10, "fine_trials": 4, "rounds": 3},
-    True: {"coarse_epochs": 1, "fine_epochs": 10, "fine_trials": 3, "rounds": 1},  # --quick
+    True: {"coarse_epochs": 2, "fine_epochs": 8, "fine_trials": 3, "rounds": 1},  # --quick
 }
+
+
+class Progress:
+    """A line for each training, with the time left: as the plan is, and within the budget."""
+
+    def __init__(self, plan: dict[str, Any], budget: float) -> None:
+        self.plan, self.budget, self.found = plan, budget, train.recipe.Found()
+        self.spent = 0.0  # in the step that runs
+
+    def step(self, found: train.recipe.Found) -> None:
+        """A step has ended."""
+        self.found, self.spent = found, 0.0
+        print(found.steps[-1], "\n", flush=True)
+
+    def trial(self, trial: train.Trial) -> None:
+        """A training has ended."""
+        self.spent += trial.seconds
+        plan, rounds = self.plan, sum(step.number == 5 for step in self.found.steps)
+        coarse = self.found.steps[-1].number == 3
+        epochs = len(trial.extra["history"]["epochs"].get("epoch", [])) or 1
+        of, later = ((12, plan["fine_trials"] * plan["fine_epochs"] * plan["rounds"]) if coarse else
+                     (plan["fine_trials"], plan["fine_trials"] * epochs
+                      * (plan["rounds"] - rounds - 1)))
+        left = trial.seconds * (of - trial.i - 1 + later / epochs)
+        left = max(0.0, min(left, self.budget - self.found.seconds - self.spent))
+        chosen = ", ".join(f"{name} {value:.3g}" for name, value in trial.config.items())
+        print(f"    {trial.i + 1}/{of}  {chosen}: {trial.score:.1%} in {trial.seconds:.1f} s   "
+              f"about {left / 60:.1f} min left", flush=True)
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -37,7 +66,12 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--pictures", type=int, help="of the training set (default: 10,000, with --quick 2,000)")
     add("--seed", type=int, default=0, help="of weights, order and trials (default: 0)")
     add("--out", type=Path, default=Path("runs/recipe"), help="folder for report and journal")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for option, value, least in (("--minutes", args.minutes, 0.0), ("--pictures", args.pictures,
+                                                                    400)):
+        if value is not None and not value >= least:
+            parser.error(f"{option} must be at least {least:g}, got {value:g}")
+    return args
 
 
 def pictures(which: str, n: int) -> data.Dataset:
@@ -55,7 +89,7 @@ def pictures(which: str, n: int) -> data.Dataset:
 
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
-    minutes = args.minutes or (1.7 if args.quick else 28.0)
+    minutes = args.minutes if args.minutes is not None else 1.7 if args.quick else 28.0
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         whole = pictures(args.data, args.pictures or (2_000 if args.quick else 10_000))
@@ -80,15 +114,18 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{name}; at most {minutes:g} minutes on 2 cores. Report: {args.out / 'report.html'}\n",
           flush=True)
 
+    plan = PLANS[args.quick]
+    progress = Progress(plan, 60 * minutes)
+
     def report(found: train.recipe.Found) -> None:
-        print(found.steps[-1], "\n", flush=True)
+        progress.step(found)
         viz.write_report(found, args.out / "report.html", f"Choosing hyper-parameters: {name}")
 
     try:
         found = train.recipe.run(model, optimizer, train_loader, val_loader, seed=args.seed,
                                  journal=args.out / "recipe.jsonl", budget=60 * minutes,
-                                 report=report, **PLANS[args.quick])
-    except ValueError as error:  # the journal is of another run
+                                 report=report, on_trial=progress.trial, **plan)
+    except (OSError, ValueError) as error:  # the journal is of another run, or the disk is full
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.train.problem import problem
-from tinynet import random, to_numpy, train
-from tinynet.train import History, LogUniform, Search, Trial, recipe
+from tests.train.problem import clouds, problem
+from tinynet import nn, random, to_numpy, train
+from tinynet.functional import mse_loss
+from tinynet.optim import SGD
+from tinynet.train import History, LogUniform, Search, Trial, recipe, search
 
 QUICK: dict[str, Any] = {"coarse_epochs": 1, "fine_epochs": 4, "fine_trials": 3}
 BUGS = {"bad init": (1, "initial loss too high"), "lr x 1000": (2, "lr too high"),
@@ -146,8 +148,11 @@ def test_H7_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path: Path) -> Non
         assert facts(recipe.run(**problem(n=640), **QUICK, journal=path)) == facts(whole)
         again = recipe.run(**problem(n=640), **QUICK, journal=path)
         assert facts(again) == facts(whole) and again.seconds > 0
+    other = problem(1, n=640)
+    with pytest.raises(ValueError, match="belongs to another run: data is"):
+        recipe.run(**other, **QUICK, journal=path)
     with pytest.raises(ValueError, match="belongs to another run: weights is"):
-        recipe.run(**problem(1, n=640), **QUICK, journal=path)
+        recipe.run(**{**problem(n=640), "model": other["model"]}, **QUICK, journal=path)
 
 
 def test_H7_keeps_to_its_budget_and_goes_on_with_more(tmp_path: Path) -> None:
@@ -157,6 +162,25 @@ def test_H7_keeps_to_its_budget_and_goes_on_with_more(tmp_path: Path) -> None:
     assert "budget" in part.stopped and part.steps[-1].number == 7 and len(part.steps) == 5
     assert len(part.steps[3].data["trials"]) == 1 and "Not all trials ran" in part.steps[3].said
     assert facts(recipe.run(**problem(n=640), **QUICK, journal=path, budget=600)) == facts(whole)
+
+
+def test_H7_starts_no_long_trial_that_the_budget_cannot_bear(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial of step 5 takes as long as its epochs took in step 4."""
+    run_one = search.run_one
+
+    def timed(objective: Any, *arguments: Any) -> Any:
+        return {**run_one(objective, *arguments), "seconds": 100.0 * objective.epochs}
+
+    monkeypatch.setattr(search, "run_one", timed)
+    seen: list[Trial] = []
+    for budget, fine in ((1550.0, 0), (1650.0, 1), (2450.0, 3)):
+        seen.clear()
+        found = recipe.run(**problem(n=640), **QUICK, rounds=1, budget=budget,
+                           on_trial=seen.append)
+        assert [t.seconds for t in seen] == [100.0] * 12 + [400.0] * fine
+        assert found.best is not None and found.seconds < budget
+        assert ("budget" in found.stopped) == (fine < 3)
 
 
 def test_H7_ctrl_c_in_a_trial_leaves_no_half_trial(tmp_path: Path,
@@ -204,6 +228,29 @@ def test_H7_too_few_steps_for_a_curve_are_refused() -> None:
     p = problem(n=64)
     with pytest.raises(ValueError, match="fine_epochs=2 of 4 batches are fewer than 10 steps"):
         recipe.run(**p, fine_epochs=2)
+
+
+@pytest.mark.parametrize("wrong, message", [
+    ({"train_loader": iter(())}, "train_loader has no batches, or no len.*got tuple_iterator"),
+    ({"val_loader": []}, "val_loader has no batches"), ({"val_loader": None}, "got NoneType"),
+    ({"decays": ()}, "decays must hold at least one"), ({"lrs": ()}, "lrs must hold at least one"),
+    ({"rounds": 0}, "rounds must be at least 1, got 0"),
+    ({"budget": -1.0}, "budget must be 0 seconds or more, or None, got -1"),
+])
+def test_H7_wrong_arguments_are_named(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        recipe.run(**{**problem(n=320), **wrong})
+
+
+def test_H7_without_classes_the_loss_decides() -> None:
+    x, _ = clouds(640, 0)
+    y = x[:, :3].sum(axis=1)  # numbers, not classes
+    batches = [(x[i : i + 32], y[i : i + 32]) for i in range(0, 640, 32)]
+    model = nn.Sequential(nn.Linear(30, 1), nn.Flatten(0))
+    found = recipe.run(model, SGD(model.named_parameters(), 0.01), batches[:16], batches[16:],
+                       loss=mse_loss, metric=None, expected=3.0, **QUICK, rounds=1)
+    assert [step.number for step in found.steps] == [1, 3, 4, 5, 6, 7] and found.fault == ""
+    assert found.best is not None and -0.1 < found.best.score < 0.0  # minus the loss
 
 
 def test_H10_every_module_of_the_table_exists() -> None:

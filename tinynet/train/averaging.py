@@ -26,7 +26,8 @@ from ..nn.norm import BatchNorm1d, BatchNorm2d
 from ..optim.averaging import Average
 from ..tensor import no_grad
 from .callbacks import Callback
-from .trainer import Trainer, _as_tensor
+from .inputs import as_tensor
+from .trainer import Trainer
 
 
 def recompute_batch_norm(model: Module, batches: Iterable[Any]) -> None:
@@ -61,7 +62,7 @@ def recompute_batch_norm(model: Module, batches: Iterable[Any]) -> None:
                 seen += len(images)
                 for norm in norms:  # a running mean with these weights is the mean of all so far
                     norm.momentum = len(images) / seen
-                model(_as_tensor(images))
+                model(as_tensor(images))
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

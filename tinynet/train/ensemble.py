@@ -25,7 +25,8 @@ from ..nn.summary import table_text
 from ..tensor import Tensor
 from .callbacks import Callback
 from .checkpoint import read_model, save_model
-from .trainer import Evaluation, _as_tensor, _evaluation, _is_pictures, _picture_batches
+from .inputs import as_tensor, evaluating, is_pictures, picture_batches
+from .trainer import Evaluation
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -81,8 +82,8 @@ class Ensemble:
     def predict(self, images: Any, batch_size: int = 256) -> HostArray:
         """Mean probabilities (N, classes) for images, or for the images of a loader."""
         batches = images
-        if _is_pictures(images):
-            batches = [(batch, None) for batch in _picture_batches(images, batch_size)]
+        if is_pictures(images):
+            batches = [(batch, None) for batch in picture_batches(images, batch_size)]
         found: HostArray = np.exp(_mean(self._log_probabilities(batches)[0]))
         return found
 
@@ -130,9 +131,9 @@ class Ensemble:
 def _scores(model: Module, batches: Iterable[Any]) -> tuple[HostArray, HostArray]:
     """Outputs of a net in float64, and the labels, over all batches; on the host."""
     outputs, labels = [], []
-    with _evaluation(model):
+    with evaluating(model):
         for images, answers in batches:
-            outputs.append(to_numpy(model(_as_tensor(images)).data).astype(np.float64))
+            outputs.append(to_numpy(model(as_tensor(images)).data).astype(np.float64))
             labels.append(np.zeros(len(images), np.int64) if answers is None else
                           to_numpy(answers.data if isinstance(answers, Tensor) else answers))
     if not outputs:

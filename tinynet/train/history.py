@@ -53,6 +53,11 @@ def smooth(values: Sequence[float], beta: float = 0.9) -> list[float]:
     return out
 
 
+def finite_or_none(value: Any) -> Any:
+    """`value` as JSON can hold it: nan and inf become None."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class History:
     """Curves of a run, by column name.
 
@@ -142,7 +147,7 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """The tables as plain lists and dicts; not-finite numbers become None."""
-        tables = {table: {name: [v if math.isfinite(v) else None for v in column]
+        tables = {table: {name: [*map(finite_or_none, column)]
                           for name, column in getattr(self, table).items()} for table in TABLES}
         return {"version": _VERSION, "stopped": self.stopped, **tables}
 

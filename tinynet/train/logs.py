@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from .callbacks import Callback
 from .files import write_atomic
-from .history import TABLES, Columns, History
+from .history import TABLES, Columns, History, finite_or_none
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -78,10 +78,8 @@ class _Rows(Callback):
         return sorted(found, key=lambda item: (item[1]["step"], _ORDER[item[0]]))
 
 
-def _plain(column: str, value: float) -> float | int | None:
-    if not math.isfinite(value):
-        return None
-    return int(value) if column in ("step", "epoch") else value
+def _plain(column: str, value: float) -> Any:
+    return int(value) if column in ("step", "epoch") else finite_or_none(value)
 
 
 class LogFile(_Rows):

@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,12 +33,13 @@ from ..nn.module import Module
 from ..optim import Optimizer
 from .diagnose import diagnose
 from .history import History
+from .inputs import as_labels, as_tensor, class_numbers
 from .journal import Journal
-from .sanity import _labels, check_initial_loss, find_lr, overfit_small
+from .sanity import check_initial_loss, find_lr, overfit_small
 from .search import Search, Trial, grid_search, random_search
 from .space import Config, LogUniform, Space
 from .trainer import Batches, Loss, Metric, count_correct
-from .workbench import Setup, Step, fit, fresh
+from .workbench import Setup, Step, fit, fresh, own_random
 
 __all__ = [
     "FAULTS", "Found", "Setup", "Step", "Training", "WHY", "check_initial_loss", "coarse_grid",
@@ -122,11 +123,12 @@ def coarse_grid(setup: Setup, lrs: Sequence[float], decays: Sequence[float] = DE
     found = grid_search(Training(setup, epochs), {"lr": list(lrs), "weight_decay": list(decays)},
                         seed=setup.seed, **options)
     step = _searched(4, "coarse grid", found, epochs, f"{len(lrs)} x {len(decays)} grid")
-    best, chance = found.best if found.trials else None, _chance(setup)
-    if best is not None and not best.rank > (1.2 * chance if setup.metric else -math.inf):
+    chance = _chance(setup) if setup.metric else -math.inf
+    if found.trials and not found.best.rank > max(chance, 1.2 * chance):
         step.status, step.fault = "warning", "nothing learned"
-        step.advice = (f"No trial is better than always answering the most frequent class "
-                       f"({chance:.1%}): train for longer, or go back to steps 1 to 3.")
+        step.advice = ("No trial is better than always answering the most frequent class "
+                       f"({chance:.1%}): train for longer, or go back to steps 1 to 3."
+                       if setup.metric else "No trial ended with a loss: lower the rates.")
     return step, found
 
 
@@ -193,8 +195,8 @@ def run(model: Module, optimizer: Optimizer, train_loader: Batches, val_loader: 
         decays: Sequence[float] = DECAYS, coarse_epochs: int = 2, fine_epochs: int = 10,
         fine_trials: int = 4, rounds: int = 2, seed: int = 0,
         journal: str | os.PathLike[str] | None = None, budget: float | None = None,
-        executor: Executor | None = None, report: Callable[[Found], object] = lambda found: None
-        ) -> Found:
+        executor: Executor | None = None, report: Callable[[Found], object] = lambda found: None,
+        on_trial: Callable[[Trial], object] = lambda trial: None) -> Found:
     """All seven steps; a fault ends the run, and the last step tells what to do about it.
 
     The grid of step 4 lies around the best rate of step 3, half decades apart. Step 6 steers the
@@ -207,15 +209,28 @@ def run(model: Module, optimizer: Optimizer, train_loader: Batches, val_loader: 
               that is likely to exceed it
     executor  runs the trials of steps 4 and 5, see `run_trials`
     report    called with what is found so far after every step, such as ``viz.write_report``
+    on_trial  called with each training of steps 4 and 5 that has just ended
     """
-    if fine_epochs * len(train_loader) < 10:  # type: ignore[arg-type]
-        raise ValueError(f"fine_epochs={fine_epochs} of {len(train_loader)} batches are fewer "  # type: ignore[arg-type]
-                         "than 10 steps, too few for a curve: take more epochs or smaller batches")
+    batches = _length("train_loader", train_loader)
+    _length("val_loader", val_loader)
+    if len(decays) == 0:
+        raise ValueError("decays must hold at least one weight decay to try, got none")
+    for name, count in (("coarse_epochs", coarse_epochs), ("fine_epochs", fine_epochs),
+                        ("fine_trials", fine_trials), ("rounds", rounds)):
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+    if budget is not None and not budget >= 0:
+        raise ValueError(f"budget must be 0 seconds or more, or None, got {budget}")
+    if fine_epochs * batches < 10:
+        raise ValueError(f"fine_epochs={fine_epochs} of {batches} batches are fewer than 10 steps, "
+                         "too few for a curve: take more epochs or smaller batches")
     setup = Setup(model, optimizer, train_loader, val_loader, loss, metric, seed)
     settings = {"lrs": list(lrs), "decays": list(decays), "coarse_epochs": coarse_epochs,
                 "fine_epochs": fine_epochs, "fine_trials": fine_trials, "seed": seed,
-                "optimizer": repr(optimizer), "batches": len(train_loader),  # type: ignore[arg-type]
-                "weights": _digest(model)}
+                "optimizer": repr(optimizer), "batches": batches,
+                "loss": getattr(loss, "__name__", type(loss).__name__),
+                "weights": _digest(*sum(model.state_dict().items(), ())),
+                "data": _digest(*_first(train_loader), *_first(val_loader))}
     book = Journal(journal, settings)
     found = Found()
 
@@ -232,9 +247,10 @@ def run(model: Module, optimizer: Optimizer, train_loader: Batches, val_loader: 
             book.add(name, check().to_dict())
         return Step(**book[name])
 
-    def options(name: str) -> dict[str, Any]:
+    def options(name: str, seconds: float = 0.0) -> dict[str, Any]:
         left = None if budget is None else max(0.0, budget - found.seconds)
-        return {"journal": book, "name": name, "executor": executor, "budget": left}
+        return {"journal": book, "name": name, "executor": executor, "budget": left,
+                "seconds": seconds, "on_trial": on_trial}
 
     if not add(checked("step 1", lambda: check_initial_loss(
             model, train_loader, loss, expected=expected, seed=seed))):
@@ -249,17 +265,19 @@ def run(model: Module, optimizer: Optimizer, train_loader: Batches, val_loader: 
     best = third.numbers["lr"]
     around = [float(f"{best * 10**power:.3g}") for power in (-1.0, -0.5, 0.0, 0.5)]
     step, searched = coarse_grid(setup, around, decays, epochs=coarse_epochs, **options("step 4"))
-    if not add(step) or searched.stopped or not searched.trials:
+    found.best = searched.best if searched.trials else None
+    if not add(step) or searched.stopped:
         return _end(found, report, searched.stopped)
-    found.best, epochs, shift, stopped = searched.best, fine_epochs, 1.0, ""
+    epochs, shift, stopped = fine_epochs, 1.0, ""
+    epoch = max(trial.seconds for trial in searched.trials) / coarse_epochs
     for number in range(1, rounds + 1):
         space = refined(searched, shift)
         step, searched = refine(setup, space, trials=fine_trials, epochs=epochs, round=number,
-                                **options(f"step 5, round {number}, trial"))
+                                **options(f"step 5, round {number}, trial", epochs * epoch))
         if not searched.trials:
             stopped = searched.stopped
             break
-        if number == 1 or searched.best.rank > found.best.rank:
+        if number == 1 or found.best is None or searched.best.rank > found.best.rank:
             found.best = searched.best
         add(step)
         curves = read_curves(History.from_dict(searched.best.extra["history"]))
@@ -270,7 +288,7 @@ def run(model: Module, optimizer: Optimizer, train_loader: Batches, val_loader: 
         findings = curves.data["findings"]
         epochs = min(LONGEST, 2 * epochs) if "still rising" in findings else epochs
         shift = 3.0 if "overfitting" in findings else 1.0
-    return _end(found, report, stopped or f"{rounds} rounds are done")
+    return _end(found, report, stopped or f"{rounds} round{'s are' if rounds > 1 else ' is'} done")
 
 
 def _end(found: Found, report: Callable[[Found], object], stopped: str) -> Found:
@@ -312,16 +330,29 @@ def _searched(number: int, title: str, found: Search, epochs: int, what: str) ->
 def _chance(setup: Setup) -> float:
     """The accuracy of always answering the most frequent class, on the validation set."""
     counts: dict[int, int] = {}
-    for batch in fresh(setup.val_loader):
-        for label in _labels(batch).tolist():
+    for _, labels in fresh(setup.val_loader):
+        for label in class_numbers(labels).tolist():
             counts[label] = counts.get(label, 0) + 1
     return max(counts.values()) / sum(counts.values())
 
 
-def _digest(model: Module) -> str:
-    """The initial weights, as a short text: another model does not go on with this journal."""
-    state: Mapping[str, Any] = model.state_dict()
+def _length(name: str, loader: Batches) -> int:
+    if not isinstance(loader, Sized) or len(loader) == 0:
+        raise ValueError(f"{name} has no batches, or no len(): give it a DataLoader, or a list of "
+                         f"(images, labels); got {type(loader).__name__}")
+    return len(loader)
+
+
+def _first(loader: Batches) -> tuple[Any, Any]:
+    """The first batch of epoch 0: what the data are, in which order, and how they are prepared."""
+    with own_random(0, 0):
+        images, labels = next(iter(fresh(loader)))
+    return as_tensor(images).data, as_labels(labels)
+
+
+def _digest(*values: Any) -> str:
+    """Arrays and names as a short text: a journal goes on with the same weights and data alone."""
     whole = hashlib.sha256()
-    for name, value in state.items():
-        whole.update(name.encode() + to_numpy(value).tobytes())
+    for value in values:
+        whole.update(value.encode() if isinstance(value, str) else to_numpy(value).tobytes())
     return whole.hexdigest()[:16]

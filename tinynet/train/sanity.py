@@ -24,10 +24,11 @@ from ..backend import to_numpy
 from ..functional.loss import cross_entropy, hinge_loss
 from ..nn.module import Module
 from ..optim import Optimizer
-from ..tensor import Tensor, no_grad
+from ..tensor import no_grad
 from .callbacks import Callback
-from .history import smooth
-from .trainer import Batches, Loss, Metric, Trainer, _as_tensor, count_correct
+from .history import finite_or_none, smooth
+from .inputs import as_tensor, class_numbers
+from .trainer import Batches, Loss, Metric, Trainer, count_correct
 from .workbench import Setup, Step, fit, fresh, own_random, peak_lr
 
 TOLERANCE = 0.05  # of the initial loss
@@ -59,7 +60,7 @@ def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entrop
             loader.shuffle = True
         pairs = list(itertools.islice(loader, 1))
         pairs += itertools.islice(loader, 1, max(1, pictures // len(pairs[0][1])))
-        outputs = model.eval()(_as_tensor(pairs[0][0]))
+        outputs = model.eval()(as_tensor(pairs[0][0]))
         classes = outputs.shape[-1]
         if expected is None:
             expected = _expected(loss, classes)
@@ -72,12 +73,15 @@ def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entrop
                "loss with weight decay": with_decay}
     step = Step(1, "initial loss", f"The loss is {quiet:.4g} before training, {expected:.4g} is "
                 f"expected of {classes} classes; weight decay raises it to {with_decay:.4g}.",
-                numbers=_finite(numbers), seconds=time.perf_counter() - start)
+                numbers=numbers, seconds=time.perf_counter() - start)
     if not (quiet <= expected * (1 + TOLERANCE) and noisy <= _NORM_ALLOWS * expected):
         mild = quiet <= _BROKEN * expected and noisy <= _NORM_ALLOWS * expected
         step.status, step.fault = "warning" if mild else "fault", "initial loss too high"
         step.said += f" In training mode it is {noisy:.4g}."
-        step.advice = ("Init too large, or wrong normalisation: draw smaller initial weights, "
+        step.advice = ("The loss is no number: are there nan or inf in the pictures or in the "
+                       "weights? `find_nonfinite` names the operation that makes them."
+                       if not math.isfinite(quiet + noisy) else
+                       "Init too large, or wrong normalisation: draw smaller initial weights, "
                        "above all in the last layer; give the pictures mean 0 and variance 1.")
     elif quiet < expected * (1 - TOLERANCE):
         step.status, step.fault = "fault", "initial loss too low"
@@ -116,7 +120,7 @@ def overfit_small(model: Module, optimizer: Optimizer, loader: Batches, loss: Lo
                "accuracy": right, "first loss": first, "last loss": last, "highest loss": top}
     step = Step(2, "overfit a few minibatches", f"{right:.1%} of {len(pairs)} minibatches learned "
                 f"in {numbers['epochs']} passes at lr {lr:.3g}; the loss went from {first:.3g} to "
-                f"{last:.3g}.", numbers=_finite(numbers), data={"history": history.to_dict()},
+                f"{last:.3g}.", numbers=numbers, data={"history": history.to_dict()},
                 seconds=time.perf_counter() - start)
     exploded = len(losses) < len(history.steps["loss"]) or history.stopped == "error"
     if order == "sorted":
@@ -159,6 +163,8 @@ def find_lr(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = c
     If no rate gets `new` below 95 % of it, there is a second look, five times as long; if that does
     not help either, though step 2 has passed, the labels do not belong to the pictures. (H3)
     """
+    if len(lrs) == 0:
+        raise ValueError("lrs must hold at least one learning rate to try, got none")
     start = time.perf_counter()
     setup = Setup(model, optimizer, loader, val_loader, loss, metric, seed)
     tenth = max(1, iterations // 10)
@@ -175,20 +181,21 @@ def find_lr(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = c
             new = trainer.evaluate(_First(fresh(val_loader), 10, once=True)).loss
             return losses, last, max(new, last) if steps <= epoch else new
 
-    begin, entropy, curves, ranked = attempt(0.0, tenth)[1], _entropy(loader), [], []
+    begin, curves, ranked = attempt(0.0, tenth)[1], [], []
+    entropy = _entropy(loader) if loss is cross_entropy else math.nan
     for lr in lrs:
         losses, last, new = attempt(lr, iterations)
         ranked.append({"lr": lr, "ratio": last / begin, "loss": last, "new": new})
-        curves.append({"lr": lr, "loss": [v if math.isfinite(v) else None for v in losses]})
+        curves.append({"lr": lr, "loss": [*map(finite_or_none, losses)]})
     ranked.sort(key=lambda row: row["ratio"])
     best, finite = ranked[0], [row for row in ranked if math.isfinite(row["new"])]
     seen = min((row["new"] for row in finite), default=math.inf)
     numbers = {"lr": best["lr"], "ratio": best["ratio"], "loss at the start": begin,
                "label entropy": entropy, "loss on new pictures": seen,
-               "ranked": [_finite(row) for row in ranked]}
+               "ranked": [{n: finite_or_none(v) for n, v in row.items()} for row in ranked]}
     step = Step(3, "find a learning rate", f"Of {len(lrs)} rates, {best['lr']:g} lowers the loss "
                 f"most in {iterations} steps: to {best['ratio']:.0%} of where it began.",
-                numbers=_finite(numbers), data={"curves": curves})
+                numbers=numbers, data={"curves": curves})
     if not finite:
         step.status, step.fault = "fault", "lr too high"
         step.said = f"The loss became nan or inf at every learning rate down to {min(lrs):g}."
@@ -233,7 +240,7 @@ class _First:
 
 
 def _mean_loss(model: Module, loss: Loss, pairs: Sequence[tuple[Any, Any]]) -> float:
-    return float(np.mean([loss(model(_as_tensor(x)), y).item() for x, y in pairs]))
+    return float(np.mean([loss(model(as_tensor(x)), y).item() for x, y in pairs]))
 
 
 def _expected(loss: Loss, classes: int) -> float:
@@ -245,18 +252,12 @@ def _expected(loss: Loss, classes: int) -> float:
                      "expected=, the loss of a model that knows nothing")
 
 
-def _labels(batch: tuple[Any, Any]) -> Any:
-    labels = batch[1].data if isinstance(batch[1], Tensor) else batch[1]
-    labels = to_numpy(labels)
-    return labels.argmax(axis=-1) if labels.ndim > 1 else labels
-
-
 def _all_labels(loader: Any, limit: int = 500) -> Any:
     """The labels of the data set, or of as many batches."""
     labels = getattr(loader, "labels", None)
     if labels is None:
         pairs = itertools.islice(fresh(loader), limit)
-        labels = np.concatenate([_labels(pair) for pair in pairs])
+        labels = np.concatenate([class_numbers(labels) for _, labels in pairs])
     return to_numpy(labels)
 
 
@@ -278,7 +279,7 @@ def _order(loader: Any, batches: int) -> str:
     used = np.flatnonzero(counts)
     p = counts[used] / len(everything)
     one = fresh(loader)
-    first = [_labels(batch) for batch in itertools.islice(one, batches)]
+    first = [class_numbers(labels) for _, labels in itertools.islice(one, batches)]
     if len(used) < 2:
         return "random"
     observed = np.array([[np.count_nonzero(y == c) for c in used] for y in first])
@@ -289,13 +290,7 @@ def _order(loader: Any, batches: int) -> str:
         return "sorted"
     if hasattr(one, "set_epoch"):
         one.set_epoch(1)
-    again = [_labels(batch) for batch in itertools.islice(one, batches)]
+    again = [class_numbers(labels) for _, labels in itertools.islice(one, batches)]
     by_chance = float((p**2).sum()) ** int(sizes.sum())
     same = all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     return "fixed" if same and by_chance < 1e-6 else "random"
-
-
-def _finite(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Numbers as JSON holds them: nan and inf become None."""
-    return {name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in numbers.items()}

@@ -32,6 +32,7 @@ from typing import Any
 
 from ..kernels.blocks import get_num_workers, set_num_workers
 from ..random import get_state, key, manual_seed, set_state
+from .history import finite_or_none
 from .journal import Journal, as_json
 from .space import Config, Space, Uniform, grid, sample
 
@@ -129,14 +130,15 @@ def _cell(value: Any) -> str:
 def run_trials(objective: Objective, configs: Sequence[Config] | Mapping[int, Config], *,
                seed: int = 0, journal: Journal | str | os.PathLike[str] | None = None,
                name: str = "trial", executor: Executor | None = None, threads: int | None = None,
-               budget: float | None = None, space: Space | None = None,
+               budget: float | None = None, seconds: float = 0.0, space: Space | None = None,
                on_trial: Callable[[Trial], object] = lambda trial: None) -> Search:
     """Run ``objective(config)`` for every config (a list, or a dict by trial number).
 
     journal    a file for the finished trials (or an open `Journal`, where they are called `name`)
     executor   runs the trials, each on `threads` threads (default 1); without one they run here,
                one after the other, on all threads
-    budget     seconds of training in all: no trial is started that is likely to exceed it
+    budget     seconds of training in all: no trial is started that is likely to exceed it, judged
+               by the longest so far; before one has finished, by the `seconds` that it should take
     on_trial   called with each trial that has just finished
     """
     if not isinstance(configs, Mapping):
@@ -155,7 +157,7 @@ def run_trials(objective: Objective, configs: Sequence[Config] | Mapping[int, Co
 
     def no_time() -> bool:
         times = [trial.seconds for trial in done.values()]
-        return budget is not None and sum(times) + max(times, default=0.0) > budget
+        return budget is not None and sum(times) + max(times, default=seconds) > budget
 
     if executor is None:
         for i, config in left.items():
@@ -163,6 +165,8 @@ def run_trials(objective: Objective, configs: Sequence[Config] | Mapping[int, Co
                 stopped = "the budget was used up"
                 break
             finish(i, run_one(objective, config, seed, i, threads))
+    elif left and no_time():
+        stopped = "the budget was used up"
     else:
         futures: dict[Future[dict[str, Any]], int] = {
             executor.submit(run_one, objective, config, seed, i, threads or 1): i
@@ -195,7 +199,7 @@ def run_one(objective: Objective, config: Config, seed: int, i: int,
         seconds = time.perf_counter() - start
     extra = dict(found) if isinstance(found, Mapping) else {"score": found}
     score = float(extra.pop("score"))
-    return {"score": score if math.isfinite(score) else None, "seconds": seconds, "extra": extra}
+    return {"score": finite_or_none(score), "seconds": seconds, "extra": extra}
 
 
 @contextlib.contextmanager

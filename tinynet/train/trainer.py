@@ -12,24 +12,24 @@ callback. Read next: `resume.py`.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import random
-from ..backend import Array, asarray, is_array, to_numpy, xp
+from ..backend import Array, to_numpy, xp
 from ..functional.loss import cross_entropy
-from ..nn.module import Module, modes_kept
+from ..nn.module import Module
 from ..optim import Optimizer
-from ..tensor import Tensor, no_grad
+from ..tensor import Tensor
 from .callbacks import BestWeights, Callback, EarlyStopping, ReportToSchedule, UpdateRatio
 from .history import History
+from .inputs import as_labels, as_tensor, evaluating, picture_batches
 from .progress import Progress
 from .resume import read_newest
 
@@ -173,9 +173,9 @@ class Trainer:
         loss: Any = 0.0
         correct: Any = 0.0
         seen = 0
-        with _evaluation(self.model):
+        with evaluating(self.model):
             for images, labels in loader:
-                images, labels = _as_tensor(images), _as_labels(labels)
+                images, labels = as_tensor(images), as_labels(labels)
                 outputs = self.model(images)
                 batch_loss = self.loss(outputs, labels).data
                 loss = loss + xp.asarray(batch_loss, "float64") * len(images)
@@ -192,9 +192,9 @@ class Trainer:
         `images` are prepared as the model expects them (normalised), or a loader whose pictures
         are; class numbers are ``predict(images).argmax(axis=1)``.
         """
-        with _evaluation(self.model):
-            outputs = [to_numpy(self.model(_as_tensor(batch)).data)
-                       for batch in _picture_batches(images, batch_size)]
+        with evaluating(self.model):
+            outputs = [to_numpy(self.model(as_tensor(batch)).data)
+                       for batch in picture_batches(images, batch_size)]
         if not outputs:
             raise ValueError("predict() got no images")
         return np.concatenate(outputs)
@@ -267,7 +267,7 @@ class Trainer:
             self._sums = dict.fromkeys(("batches", "mixed", "size", "loss", "accuracy"), 0.0)
         self.model.train()
         for images, labels in self._rest_of_epoch(train_loader):
-            self.batch = (_as_tensor(images), _as_labels(labels))
+            self.batch = (as_tensor(images), as_labels(labels))
             self._pending.append(self._fit_batch(*self.batch))
             self.step = self._pending[-1].step + 1
             self._sums["batches"] += 1
@@ -341,31 +341,3 @@ class Trainer:
     def _call(self, hook: str) -> None:
         for callback in self.callbacks:
             getattr(callback, hook)(self)
-
-
-@contextlib.contextmanager
-def _evaluation(model: Module) -> Iterator[None]:
-    """Evaluation mode, nothing recorded; the mode before comes back, also after an error."""
-    with modes_kept(model), no_grad():
-        model.eval()
-        yield
-
-
-def _is_pictures(images: Any) -> bool:
-    """Whether these are pictures themselves, and no loader of them."""
-    return isinstance(images, Tensor | np.ndarray) or is_array(images)
-
-
-def _picture_batches(images: Any, batch_size: int) -> Iterator[Any]:
-    """The pictures of an array or a loader, batch by batch, without labels."""
-    if _is_pictures(images):
-        return (images[i : i + batch_size] for i in range(0, len(images), batch_size))
-    return (batch[0] for batch in images)
-
-
-def _as_tensor(images: Any) -> Tensor:
-    return images if isinstance(images, Tensor) else Tensor(images)
-
-
-def _as_labels(labels: Any) -> Array:
-    return labels.data if isinstance(labels, Tensor) else asarray(labels)

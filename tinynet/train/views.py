@@ -20,7 +20,7 @@ from ..data.views import flips
 from ..functional.activation import softmax
 from ..nn.module import Module
 from ..tensor import Tensor
-from .trainer import _evaluation, _picture_batches
+from .inputs import evaluating, picture_batches
 
 Views = Callable[[Array], Iterable[Array]]
 
@@ -41,8 +41,8 @@ def predict_views(model: Module, images: Any, views: Views = flips, batch_size: 
     if isinstance(images, Tensor):
         images = images.data
     rows = []
-    with _evaluation(model):
-        for batch in _picture_batches(images, batch_size):
+    with evaluating(model):
+        for batch in picture_batches(images, batch_size):
             total, count = 0.0, 0
             for view in views(asarray(batch)):
                 outputs = model(Tensor(view))

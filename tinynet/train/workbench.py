@@ -22,7 +22,7 @@ from ..optim import Optimizer
 from ..optim.schedule import Schedule
 from ..random import get_state, key, manual_seed, set_state
 from .callbacks import Callback
-from .history import History
+from .history import History, finite_or_none
 from .trainer import Batches, Loss, Metric, Trainer, count_correct
 
 _STREAM = 0x776B  # part of the keys: random numbers of what is tried
@@ -35,7 +35,8 @@ class Step:
     status   "ok", "warning" (go on, but know this) or "fault" (mend this first)
     fault    the name of what is wrong, "" if nothing is: `recipe.FAULTS` lists them
     said     what was seen, with its numbers;    advice: what to do about it
-    numbers  what it was judged by;              data: curves and tables for the report (JSON)
+    numbers  what it was judged by (None: not finite)
+    data     curves and tables for the report, as JSON holds them
     """
 
     number: int
@@ -47,6 +48,9 @@ class Step:
     numbers: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.numbers = {name: finite_or_none(value) for name, value in self.numbers.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""

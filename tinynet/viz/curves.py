@@ -171,7 +171,8 @@ def _draw_ratio(panel: Axes, history: History, to_epochs: Callable[[Any], Any]) 
     for name, values in columns.items():
         if name != "update_ratio":
             panel.plot(t, _positive(values), color=QUIET, linewidth=0.6, alpha=0.5)
-    panel.plot([], [], color=QUIET, linewidth=0.6, label="each parameter")
+    if len(columns) > 1:
+        panel.plot([], [], color=QUIET, linewidth=0.6, label="each parameter")
     panel.plot(t, _positive(columns["update_ratio"]), color=TRAIN, linewidth=1.6,
                label="median over the weights")
     panel.axhspan(RATIO_LOW, RATIO_HIGH, color=GOOD, alpha=0.1, linewidth=0)

@@ -152,8 +152,9 @@ def _draw_rates(step: Step, path: Path) -> None:
               for row in step.data["curves"]}
     _losses(panel, curves)
     entropy = step.numbers["label entropy"]
-    panel.axhline(entropy, color=QUIET, linestyle="--", linewidth=1,
-                  label="without a look at the pictures")
+    if entropy is not None:
+        panel.axhline(entropy, color=QUIET, linestyle="--", linewidth=1,
+                      label="without a look at the pictures")
     panel.legend(frameon=False, loc="upper right")
     save(figure, path)
 

@@ -60,7 +60,7 @@ def plot_searches(searches: Mapping[str, Search], path: str | os.PathLike[str], 
                         f"{x}, {len(found.values(y))} of {y}", loc="left", fontsize=10)
         _share(everything, square, above, beside, x, y)
     if title:  # above the marginals, which the layout does not count
-        figure.get_layout_engine().set(rect=(0.0, 0.0, 1.0, 0.93))  # type: ignore[union-attr,call-arg]
+        figure.get_layout_engine().set(rect=(0.0, 0.0, 0.985, 0.93))  # type: ignore[union-attr,call-arg]
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     save(figure, path)
 
