@@ -8,6 +8,7 @@ the same decisions of ReLU and pool; in float64 trainings run freely.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import tinynet as tn
 from tests.arrays import host
 from tinynet import data, models, nn, optim, random
 from tinynet import functional as F
-from tinynet.kernels import blocks, channels, elementwise, winograd
+from tinynet.kernels import blocks, channels, elementwise, matmul, pool, winograd
 from tinynet.kernels.conv import force_algorithm
 
 SIZE, BATCH = 32, 16
@@ -38,10 +39,21 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """All kernels take their plain twins."""
     monkeypatch.setattr(channels, "SERIAL_BYTES", float("inf"))
     monkeypatch.setattr(elementwise, "_PLAIN_BYTES", float("inf"))
+    monkeypatch.setattr(matmul, "SMALL", float("inf"))
+    for name in ("max_pool2d", "max_pool2d_backward"):
+        monkeypatch.setattr(pool, name, getattr(pool, f"plain_{name}"))
 
 
 def weights(model: nn.Module) -> dict[str, Any]:
     return {name: host(p.data).copy() for name, p in model.named_parameters()}
+
+
+@pytest.fixture
+def workers() -> Iterator[Callable[[int], None]]:
+    """Sets the number of workers, which is put back at the end."""
+    before = blocks.get_num_workers()
+    yield blocks.set_num_workers
+    blocks.set_num_workers(before)
 
 
 def step(model: nn.Module, optimizer: optim.Optimizer, x: Any, labels: Any) -> float:
@@ -138,7 +150,7 @@ def test_20_steps_run_freely_in_float64(monkeypatch: pytest.MonkeyPatch, float64
 
 
 @pytest.mark.numpy_only("threads are NumPy's")
-def test_the_same_bits_with_any_workers_and_neighbours() -> None:
+def test_the_same_bits_with_any_workers_and_neighbours(workers: Callable[[int], None]) -> None:
     x, labels = pictures(4 * BATCH)
     images = (255 * (x - x.min()) / np.ptp(x)).astype("u1")
 
@@ -153,11 +165,11 @@ def test_the_same_bits_with_any_workers_and_neighbours() -> None:
                   for batch, y in loader]
         return [np.array(losses).tobytes(), *(w.tobytes() for w in weights(model).values())]
 
-    blocks.set_num_workers(2)
+    workers(2)
     wanted = train(False)
-    blocks.set_num_workers(1)
+    workers(1)
     assert train(False) == wanted
-    blocks.set_num_workers(2)
+    workers(2)
     stop = threading.Event()
 
     def neighbour(model: nn.Module) -> None:

@@ -129,6 +129,8 @@ def test_choice_by_shape() -> None:
 
     assert chosen((8, 32, 16, 16), (64, 32, 3, 3), padding=(1, 1)) == "winograd"
     assert chosen((8, 3, 32, 32), (64, 3, 3, 3), padding=(1, 1)) == "im2col"  # few channels
+    assert chosen((1, 256, 8, 8), (256, 256, 3, 3), padding=(1, 1)) == "im2col"  # few tiles
+    assert chosen((4, 256, 8, 8), (256, 256, 3, 3), padding=(1, 1)) == "winograd"
     assert chosen((8, 32, 16, 16), (64, 32, 3, 3), stride=(2, 2)) == "im2col"
     assert chosen((8, 32, 16, 16), (64, 16, 3, 3), groups=2) == "im2col"
     assert chosen((8, 32, 16, 16), (64, 32, 3, 3), padding=(3, 3)) == "im2col"

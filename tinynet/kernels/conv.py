@@ -3,7 +3,8 @@
     plain      one im2col of the whole batch and one product: the twin to read and to test by
     im2col     the same in blocks that stay in the cache: any shape
     winograd   3x3, stride 1, dilation 1, one group, padding at most 2, enough channels: its
-               transforms cost as much as 30 channels' products, and it computes whole 4x4 tiles
+               transforms cost as much as 30 channels' products, and it computes whole 4x4 tiles;
+               enough tiles: the transform of the weights costs as much as the products of 9
 
 `force_algorithm` overrules the choice, for tests: gradient checks in float64 reach every one. A GPU
 has one way of its own, in `device.py`.
@@ -22,6 +23,7 @@ from .windows import Pair
 
 ALGORITHMS = ("plain", "im2col", "winograd")
 MIN_CHANNELS = 16  # of input and of output, for Winograd
+MIN_TILES = 16  # of the whole batch, for Winograd
 
 _forced: str | None = None
 
@@ -55,9 +57,10 @@ def choose(s: Shape) -> str:
             and max(s.padding) <= 2)
     if _forced is not None and (fits or _forced != "winograd"):
         return _forced
-    rows, columns = (-(-size // winograd.TILE) * winograd.TILE for size in s.out)
-    mostly_full = rows * columns <= 2 * s.out[0] * s.out[1]  # else tiles hang over too far
-    return "winograd" if fits and min(s.c, s.o) >= MIN_CHANNELS and mostly_full else "im2col"
+    rows, columns = (-(-size // winograd.TILE) for size in s.out)
+    mostly_full = rows * columns * winograd.TILE**2 <= 2 * s.out[0] * s.out[1]  # few hang over far
+    enough = min(s.c, s.o) >= MIN_CHANNELS and s.n * rows * columns >= MIN_TILES
+    return "winograd" if fits and enough and mostly_full else "im2col"
 
 
 def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),

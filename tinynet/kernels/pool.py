@@ -9,9 +9,12 @@ Backward the gradient goes to the first largest value of the window in reading o
 visited in that order, and each takes its share from what is left: who comes second finds nothing.
 The winners are found by comparing; nothing but x and y is kept for it.
 
-Cost for 2x2 windows and n inputs: largest 0.75 n operations forward and 3 n backward; memory moves
-1.25 n and 2.5 n numbers, because a block of images stays in the cache for all taps. The plain twins
-do the same to the whole batch at once; they also run on CuPy. Read next: `loss.py`.
+Cost for 2x2 windows and n inputs: the largest takes 0.75 n operations forward and 2.25 n backward;
+memory moves 1.25 n and 2.5 n numbers, because a block of images stays in the cache for all taps.
+(The mean: 1 n and 0.25 n operations, 1.75 n numbers each way.) The plain twins do the same to the
+whole batch at once; on CuPy they are what runs, but for the largest's way back, one launch of
+`device.py`. Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition",
+section II (subsampling, the mean). Read next: `loss.py`.
 """
 
 from __future__ import annotations

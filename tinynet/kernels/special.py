@@ -6,6 +6,9 @@ r"""The error function, which NumPy lacks.
 Rational approximations of W. J. Cody 1969, "Rational Chebyshev approximations for the error
 function", Math. Comp. 23, in the form of his program CALERF. The error is a few units in the last
 place of float64. Above |x| = 6, erf is 1 to the last bit, so the second range serves to the end.
+
+Cost for each element: some 60 operations and an exponential, since both ranges are computed; each
+is a pass over the array. The twin that tests hold it to is Python's `math.erf`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,10 @@
 A worker must not add what it has to a common total: the order, and so the rounding, would depend on
 timing. So blocks leave partial sums, which are added in the order of the blocks at the end. Where
 that would be too many, neighbouring blocks form a *lane*, done by one worker in order, with one
-partial sum. Lanes depend on sizes alone. Read next: `winograd.py`.
+partial sum. Lanes depend on sizes alone.
+
+Cost for p partial sums of n numbers: p n additions, and p n numbers written and read again, at most
+64 MB. Read next: `winograd.py`.
 """
 
 from __future__ import annotations
