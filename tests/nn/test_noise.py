@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from examples import dropout as example
 from tests.arrays import close, equal, host
-from tinynet import functional as F
-from tinynet import nn, optim
+from tinynet import nn
 from tinynet.backend import asarray, xp
 from tinynet.gradcheck import gradcheck
 from tinynet.random import Generator
@@ -67,45 +67,12 @@ def test_E6_vanilla_and_inverted_nets_agree_in_both_modes(float64: None) -> None
 
 # Why it helps
 
-def _cats(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two classes told apart by an ear (2 loud features) and a tail (6 quiet ones), each enough
-    by itself, among 50 features that say nothing."""
-    y = rng.integers(0, 2, n)
-    sign = 2.0 * y[:, None] - 1
-    ear = 3.0 * (sign + 0.2 * rng.standard_normal((n, 2)))
-    tail = 0.5 * (sign + 0.5 * rng.standard_normal((n, 6)))
-    return np.concatenate([ear, tail, rng.standard_normal((n, 50))], 1).astype("f4"), y
-
-
-def _accuracy_by_cues(p: float, seed: int) -> dict[str, float]:
-    rng = np.random.default_rng(seed)
-    tn.manual_seed(seed)
-    (x, y), (tests, labels) = _cats(rng, 200), _cats(rng, 1000)
-    net = nn.Sequential(nn.Dropout(p), nn.Linear(58, 32), nn.ReLU(), nn.Dropout(p),
-                        nn.Linear(32, 2))
-    optimizer = optim.Adam(net.named_parameters(), lr=0.01)
-    inputs = tn.tensor(x)
-    for _ in range(150):
-        optimizer.zero_grad()
-        F.cross_entropy(net(inputs), y).backward()
-        optimizer.step()
-    net.eval()
-
-    def accuracy(hidden: slice) -> float:
-        seen = tests.copy()
-        seen[:, hidden] = 0.0
-        return float((host(net(tn.tensor(seen))).argmax(1) == labels).mean())
-
-    return {"all": accuracy(slice(0)), "no ear": accuracy(slice(0, 2)),
-            "no tail": accuracy(slice(2, 8))}
-
-
 def test_E7_with_dropout_a_net_uses_redundant_cues() -> None:
-    """Without the ear the plain net falls to 0.88, since the ear alone was enough in training;
+    """Without the ear the plain net falls to 0.85, since the ear alone was enough in training;
     with dropout each cue had to do without the other, and nothing is lost."""
     for seed in range(4):
-        plain, dropout = _accuracy_by_cues(0.0, seed), _accuracy_by_cues(0.5, seed)
-        assert plain["all"] > 0.98 and dropout["all"] > 0.98
+        plain, dropout = (example.accuracy_by_cues(p, seed) for p in (0.0, 0.5))
+        assert plain["both cues"] > 0.98 and dropout["both cues"] > 0.98
         assert plain["no ear"] < 0.93
         assert dropout["no ear"] > plain["no ear"] + 0.05
         assert dropout["no tail"] > plain["no tail"] - 0.01
@@ -113,34 +80,17 @@ def test_E7_with_dropout_a_net_uses_redundant_cues() -> None:
 
 # An ensemble with shared weights
 
-def test_E8_geometric_mean_of_all_masks_is_the_scaled_softmax_unit(float64: None) -> None:
+def test_E8_geometric_mean_of_all_masks_is_the_scaled_softmax_unit() -> None:
     """For one softmax layer over 6 inputs it is exact; the arithmetic mean differs."""
-    w, b, x = (host(Generator(k).normal(s)) for k, s in enumerate([(3, 6), 3, 6]))
-    w *= 2
-    masks = np.array(list(itertools.product((0.0, 1.0), repeat=6)))
-    every = host(F.softmax(asarray((masks * x) @ w.T + b)))  # 64 nets
-    geometric = np.exp(np.log(every).mean(0))
-    geometric /= geometric.sum()
-    net = nn.Sequential(nn.Dropout(0.5, inverted=False), nn.Linear(6, 3))
-    net.load_state_dict({"1.weight": asarray(w), "1.bias": asarray(b)})
-    scaled = host(nn.marginalize(net, tn.tensor(x), transform=F.softmax))
+    geometric, arithmetic, scaled = example.all_masks_of_a_softmax_layer()
     assert abs(geometric - scaled).max() < 1e-15
-    assert abs(every.mean(0) - scaled).max() > 0.01
-    sampled = nn.marginalize(net, tn.tensor(x), how="sample", n=4000, transform=F.softmax)
-    assert (abs(host(sampled) - every.mean(0)) < 4 * every.std(0) / math.sqrt(4000)).all()
-
-
-def _deep_net() -> tuple[nn.Sequential, tn.Tensor]:
-    net = nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 64),
-                        nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 64), nn.ReLU(),
-                        nn.Dropout(0.5), nn.Linear(64, 4))
-    return net, tn.randn(32, 10)
+    assert abs(arithmetic - scaled).max() > 0.05
 
 
 def test_E8_on_a_deep_net_scaling_is_an_approximation_of_the_mean() -> None:
     """Scores: the mean of 1,000 passes against one scaled pass. The difference is real (0.01 to
     0.03; two such means differ by 0.004), but less than what one random pass is off by (0.07)."""
-    net, x = _deep_net()
+    net, x = example.deep_net()
     mean = host(nn.marginalize(net, x, how="sample", n=1000))
     again = host(nn.marginalize(net, x, how="sample", n=1000, seed=1))
     scaled, one = host(nn.marginalize(net, x)), host(nn.marginalize(net, x, how="sample", n=1))

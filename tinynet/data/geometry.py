@@ -45,7 +45,8 @@ class RandomAffine(Transform):
     """Rotate, shift, scale, stretch and shear at random, in one map with one resampling (F7).
 
     degrees     angle, counter-clockwise, about the middle of the picture
-    translate   shift to the right and, drawn apart, downwards, as a part of width and height
+    translate   shift to the right and, drawn apart, downwards, as a part of width and height; a
+                pair is a range here, too: what is (0.1, 0.1) in torchvision is 0.1
     scale       factor s of both sides, log-uniform
     stretch     factor r of the width alone, log-uniform
     shear       degrees by which the vertical leans to the right downwards
