@@ -24,7 +24,7 @@ _ENTRY = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+
 _SHARED = re.compile(r"extern\s+__shared__\s+([\w ]+?)\s+(\w+)\s*\[\s*\]\s*;")
 _BARRIER = re.compile(r"__sync(threads|warp)|__shfl")
 
-sources: dict[str, str] = {}  # of every kernel compiled so far, by name
+sources: set[tuple[str, str]] = set()  # name and source of every kernel compiled so far
 
 
 def _identifier(name: str) -> str:
@@ -64,7 +64,7 @@ def patch() -> None:
     def compile_module(source: str, options: Sequence[str] = (), *, arch: Any = None,
                        name_expressions: Sequence[str] | None = None, **_: Any) -> Any:
         entries = _ENTRY.findall(source)
-        sources.update(dict.fromkeys(entries, source))
+        sources.update((name, source) for name in entries)
         module = function.Module()
         module.load(str(build(source, name_expressions or entries, options, include)).encode())
         module._set_mapping({name: _identifier(name) for name in name_expressions or ()})

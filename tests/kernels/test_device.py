@@ -83,16 +83,18 @@ def test_convolution(x: Any, w: Any, options: Any, dtype: str, layout: str) -> N
 
 
 @pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
 @pytest.mark.parametrize(("shape", "options"), [
     ((2, 3, 6, 8), ((2, 2), (2, 2), (0, 0))), ((2, 3, 7, 6), ((3, 3), (2, 2), (1, 1))),
     ((1, 2, 5, 5), ((3, 2), (1, 2), (0, 0))), ((2, 2, 7, 7), ((2, 3), (3, 1), (1, 0)))])
-def test_max_pool(shape: Any, options: Any, ties: bool) -> None:
-    x = numbers(*shape)
+def test_max_pool(shape: Any, options: Any, dtype: str, ties: bool) -> None:
+    x = numbers(*shape, dtype=dtype)
     x = xp.sign(x) if ties else x
     y = pool.max_pool2d(x, *options)
-    g = numbers(*y.shape, seed=1)
-    assert same(pool.max_pool2d_backward(g, x, y, *options),
-                pool.plain_max_pool2d_backward(g, x, y, *options), "f4")
+    g = numbers(*y.shape, dtype=dtype, seed=1)
+    found = pool.max_pool2d_backward(g, x, y, *options)
+    exact = pool.plain_max_pool2d_backward(*(a.astype("f8") for a in (g, x, y)), *options)
+    assert found.dtype == dtype and same(found, exact, dtype)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
