@@ -44,9 +44,7 @@ def net(dtype: str = "float32", seed: int = 0) -> tn.nn.Module:
 
 def adam(model: tn.nn.Module) -> optim.Optimizer:
     rate = schedule.warmup(schedule.cosine(3e-3, T=STEPS), steps=3)
-    # In its first steps Adam divides a gradient by its own size, be it rounding: eps stands above
-    # the rounding errors of float32.
-    return optim.Adam(optim.param_groups(model.named_parameters(), 1e-3), lr=rate, eps=1e-5)
+    return optim.Adam(optim.param_groups(model.named_parameters(), 1e-3), lr=rate)
 
 
 class Run:
