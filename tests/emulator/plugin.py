@@ -31,7 +31,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
     if REVERSE in args:
         os.environ["EMULATOR_REVERSE"] = "1"
     try:
-        install(reverse=bool(os.environ.get("EMULATOR_REVERSE")))
+        install(reverse="EMULATOR_REVERSE" in os.environ)
     except RuntimeError as error:
         raise pytest.UsageError(str(error)) from error
     root = Path(__file__).resolve().parents[2]
@@ -42,7 +42,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 def pytest_report_header(config: pytest.Config) -> str:
     import cupy
 
-    order = "reversed" if config.getoption(REVERSE) else "forward"
+    order = "reversed" if "EMULATOR_REVERSE" in os.environ else "forward"
     return f"emulated: CuPy {cupy.__version__} (known: {', '.join(KNOWN)}), threads {order}"
 
 

@@ -6,4 +6,4 @@ import os
 if os.environ.get("TINYNET_BACKEND", "").strip().lower() == "cupy":
     from tests import emulator
 
-    emulator.install(reverse=bool(os.environ.get("EMULATOR_REVERSE")))
+    emulator.install(reverse="EMULATOR_REVERSE" in os.environ)
