@@ -59,7 +59,7 @@ def _fail(*args, **kw): raise {error}
 BROKEN = {
     "wheel": ("raise ModuleNotFoundError(\"No module named 'cupy'\")",
               ["CuPy wheel is missing", "No module named 'cupy'",
-               'pip install "tinynet[gpu-cuda12]"', "gpu-cuda13"], "driver"),
+               'pip install "cupy-cuda12x[ctk]"', "cupy-cuda13x[ctk]"], "driver"),
     "driver": (WORKING + FAIL.format(error="RuntimeError('cudaErrorInsufficientDriver: CUDA driver "
                "version is insufficient for CUDA runtime version')")
                + "runtime.getDeviceCount = _fail",
@@ -182,6 +182,13 @@ def test_asarray_refuses_what_is_no_number(wrong: object) -> None:
 def test_asarray_refuses_ragged_lists() -> None:
     with pytest.raises(ValueError, match=r"cannot make an array of list: .*inhomogeneous"):
         asarray([[1.0, 2.0], [3.0]])
+
+
+@pytest.mark.cupy_only
+def test_an_upload_says_what_does_not_fit_into_memory() -> None:
+    with pytest.raises(MemoryError, match=r"making an array of int8 \(1048576, 1048576\) ran out "
+                                          r"of memory: .*[^.]\. Use a smaller batch; or .* or "):
+        asarray(np.broadcast_to(np.int8(1), (1 << 20, 1 << 20)), np.float64)  # 8 TiB
 
 
 def test_is_array_knows_the_backend_s_own() -> None:

@@ -91,6 +91,8 @@ def test_the_gradient_of_a_stretched_argument_is_summed_and_converted() -> None:
 def test_a_numpy_array_in_a_computation_on_the_gpu_is_named(call: Any) -> None:
     with pytest.raises(TypeError, match=r"NumPy array of shape \(1,\).*upload it with tn\.tensor"):
         call(np.ones(1))
+    with pytest.raises(TypeError, match=r"^conv2d mixes a CuPy tensor with a NumPy array of shape"):
+        tn.functional.conv2d(np.ones((1, 1, 2, 2)), leaf(1.0).reshape(1, 1, 1, 1))
 
 
 def test_running_out_of_memory_names_operation_shape_bytes_and_remedies() -> None:

@@ -48,7 +48,7 @@ def _attempt(work: Callable[[], object]) -> str:
     try:
         return str(work() or "runs")
     except Exception as error:
-        return f"FAILS: {str(error).splitlines()[0]}"
+        return f"FAILS: {(str(error) or type(error).__name__).splitlines()[0]}"
 
 
 def _device() -> dict[str, str]:

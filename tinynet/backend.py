@@ -30,7 +30,7 @@ def _load_cupy() -> ModuleType:
             "Or unset TINYNET_BACKEND to run on NumPy."
         )
 
-    wheel = 'Install `pip install "tinynet[gpu-cuda12]"` (CUDA 12) or "tinynet[gpu-cuda13]".'
+    wheel = 'Install `pip install "cupy-cuda12x[ctk]"` (CUDA 12) or "cupy-cuda13x[ctk]".'
     try:
         import cupy
     except ImportError as error:
@@ -100,6 +100,8 @@ def asarray(x: Any, dtype: DType = None) -> Array:
     typed = isinstance(x, np.ndarray | np.generic)
     try:
         array = xp.asarray(x, dtype=dtype)
+    except MemoryError as error:
+        raise out_of_memory("making an array", (x,), error) from None
     except (TypeError, ValueError) as error:  # rows of different lengths, for example
         if "Unsupported dtype" in str(error):  # CuPy's word for arrays of objects and texts
             raise TypeError(f"cannot make an array of {type(x).__name__}: its items are not numbers"
@@ -131,9 +133,9 @@ def out_of_memory(what: str, arrays: Iterable[Any], error: MemoryError) -> Memor
         return error
     shapes = ", ".join(f"{a.dtype} {a.shape}" for a in arrays if hasattr(a, "shape"))
     return MemoryError(
-        f"{what} of {shapes or 'numbers'} ran out of memory: {error}. Use a smaller batch; or "
-        "compute under tn.no_grad() where no gradients are wanted; or drop tensors of earlier "
-        "steps (a list of losses keeps their graphs: append loss.item())")
+        f"{what} of {shapes or 'numbers'} ran out of memory: {str(error).rstrip('.')}. Use a "
+        "smaller batch; or compute under tn.no_grad() where no gradients are wanted; or drop "
+        "tensors of earlier steps (a list of losses keeps their graphs: append loss.item())")
 
 
 def check_range(what: str, values: Any, upper: int, hint: str = "") -> None:

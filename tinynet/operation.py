@@ -312,7 +312,7 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
     """
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
-        name = forward.__name__
+        name = forward.__name__.strip("_")  # as errors call it
 
         @functools.wraps(forward)
         def call(*args: Any, **options: Any) -> Any:
@@ -321,7 +321,7 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
             try:
                 y, backward, *aux = forward(*raw, needs=needs, **options)
             except MemoryError as error:
-                raise out_of_memory(name.strip("_"), raw, error) from None
+                raise out_of_memory(name, raw, error) from None
             if tensors:
                 y = as_data(y, raw)
                 y = record(y, nodes, None, (backward, raw, options), prepare) if recorded else \
@@ -340,7 +340,7 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
                 try:
                     gradients = backward(g, wanted)
                 except MemoryError as error:
-                    raise out_of_memory(f"the backward of {name.strip('_')}", (g,), error) from None
+                    raise out_of_memory(f"the backward of {name}", (g,), error) from None
             if len(gradients) != len(wanted):
                 raise ValueError(f"the backward of {name} returned {len(gradients)} gradients for "
                                  f"{len(wanted)} inputs: return None for those not wanted")
