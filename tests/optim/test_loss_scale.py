@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,8 @@ def test_state_goes_on_where_it_was() -> None:
     assert runs[0].scale == runs[1].scale == 8.0
     assert close(runs[0].params[0][1], runs[1].params[0][1], atol=0)
     assert close(runs[0].masters[0][1], runs[1].masters[0][1], atol=0)
+    with pytest.raises(ValueError, match=r"no LossScale's state: it lacks \['masters', "):
+        runs[1].load_state_dict({"scale": 2.0})
 
 
 @pytest.mark.emulated
@@ -115,7 +118,8 @@ def test_products_of_float16_are_summed_in_float32(k: int) -> None:
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    ({"scale": 0.5}, "scale must be at least 1, got 0.5"), ({"every": 0}, "at least 1 update")])
+    ({"scale": 0.5}, "scale must be at least 1 and finite, got 0.5"),
+    ({"scale": math.inf}, "and finite, got inf"), ({"every": 0}, "at least 1 update")])
 def test_mistakes_are_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         LossScale([half(1.0)], sgd, **options)

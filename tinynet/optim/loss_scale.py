@@ -45,8 +45,8 @@ class LossScale:
 
     def __init__(self, params: Iterable[Any], make: Callable[[list[tuple[str, Tensor]]], Optimizer],
                  scale: float = 2.0**12, every: int = 500) -> None:
-        if not scale >= 1.0:
-            raise ValueError(f"scale must be at least 1, got {scale}")
+        if not 1.0 <= scale < np.inf:
+            raise ValueError(f"scale must be at least 1 and finite, got {scale}")
         if every < 1:
             raise ValueError(f"every must be at least 1 update, got {every}")
         self.params = list(named_tensors(params))
@@ -88,6 +88,8 @@ class LossScale:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
+        if lacking := self.state_dict().keys() - state.keys():
+            raise ValueError(f"this is no LossScale's state: it lacks {sorted(lacking)}")
         self.optimizer.load_state_dict(state["optimizer"])
         self.scale, self.updates = float(state["scale"]), int(state["updates"])
         self.skipped = int(state["skipped"])
