@@ -12,6 +12,7 @@ One line of JSON for each result; ``--out FILE`` appends them to a file.
 from __future__ import annotations
 
 import argparse
+import importlib
 import itertools
 import json
 import math
@@ -104,8 +105,8 @@ def torch_step(net: str, batch: int) -> Callable[[], Any] | None:
 def run(batch: int, steps: int, warm_up: int, gemm_size: int) -> Iterator[Result]:
     """A result for the ceilings, then for each net and contender."""
     properties = xp.cuda.runtime.getDeviceProperties(0)
-    about = {"device": properties["name"].decode(), "cupy": xp.__version__, "batch": batch,
-             "steps": steps}
+    about = {"device": properties["name"].decode(), "cupy": xp.__version__,
+             "driver": xp.cuda.runtime.driverGetVersion(), "batch": batch, "steps": steps}
     top = ceilings(steps, warm_up, gemm_size)
     yield {"what": "ceilings", **about, **top}
     for net in MAKE:
@@ -116,7 +117,8 @@ def run(batch: int, steps: int, warm_up: int, gemm_size: int) -> Iterator[Result
                 continue
             times = seconds(step, steps, warm_up)
             low, middle, high = (times[len(times) * q // 4] for q in (1, 2, 3))
-            yield {"what": "train", "net": net, "contender": contender, **about,
+            version = importlib.import_module(f"bench.peers.{contender}").VERSION
+            yield {"what": "train", "net": net, "contender": contender, "version": version, **about,
                    "seconds": middle, "quartiles": [low, high], "images_per_second": batch / middle,
                    "of_gemm_ceiling": operations / middle / top["gemm_flops"],
                    "of_copy_ceiling": touched / middle / top["copy_bytes"]}

@@ -22,7 +22,8 @@ def test_it_runs_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert lines[0]["what"] == "ceilings" and lines[0]["device"] == "Emulated GPU"
     assert [line["net"] for line in lines[1:] if line["contender"] == "tinynet"] == ["S", "R"]
     for line in lines[1:]:
-        assert line["batch"] == 2 and line["seconds"] > 0
+        assert line["batch"] == 2 and line["seconds"] > 0 and line["driver"] == 12090
+        assert line["version"].startswith(line["contender"])
         assert line["images_per_second"] == pytest.approx(2 / line["seconds"])
         assert line["of_gemm_ceiling"] > 0 and line["of_copy_ceiling"] > 0
 
