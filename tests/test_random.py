@@ -6,6 +6,7 @@ those of a test on fresh keys: 4 standard deviations, or a p-value above 1e-4.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -91,8 +92,7 @@ def test_mask_is_true_with_probability_p(k: int, p: float) -> None:
     assert m.mean() == p if std == 0.0 else sigmas(m.mean(), p, std) < 4.0
 
 
-@pytest.mark.parametrize("width", [8, 16])
-@pytest.mark.parametrize("p", [0.25, 0.5, 0.7])
+@pytest.mark.parametrize(("p", "width"), [(0.5, 1), *itertools.product((0.25, 0.5, 0.7), (8, 16))])
 def test_masks_of_fewer_bits(p: float, width: int) -> None:
     """p counts in multiples of 2^-width; each key has the same mask alone and among others."""
     n = 250_001
@@ -104,6 +104,11 @@ def test_masks_of_fewer_bits(p: float, width: int) -> None:
     several = to_numpy(tr.mask(keys, p, (7, 3), width))
     for row, k in zip(several, to_numpy(keys).tolist(), strict=True):
         assert np.array_equal(row, to_numpy(tr.mask(k, p, (7, 3), width)))
+
+
+def test_one_bit_is_for_one_half() -> None:
+    with pytest.raises(ValueError, match="with width=1, p must be 0.5, got 0.3"):
+        tr.mask(4, 0.3, 8, width=1)
 
 
 @pytest.mark.parametrize("k", KEYS)

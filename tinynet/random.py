@@ -128,13 +128,21 @@ def _words(key: Any, shape: Shape, width: int = 32) -> Array:
 def mask(key: Any, p: float, shape: Shape, width: int = 32) -> Array:
     """Booleans that are True with probability `p`; compares integers, so no rounding.
 
-    Each uses up `width` random bits, and `p` counts in multiples of 2^-width: with 8 bits the work
-    is a quarter, and 0.5 or 0.75 are still exact.
+    Each uses up `width` random bits (1, 8, 16 or 32), and `p` counts in multiples of 2^-width: with
+    8 bits the work is a quarter, and 0.5 or 0.75 are still exact; 0.5 needs no more than one.
     """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"p must be a probability between 0 and 1, got {p}")
     if p == 1.0:
         return xp.ones(_shape(shape) if isinstance(key, int) else key.shape + _shape(shape), bool)
+    if width == 1:  # the bits of the words themselves
+        if p != 0.5:
+            raise ValueError(f"with width=1, p must be 0.5, got {p}")
+        shape = _shape(shape)
+        words = bits(key, -(-math.prod(shape) // 64))
+        coins = xp.unpackbits(words.reshape(-1).view(xp.uint8)).view(bool)
+        coins = coins.reshape(*words.shape[:-1], -1)[..., : math.prod(shape)]
+        return coins.reshape(words.shape[:-1] + shape)
     words = _words(key, shape, width)
     return words < words.dtype.type(int(p * 2.0**width))
 

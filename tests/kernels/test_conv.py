@@ -115,9 +115,9 @@ def test_plain_by_definition(rng: Any) -> None:
 
 def test_winograd_by_the_formula(rng: Any) -> None:
     """One tile: Y = A^T [(B^T d B) * (G w G^T)] A is the convolution of 6x6 pixels by 3x3."""
-    bt, at, a, _, gg = winograd.matrices(np.dtype("f8"))
+    bt, at, a, _, g = winograd.matrices(np.dtype("f8"))
     d, w = rng.normal((6, 6), dtype="f8"), rng.normal((3, 3), dtype="f8")
-    u = (gg @ w.reshape(9)).reshape(6, 6).T  # numbered column first
+    u = g @ w @ g.T
     y = at @ ((bt @ d @ bt.T) * u) @ a
     wanted = [[(d[i : i + 3, j : j + 3] * w).sum() for j in range(4)] for i in range(4)]
     assert error(y, np.array(wanted)) < 1e-14

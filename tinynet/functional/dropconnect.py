@@ -14,9 +14,10 @@ Where the plain convolution takes Winograd's way, so does this one, unless the w
 that transforming them for each example costs more than it saves; then, and for other shapes, each
 example is a product of its own (`im2col`).
 A linear layer is the convolution of a picture of one pixel.
-Cost: some 3 ns for each weight and example, forward and backward together, beside the products. A
-convolution has many pixels for each weight: 1.3 to 2.1 times a plain one with 256 or more, and more
-with fewer. A linear layer has one: tens of times a plain one (``python -m bench.noise``).
+Cost: some 2 ns for each weight and example, forward and backward together, beside the products. A
+convolution has many pixels for each weight: 1.1 to 2.2 times a plain one with 256 or more. With 64
+it is 4 to 5 times: plain Winograd takes 0.8 ns for each weight and example there, less than the
+masks alone. A linear layer has one pixel: tens of times (``python -m bench.noise``).
 Source: Wan, Zeiler, Zhang, LeCun and Fergus 2013, "Regularization of neural networks using
 DropConnect"; CS231n lecture 8 (G1). Read next: `../kernels/winograd.py`.
 """
@@ -24,17 +25,18 @@ DropConnect"; CS231n lecture 8 (G1). Read next: `../kernels/winograd.py`.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import random
 from ..backend import Array, on_gpu, xp
 from ..kernels import conv as kernel
+from ..kernels import winograd
 from ..kernels.blocks import pmap
-from ..kernels.im2col import Shape, _by_group, _columns, _columns_back, _filters, _matrix
-from ..kernels.memory import as_nchw, as_nhwc, empty, per_thread, scratch
+from ..kernels.im2col import Shape, by_group, columns_back, columns_of, filters_of, matrix_of
+from ..kernels.memory import as_nchw, as_nhwc, empty, scratch
 from ..kernels.sums import sum_blocks
-from ..kernels.winograd import WINDOW, _Block, _compute, _to_pixels, _to_tiles, matrices
 from ..operation import fused, primitive
 from ..ops.arithmetic import clip, erf, exp, maximum, sqrt
 from ..ops.shape import moveaxis, reshape
@@ -54,18 +56,30 @@ class _Masks:
     """The masks of all examples, and weights under them: (n, groups, taps, O / groups)."""
 
     def __init__(self, weight: Array, s: Shape, key: int, keep: float) -> None:
-        self.matrix = xp.ascontiguousarray(_matrix(weight, s))
+        self.matrix = xp.ascontiguousarray(matrix_of(weight, s))
         self.key, self.keep, self.n, self.outputs = key, keep, s.n, s.o
-        self.width = 8 if (keep * 256.0).is_integer() else 16  # random bits for each weight
+        self.width = next((n for n in (1, 8) if (keep * 2.0**n).is_integer()), 16)  # random bits
         self.step = max(1, min(8, _MASKED_BYTES // self.matrix.nbytes))
+        self.last = threading.local()
 
     def draw(self, i: int, j: int) -> Array:
-        keys = random.key(self.key, 0, xp.arange(i, j))
-        return random.mask(keys, self.keep, self.matrix.shape, self.width)
+        """The masks of examples i to j; each thread remembers its last ones."""
+        if getattr(self.last, "examples", None) != (i, j):
+            keys = random.key(self.key, 0, xp.arange(i, j))
+            self.last.masks = random.mask(keys, self.keep, self.matrix.shape, self.width)
+            self.last.examples = i, j
+        return self.last.masks
 
     def weights(self, masks: Array) -> Array:
         out = scratch("masked", masks.shape, self.matrix.dtype)
         return xp.multiply(self.matrix, masks, out=out)
+
+    def transformed(self, i: int, j: int) -> Array:
+        """G (M_n * W) G^T of examples i to j, for Winograd's way: (j - i, 36, C, O)."""
+        weights = self.weights(self.draw(i, j)).reshape(j - i, 3, 3, -1)
+        u = scratch("u", (j - i, 6, 6, weights.shape[-1]), weights.dtype)
+        winograd.transform_weights(weights, u)
+        return u.reshape(j - i, 36, -1, self.outputs)
 
     def of_bias(self) -> Array:
         return random.mask(random.key(self.key, 1), self.keep, (self.n, self.outputs))
@@ -85,7 +99,7 @@ def _forward(x: Array, s: Shape, masks: _Masks) -> Array:
 
     def block(i: int, j: int) -> None:
         for n, matrix in enumerate(masks.weights(masks.draw(i, j)), i):
-            xp.matmul(_columns(x[n : n + 1], s), matrix, out=_by_group(y[n : n + 1], s))
+            xp.matmul(columns_of(x[n : n + 1], s), matrix, out=by_group(y[n : n + 1], s))
 
     masks.each(block)
     return as_nchw(y)
@@ -101,14 +115,14 @@ def _backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequence[bool
         if out is not None:
             out[...] = 0
         for n, matrix in enumerate(masks.weights(drawn), i):
-            dy = _by_group(g[n : n + 1], s)
+            dy = by_group(g[n : n + 1], s)
             if out is not None:
                 part = scratch("dw", out.shape, x.dtype)
-                xp.matmul(_columns(x[n : n + 1], s).swapaxes(1, 2), dy, out=part)
+                xp.matmul(columns_of(x[n : n + 1], s).swapaxes(1, 2), dy, out=part)
                 part *= drawn[n - i]
                 out += part
             if dx is not None:
-                _columns_back(dy, matrix.swapaxes(1, 2), dx[n : n + 1], s)
+                columns_back(dy, matrix.swapaxes(1, 2), dx[n : n + 1], s)
 
     dw = _sum_or_do(block, s, masks, wanted)
     return None if dx is None else as_nchw(dx), dw
@@ -121,78 +135,31 @@ def _sum_or_do(block: Callable[..., None], s: Shape, masks: _Masks, wanted: Sequ
         masks.each(block)
         return None
     dw = sum_blocks(block, s.n, masks.step, masks.matrix.shape, masks.matrix.dtype)
-    return _filters(dw, s)
-
-
-def _taps(v: Array) -> Array:
-    """Tiles (n, rows, columns, j, i, C) as (n, 36, tiles, C)."""
-    return v.reshape(len(v), -1, 36, v.shape[-1]).swapaxes(1, 2)
+    return filters_of(dw, s)
 
 
 def _winograd(x: Array, s: Shape, masks: _Masks) -> Array:
     """`_forward` by F(4x4, 3x3), with transformed weights U = G (M_n * W) G^T of each example."""
-    cut, (bt, at, _, _, gg) = _Block(x, xp.empty((s.o, 1)), s.padding), matrices(x.dtype)
-    cut.images = masks.step
-    x, y = as_nhwc(x), empty((s.n, *s.out, s.o), x.dtype)
-
-    def prepare() -> tuple[Any, ...]:
-        v, m = cut.scratch()
-        return _to_tiles(bt, x, v, s.padding), v, m, _to_pixels(at, m, y, 0, (0, 0))
-
-    prepared = per_thread(prepare)
-
-    def block(i: int, j: int) -> None:
-        (to_tiles, v, m, to_pixels), n = prepared(), j - i
-        _compute(to_tiles, slice(i, j), n, slice(n))
-        u = _transformed(gg, masks.weights(masks.draw(i, j)), s)
-        xp.matmul(_taps(v[:n]), u, out=_taps(m[:n]))
-        _compute(to_pixels, slice(n), n, slice(i, j))
-
-    masks.each(block)
-    return as_nchw(y)
-
-
-def _transformed(gg: Array, weights: Array, s: Shape) -> Array:
-    """G w G^T of weights (n, 1, 9 C, O), as (n, 36, C, O)."""
-    u = scratch("u", (len(weights), 36, s.c, s.o), weights.dtype)
-    xp.matmul(gg, weights.reshape(len(weights), 9, -1), out=u.reshape(len(weights), 36, -1))
-    return u
+    return winograd.convolve(x, winograd.Cut(x, s.o, s.padding, masks.step), masks.transformed)
 
 
 def _winograd_backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequence[bool]
                        ) -> tuple[Array | None, Array | None]:
-    """dU = V^T dM and dW_n = G^T dU G; dV = dM U^T: see `kernels/winograd.py`."""
-    cut, (bt, _, a, b, gg) = _Block(x, xp.empty((s.o, 1)), s.padding), matrices(x.dtype)
-    cut.images = masks.step
-    x, g = as_nhwc(x), as_nhwc(g)
-    dx = empty(x.shape, x.dtype) if wanted[0] else None
+    """`_backward` likewise: dW = sum over n of M_n * (G^T dU_n G)."""
 
-    def prepare() -> tuple[Any, ...]:
-        v, dm = cut.scratch()
-        return (_to_tiles(a, g, dm, (0, 0)), dm, _to_tiles(bt, x, v, s.padding), v,
-                None if dx is None else _to_pixels(b, v, dx, -WINDOW, s.padding))
-
-    prepared = per_thread(prepare)
-
-    def block(i: int, j: int, out: Array | None = None) -> None:
-        (g_to_tiles, dm, x_to_tiles, v, to_pixels), n = prepared(), j - i
+    def collect(i: int, j: int, v: Array, dm: Array, out: Array) -> None:
         drawn = masks.draw(i, j)
-        _compute(g_to_tiles, slice(i, j), n, slice(n))
-        if out is not None:
-            _compute(x_to_tiles, slice(i, j), n, slice(n))
-            du = scratch("u", (n, 36, s.c, s.o), x.dtype)
-            xp.matmul(_taps(v[:n]).swapaxes(2, 3), _taps(dm[:n]), out=du)
-            dw = scratch("dw", drawn.shape, x.dtype)
-            xp.matmul(gg.T, du.reshape(n, 36, -1), out=dw.reshape(n, 9, -1))
-            dw *= drawn
-            xp.sum(dw, axis=0, out=out)
-        if dx is not None:
-            u = _transformed(gg, masks.weights(drawn), s)
-            xp.matmul(_taps(dm[:n]), u.swapaxes(2, 3), out=_taps(v[:n]))
-            _compute(to_pixels, slice(n), n, slice(i, j))
+        du = scratch("u", (j - i, 36, s.c, s.o), x.dtype)
+        dw = scratch("dw", drawn.shape, x.dtype)
+        winograd.weight_products(v, dm, du)
+        winograd.transform_weights_back(du.reshape(j - i, 6, 6, -1), dw.reshape(j - i, 3, 3, -1))
+        dw *= drawn
+        xp.sum(dw, axis=0, out=out)
 
-    dw = _sum_or_do(block, s, masks, wanted)
-    return None if dx is None else as_nchw(dx), dw
+    dx, dw = winograd.differentiate(
+        g, x, winograd.Cut(x, s.o, s.padding, masks.step),
+        lambda i, j: masks.transformed(i, j).swapaxes(2, 3), wanted, masks.matrix.shape, collect)
+    return dx, None if dw is None else filters_of(dw, s)
 
 
 def dropconnect_reference(x: Any, weight: Any, bias: Any = None, *, key: int, keep: float,
@@ -223,7 +190,8 @@ def _dropconnect(x: Array, weight: Array, bias: Array | None, *, key: int, keep:
     forward, backward_ = (_winograd, _winograd_backward) if by_tiles else (_forward, _backward)
     y = forward(x, s, masks)
     if bias is not None:
-        y += (bias * masks.of_bias())[:, :, None, None]
+        shift = (bias * masks.of_bias())[:, :, None, None]
+        pmap(lambda i, j: xp.add(y[i:j], shift[i:j], out=y[i:j]), s.n, masks.step)
 
     def backward(g: Array, wanted: Sequence[bool]) -> tuple[Array | None, ...]:
         masks = _Masks(weight, s, key, keep)

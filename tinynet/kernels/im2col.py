@@ -53,7 +53,7 @@ def _all_windows(x: Array, s: Shape) -> Array:
     return found.reshape(len(x), s.groups, s.inner, *s.out, *s.kernel)
 
 
-def _columns(x: Array, s: Shape) -> Array:
+def columns_of(x: Array, s: Shape) -> Array:
     """A for a block of images: (groups, pixels, taps), taps being (kH, kW, C / groups)."""
     if s.is_pointwise:
         return x.transpose(0, 2, 3, 1).reshape(-1, s.groups, s.inner).swapaxes(0, 1)
@@ -67,19 +67,19 @@ def _columns(x: Array, s: Shape) -> Array:
     return a.reshape(-1, s.groups, s.taps).swapaxes(0, 1)
 
 
-def _matrix(w: Array, s: Shape) -> Array:
+def matrix_of(w: Array, s: Shape) -> Array:
     """The weights as W: (groups, taps, O / groups)."""
     w = w.reshape(s.groups, -1, s.inner, *s.kernel).transpose(0, 3, 4, 2, 1)
     return w.reshape(s.groups, s.taps, -1)
 
 
-def _filters(matrix: Array, s: Shape) -> Array:
-    """The opposite of `_matrix`: (O, C / groups, kH, kW)."""
+def filters_of(matrix: Array, s: Shape) -> Array:
+    """The opposite of `matrix_of`: (O, C / groups, kH, kW)."""
     w = matrix.reshape(s.groups, *s.kernel, s.inner, -1).transpose(0, 4, 3, 1, 2)
     return w.reshape(s.o, s.inner, *s.kernel)
 
 
-def _by_group(y: Array, s: Shape) -> Array:
+def by_group(y: Array, s: Shape) -> Array:
     """Output pixels (n, H', W', O) as (groups, pixels, O / groups)."""
     return y.reshape(-1, s.groups, s.o // s.groups).swapaxes(0, 1)
 
@@ -92,10 +92,10 @@ def _images(s: Shape, itemsize: int) -> int:
 
 def conv2d(x: Array, w: Array, s: Shape) -> Array:
     """x (N, C, H, W) with weights (O, C / groups, kH, kW)."""
-    matrix, y = _matrix(w, s), empty((s.n, *s.out, s.o), x.dtype)
+    matrix, y = matrix_of(w, s), empty((s.n, *s.out, s.o), x.dtype)
 
     def block(i: int, j: int) -> None:
-        np.matmul(_columns(x[i:j], s), matrix, out=_by_group(y[i:j], s))
+        np.matmul(columns_of(x[i:j], s), matrix, out=by_group(y[i:j], s))
 
     pmap(block, s.n, _images(s, x.itemsize))
     return as_nchw(y)
@@ -104,24 +104,24 @@ def conv2d(x: Array, w: Array, s: Shape) -> Array:
 def conv2d_backward(g: Array, x: Array, w: Array, s: Shape,
                     wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
     """Gradients (dx, dw) of `conv2d`; one that is not `wanted` is None."""
-    g, matrix, dw = as_nhwc(g), _matrix(w, s), None
+    g, matrix, dw = as_nhwc(g), matrix_of(w, s), None
     dx = empty((s.n, *s.size, s.c), x.dtype) if wanted[0] else None
 
     def block(i: int, j: int, out: Array | None = None) -> None:
-        dy = _by_group(g[i:j], s)
+        dy = by_group(g[i:j], s)
         if out is not None:
-            np.matmul(_columns(x[i:j], s).swapaxes(1, 2), dy, out=out)
+            np.matmul(columns_of(x[i:j], s).swapaxes(1, 2), dy, out=out)
         if dx is not None:
-            _columns_back(dy, matrix.swapaxes(1, 2), dx[i:j], s)
+            columns_back(dy, matrix.swapaxes(1, 2), dx[i:j], s)
 
     if wanted[1]:
-        dw = _filters(sum_blocks(block, s.n, _images(s, x.itemsize), matrix.shape, x.dtype), s)
+        dw = filters_of(sum_blocks(block, s.n, _images(s, x.itemsize), matrix.shape, x.dtype), s)
     elif wanted[0]:
         pmap(block, s.n, _images(s, x.itemsize))
     return None if dx is None else as_nchw(dx), dw
 
 
-def _columns_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:
+def columns_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:
     """dA = dy W^T, and each of its columns added to the pixels it was copied from."""
     if s.is_pointwise:
         xp.matmul(dy, transposed, out=dx.reshape(-1, s.groups, s.inner).swapaxes(0, 1))

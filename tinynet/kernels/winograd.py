@@ -26,7 +26,7 @@ Read next: `im2col.py`, or `conv.py`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -41,11 +41,12 @@ from .windows import Pair
 
 TILE, WINDOW = 4, 6  # outputs and inputs of a tile, each way
 SMALL_PRODUCT = 100**3  # m n k up to which OpenBLAS multiplies without copying its operands
+CHANNELS = 32  # of a block of weights
 TILES = 210  # of a block: fewer make calls too short for threads, more leave the cache
-
 
 Product = tuple[Array, Array, Array]  # matrix, source, target: their first axis are images
 Steps = tuple[list[Product], list[Product]]
+Weights = Callable[[int, int], Array]  # U of images i to j: (36, C, O), or each its own
 
 
 @functools.cache
@@ -56,7 +57,7 @@ def matrices(dtype: DType) -> tuple[Array, ...]:
     at (4, 6)    36 products to a tile of outputs
     a (6, 4)     its transpose
     b (4, 12)    the transpose of sliding bt: two windows meet in each block of 4 inputs
-    gg (36, 9)   w to G w G^T; taps are numbered column first, weights row first
+    g (6, 3)     a row or column of weights
     """
     bt = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
                    [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]], float)
@@ -66,8 +67,7 @@ def matrices(dtype: DType) -> tuple[Array, ...]:
     b = np.zeros((TILE, 2 * WINDOW))
     b[:2, :WINDOW] = bt.T[TILE:]  # the last two inputs of the window before ...
     b[:, WINDOW:] = bt.T[:TILE]  # ... are the first two of this one
-    gg = np.einsum("ip,jq->jipq", g, g).reshape(36, 9)
-    return tuple(np.ascontiguousarray(m, dtype) for m in (bt, at, at.T, b, gg))
+    return tuple(np.ascontiguousarray(m, dtype) for m in (bt, at, at.T, b, g))
 
 
 def slide(matrix: Array, x: Array, out: Array, step: int, start: int = 0, first: int = 0
@@ -102,9 +102,11 @@ def _rows(x: Array) -> Array:
     return x.transpose(0, 2, 1, 3)
 
 
-def _by_tap(v: Array) -> Array:
-    """Tiles (n, rows, columns, j, i, C) as (36, tiles, C)."""
-    return v.reshape(-1, 36, v.shape[-1]).transpose(1, 0, 2)
+def _by_tap(v: Array, each: bool) -> Array:
+    """Tiles (n, rows, columns, j, i, C) as (36, tiles, C); `each` image: (n, 36, tiles, C)."""
+    if each:
+        return v.reshape(len(v), -1, 36, v.shape[-1]).swapaxes(1, 2)
+    return v.reshape(-1, 36, v.shape[-1]).swapaxes(0, 1)
 
 
 def _half(x: Array, v: Array) -> tuple[Array, Array]:
@@ -146,46 +148,70 @@ def _compute(steps: Steps, source: slice, n: int, target: slice) -> None:
 
 
 def _multiply(a: Array, b: Array, out: Array) -> None:
-    """out[tap] = a[tap] @ b[tap], in groups of columns so narrow that BLAS takes its short way.
+    """out[.., tap] = a[.., tap] @ b[.., tap], in groups of columns for BLAS's short way.
 
     OpenBLAS copies ("packs") the operands of a product of m n k > 100^3 into blocks first; below
     that it computes on the spot, which is up to 40 % faster for these shapes.
     """
-    _, m, k = a.shape
-    width = b.shape[2]
+    (m, k), width = a.shape[-2:], b.shape[-1]
     groups = next((n for n in (1, 2, 4) if m * k * width <= n * SMALL_PRODUCT
                    and width % (32 * n) == 0), 1)
-    np.matmul(a[:, None], b.reshape(36, k, groups, -1).transpose(0, 2, 1, 3),
-              out=out.reshape(36, m, groups, -1).transpose(0, 2, 1, 3))
+    b, out = (x.reshape(*x.shape[:-1], groups, -1).swapaxes(-3, -2) for x in (b, out))
+    np.matmul(a[..., None, :, :], b, out=out)
 
 
-def _products(a: Array, b: Array, out: Array) -> None:
-    """out[k] = a[k] @ b[k] for all k, on worker threads; `a` or `b` may be one for all."""
+def transform_weights(w: Array, u: Array) -> None:
+    """u = G w G^T of weights w (.., rows 3, columns 3, C O), as u (.., columns 6, rows 6, C O)."""
+    g = matrices(w.dtype)[-1]
+    half = scratch("half weights", (*w.shape[:-3], 3, WINDOW, w.shape[-1]), w.dtype)
+    np.matmul(g, w.swapaxes(-3, -2), out=half)
+    np.matmul(g, half.swapaxes(-3, -2), out=u.swapaxes(-3, -2))
+
+
+def transform_weights_back(du: Array, dw: Array) -> None:
+    """The adjoint, dw = G^T du G, with the same shapes."""
+    gt = matrices(dw.dtype)[-1].T
+    half = scratch("half weights", (*dw.shape[:-3], 3, WINDOW, dw.shape[-1]), dw.dtype)
+    np.matmul(gt, du.swapaxes(-3, -2), out=half.swapaxes(-3, -2))
+    np.matmul(gt, half, out=dw.swapaxes(-3, -2))
+
+
+def _transformed(w: Array) -> Array:
+    """G w G^T of weights (O, C, 3, 3), as (36, C, O)."""
+    w = w.transpose(2, 3, 1, 0)
+    u = empty((WINDOW, WINDOW, *w.shape[2:]), w.dtype)
 
     def block(i: int, j: int) -> None:
-        np.matmul(a[i:j] if a.ndim == 3 else a, b[i:j] if b.ndim == 3 else b, out=out[i:j])
+        transform_weights(w[:, :, i:j].reshape(3, 3, -1), u[:, :, i:j].reshape(6, 6, -1))
 
-    pmap(block, len(out), 64)
-
-
-def _transformed_weights(w: Array, gg: Array, axes: tuple[int, int, int]) -> Array:
-    """G w G^T as (36, C, O) for axes (1, 2, 0), as (36, O, C) for axes (0, 2, 1)."""
-    w = w.reshape(*w.shape[:2], 9).transpose(axes)
-    u = empty((36, len(w), w.shape[2]), w.dtype)
-    _products(gg, w, u.transpose(1, 0, 2))
-    return u
+    pmap(block, w.shape[2], CHANNELS)
+    return u.reshape(36, *w.shape[2:])
 
 
-class _Block:
+def _transformed_back(du: Array, shape: tuple[int, ...]) -> Array:
+    """dw (O, C, 3, 3) of that `shape`, from dU (36, C, O)."""
+    dw, du = np.empty(shape, du.dtype), du.reshape(6, 6, *du.shape[1:])
+
+    def block(i: int, j: int) -> None:
+        part = scratch("part of dw", (3, 3, j - i, len(dw)), dw.dtype)
+        transform_weights_back(du[:, :, i:j].reshape(6, 6, -1), part.reshape(3, 3, -1))
+        dw.transpose(2, 3, 1, 0)[:, :, i:j] = part
+
+    pmap(block, shape[1], CHANNELS)
+    return dw
+
+
+class Cut:
     """How a convolution is cut: output pixels, tiles each way, images of a block, its scratch."""
 
-    def __init__(self, x: Array, w: Array, padding: Pair) -> None:
-        (self.n, self.c, *pixels), self.o, self.dtype = x.shape, w.shape[0], x.dtype
+    def __init__(self, x: Array, o: int, padding: Pair, images: int | None = None) -> None:
+        (self.n, self.c, *pixels), self.o, self.dtype = x.shape, o, x.dtype
+        self.padding = padding
         self.out = [size + 2 * p - 2 for size, p in zip(pixels, padding, strict=True)]
         self.tiles = [-(-size // TILE) for size in self.out]
         each = self.tiles[0] * self.tiles[1]
         # With few tiles in all, enough blocks for four workers, but of 64 tiles at least.
-        self.images = max(1, int(min(TILES, max(64, each * self.n // 4)) // each))
+        self.images = images or max(1, int(min(TILES, max(64, each * self.n // 4)) // each))
 
     def scratch(self) -> tuple[Array, Array]:
         """V and M: (images, rows, columns, j, i, channels) of transformed inputs and products."""
@@ -194,61 +220,80 @@ class _Block:
                 scratch("m", (*shape, self.o), self.dtype))
 
 
-def conv2d(x: Array, w: Array, padding: Pair) -> Array:
-    """x (N, C, H, W) with weights (O, C, 3, 3), stride 1, padding 0 to 2 each way."""
-    cut, (bt, at, _, _, gg) = _Block(x, w, padding), matrices(x.dtype)
-    x, u = as_nhwc(x), _transformed_weights(w, gg, (1, 2, 0))
-    y = empty((cut.n, *cut.out, cut.o), x.dtype)
+def convolve(x: Array, cut: Cut, weights: Weights) -> Array:
+    """The convolution of x (N, C, H, W) with the transformed weights of each block."""
+    bt, at, *_ = matrices(x.dtype)
+    x, y = as_nhwc(x), empty((cut.n, *cut.out, cut.o), x.dtype)
 
     def prepare() -> tuple[Any, ...]:
         v, m = cut.scratch()
-        return _to_tiles(bt, x, v, padding), v, m, _to_pixels(at, m, y, 0, (0, 0))
+        return _to_tiles(bt, x, v, cut.padding), v, m, _to_pixels(at, m, y, 0, (0, 0))
 
     prepared = per_thread(prepare)
 
     def block(i: int, j: int) -> None:
-        (to_tiles, v, m, to_pixels), n = prepared(), j - i
+        (to_tiles, v, m, to_pixels), n, u = prepared(), j - i, weights(i, j)
         _compute(to_tiles, slice(i, j), n, slice(n))
-        _multiply(_by_tap(v[:n]), u, _by_tap(m[:n]))
+        _multiply(_by_tap(v[:n], u.ndim == 4), u, _by_tap(m[:n], u.ndim == 4))
         _compute(to_pixels, slice(n), n, slice(i, j))
 
     pmap(block, cut.n, cut.images)
     return as_nchw(y)
 
 
-def conv2d_backward(g: Array, x: Array, w: Array, padding: Pair,
-                    wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
-    """Gradients (dx, dw) of `conv2d`; one that is not `wanted` is None.
+def differentiate(g: Array, x: Array, cut: Cut, weights: Weights, wanted: Sequence[bool],
+                  shape: tuple[int, ...], collect: Callable[..., None]
+                  ) -> tuple[Array | None, Array | None]:
+    """dx from the transposed weights of each block, and the sum of what `collect` makes of it.
 
     By the adjoint of each step, last first; both share the transformed gradient dM = A g A^T:
-    dU[tap] = V[tap]^T dM[tap] and dw = G^T dU G; dV[tap] = dM[tap] U[tap]^T and dx = B dV B^T.
+    dV[tap] = dM[tap] U[tap]^T and dx = B dV B^T; collect(i, j, V, dM, out) fills out (of `shape`).
     """
-    cut, (bt, _, a, b, gg) = _Block(x, w, padding), matrices(x.dtype)
-    x, g, dw = as_nhwc(x), as_nhwc(g), None
+    bt, _, a, b, _ = matrices(x.dtype)
+    x, g = as_nhwc(x), as_nhwc(g)
     dx = empty(x.shape, x.dtype) if wanted[0] else None
-    ut = _transformed_weights(w, gg, (0, 2, 1)) if wanted[0] else None
 
     def prepare() -> tuple[Any, ...]:
         v, dm = cut.scratch()
-        return (_to_tiles(a, g, dm, (0, 0)), dm, _to_tiles(bt, x, v, padding), v,
-                None if dx is None else _to_pixels(b, v, dx, -WINDOW, padding))
+        return (_to_tiles(a, g, dm, (0, 0)), dm, _to_tiles(bt, x, v, cut.padding), v,
+                None if dx is None else _to_pixels(b, v, dx, -WINDOW, cut.padding))
 
     prepared = per_thread(prepare)
 
-    def block(i: int, j: int, du: Array | None = None) -> None:
+    def block(i: int, j: int, out: Array | None = None) -> None:
         (g_to_tiles, dm, x_to_tiles, v, to_pixels), n = prepared(), j - i
         _compute(g_to_tiles, slice(i, j), n, slice(n))
-        if du is not None:
+        if out is not None:
             _compute(x_to_tiles, slice(i, j), n, slice(n))
-            _multiply(_by_tap(v[:n]).transpose(0, 2, 1), _by_tap(dm[:n]), du)
+            collect(i, j, v[:n], dm[:n], out)
         if dx is not None:
-            _multiply(_by_tap(dm[:n]), ut, _by_tap(v[:n]))
+            ut = weights(i, j)
+            _multiply(_by_tap(dm[:n], ut.ndim == 4), ut, _by_tap(v[:n], ut.ndim == 4))
             _compute(to_pixels, slice(n), n, slice(i, j))
 
+    total = None
     if wanted[1]:
-        du = sum_blocks(block, cut.n, cut.images, (36, cut.c, cut.o), x.dtype)
-        dw = np.empty((cut.o, cut.c, 3, 3), x.dtype)
-        _products(du.transpose(1, 2, 0), gg, dw.reshape(cut.o, cut.c, 9).swapaxes(0, 1))
+        total = sum_blocks(block, cut.n, cut.images, shape, x.dtype)
     elif wanted[0]:
         pmap(block, cut.n, cut.images)
-    return None if dx is None else as_nchw(dx), dw
+    return None if dx is None else as_nchw(dx), total
+
+
+def weight_products(v: Array, dm: Array, du: Array) -> None:
+    """dU[tap] = V[tap]^T dM[tap]: (36, C, O), or (n, 36, C, O) of each image."""
+    _multiply(_by_tap(v, du.ndim == 4).swapaxes(-2, -1), _by_tap(dm, du.ndim == 4), du)
+
+
+def conv2d(x: Array, w: Array, padding: Pair) -> Array:
+    """x (N, C, H, W) with weights (O, C, 3, 3), stride 1, padding 0 to 2 each way."""
+    u = _transformed(w)
+    return convolve(x, Cut(x, len(w), padding), lambda i, j: u)
+
+
+def conv2d_backward(g: Array, x: Array, w: Array, padding: Pair,
+                    wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
+    """Gradients (dx, dw) of `conv2d`; one that is not `wanted` is None. dw = G^T dU G."""
+    ut = _transformed(w.swapaxes(0, 1)) if wanted[0] else None
+    dx, du = differentiate(g, x, Cut(x, len(w), padding), lambda i, j: ut, wanted,
+                           (36, *w.shape[1::-1]), lambda i, j, *arrays: weight_products(*arrays))
+    return dx, None if du is None else _transformed_back(du, w.shape)
