@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tests.optim.test_proving_ground import RACERS
-from tinynet.optim.landscapes import bowl, double_well, saddle, trace
+from tinynet.optim.landscapes import bowl, double_well, saddle, sampled, trace
 from tinynet.viz import Panel, plot_panels, plot_paths, race_gif, race_page
 from tinynet.viz.canvas import PALETTE
 from tinynet.viz.landscape import STAR
@@ -129,6 +130,21 @@ def test_pages_show_all_minima_and_few_steps(tmp_path: Path) -> None:
     for draw in (race_gif, race_page):
         with pytest.raises(ValueError, match="paths is empty"):
             draw(bowl(10), {}, tmp_path / "x")
+
+
+@pytest.mark.parametrize("draw", [plot_paths, race_gif, race_page])
+def test_what_cannot_be_drawn_is_named(tmp_path: Path, draw: Any) -> None:
+    with pytest.raises(ValueError, match=r"paths\['gd'\] has shape \(3,\): a path is an array"):
+        draw(bowl(10), {"gd": [1.0, 2.0, 3.0]}, tmp_path / "x.png")
+    for ground in (sampled(10), lambda x: x.sum()):
+        with pytest.raises(ValueError, match="over a Landscape of two coordinates"):
+            draw(ground, {"gd": np.zeros((3, 1))}, tmp_path / "x.png")
+
+
+def test_a_path_that_ended_in_nan_leaves_the_page_readable(tmp_path: Path) -> None:
+    race_page(bowl(10), {"gd": [[1.0, 1.0], [np.nan, 2.0]]}, tmp_path / "race.html")
+    text = (tmp_path / "race.html").read_text(encoding="utf-8")
+    assert "NaN" not in text and '"losses":["5.5","nan"]' in text
 
 
 def test_panels_draw_the_lines_that_they_are_given(tmp_path: Path, figures: list[Figure]) -> None:

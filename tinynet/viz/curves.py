@@ -85,6 +85,8 @@ def plot_panels(panels: Sequence[Panel], path: str | os.PathLike[str], columns: 
 
     The same labels look the same in all panels, so the first panel that has them has the legend.
     """
+    if not panels:
+        raise ValueError("panels is empty: there is nothing to draw")
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = new_figure(rows, columns, (5.5 * columns, 3.8 * rows))

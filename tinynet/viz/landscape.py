@@ -36,6 +36,7 @@ def plot_paths(landscape: Landscape, paths: Paths, path: str | os.PathLike[str],
     The circle is where they start, dots are where they end, stars are the minima. The legend says
     each path's last loss and steps, or when it left the picture.
     """
+    paths = as_arrays(landscape, paths)
     figure, (panel,) = new_figure(1, 1, (7.5, 5.6))
     draw_ground(panel, landscape)
     left, right, bottom, top = landscape.window
@@ -51,6 +52,19 @@ def plot_paths(landscape: Landscape, paths: Paths, path: str | os.PathLike[str],
     figure.legend(*panel.get_legend_handles_labels(), loc="outside right upper", frameon=False,
                   title="loss after steps", alignment="left")
     save(figure, path)
+
+
+def as_arrays(landscape: Landscape, paths: Paths) -> dict[str, Path]:
+    """`paths` as arrays (n + 1, 2), or an error that says why there is no map of them."""
+    if not isinstance(landscape, Landscape) or len(landscape.start) != 2:
+        raise ValueError(f"landscape is {getattr(landscape, 'name', landscape)!r}: paths are drawn "
+                         "over a Landscape of two coordinates (optim.landscapes)")
+    arrays = {name: np.asarray(points, dtype=np.float64) for name, points in paths.items()}
+    for name, points in arrays.items():
+        if points.ndim != 2 or points.shape[1] != 2 or not len(points):
+            raise ValueError(f"paths[{name!r}] has shape {points.shape}: a path is an array "
+                             "(steps + 1, 2), as trace() makes it")
+    return arrays
 
 
 def describe(landscape: Landscape) -> str:

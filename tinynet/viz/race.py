@@ -19,7 +19,7 @@ import numpy as np
 from ..optim.landscapes import Landscape
 from ..train.files import write_atomic
 from .canvas import PALETTE, look, new_figure
-from .landscape import STAR, Paths, describe, draw_ground, losses
+from .landscape import STAR, Paths, as_arrays, describe, draw_ground, losses
 
 WIDTH, HEIGHT = 720, 540  # of the drawing in the page, in its own units
 
@@ -44,6 +44,9 @@ def race_gif(landscape: Landscape, paths: Paths, path: str | os.PathLike[str], f
     """
     from PIL import Image
 
+    if fps < 1:
+        raise ValueError(f"fps must be at least 1 frame a second, got {fps}")
+    paths = as_arrays(landscape, paths)
     figure, (panel,) = new_figure(1, 1, (6.4, 4.4))
     figure.set_dpi(100)
     draw_ground(panel, landscape)
@@ -86,6 +89,7 @@ def race_page(landscape: Landscape, paths: Paths, path: str | os.PathLike[str],
 
     At most `frames` steps of each path are kept in it, evenly spaced.
     """
+    paths = as_arrays(landscape, paths)
     shown = moments(paths, frames)
     runs = []
     for i, (name, points) in enumerate(paths.items()):
@@ -111,7 +115,8 @@ def _to_page(landscape: Landscape, points: Any) -> list[list[float]]:
     left, right, bottom, top = landscape.window
     scale = np.array([WIDTH / (right - left), HEIGHT / (bottom - top)])
     pixels = (np.asarray(points)[:, :2] - [left, top]) * scale
-    return np.clip(pixels, -9999, 9999).round(1).tolist()  # type: ignore[no-any-return]
+    pixels = np.clip(np.nan_to_num(pixels, nan=-9999), -9999, 9999)  # JSON has no nan
+    return pixels.round(1).tolist()  # type: ignore[no-any-return]
 
 
 def _polyline(points: list[list[float]], style: str) -> str:
