@@ -230,7 +230,7 @@ class Adam(Optimizer):
         b1, b2 = self.betas
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g * g
-        c1, c2 = self.corrections()
+        c1, c2 = self.corrections()  # 1 - b1^t and 1 - b2^t
         m_hat, v_hat = m / c1, v / c2
         return x - self.lr * m_hat / (xp.sqrt(v_hat) + self.eps_hat()), m, v
 
