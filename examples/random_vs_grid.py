@@ -19,12 +19,14 @@ import argparse
 import functools
 import json
 import math
+import os
 import signal
 import sys
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,9 +88,15 @@ def accuracy(config: dict[str, Any], name: str, size: Size) -> float:
     return trainer.evaluate(val_loader).accuracy
 
 
-def die_on_ctrl_c() -> None:
-    """In a worker: leave at once and in silence; what it was at is run again the next time."""
+def end_with_parent() -> None:
+    """In a worker: Ctrl-C ends it at once, in silence, and so does the end of the main process."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    def watch(parent: Any) -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, args=(parent_process(),), daemon=True).start()
 
 
 def search(name: str, size: Size, seed: int, journal: train.Journal, workers: int
@@ -105,7 +113,7 @@ def search(name: str, size: Size, seed: int, journal: train.Journal, workers: in
               f"{t.config['weight_decay']:.1e}: {t.score:6.1%}   about {left / 60:.1f} min left",
               flush=True)
 
-    with ProcessPoolExecutor(workers, get_context("spawn"), die_on_ctrl_c) as executor:
+    with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as executor:
         def options(kind: str) -> dict[str, Any]:
             return {"executor": executor, "seed": seed, "journal": journal, "name": kind,
                     "on_trial": functools.partial(line, kind)}
@@ -170,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, BrokenProcessPool) as error:
-        why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"a process died: {error}"
+        why = "interrupted" if isinstance(error, KeyboardInterrupt) else "a process died"
         print(f"\n{why}. The same command goes on from {path}", file=sys.stderr)
         return 130
     truth = found.pop("sweep")
