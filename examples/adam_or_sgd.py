@@ -1,6 +1,6 @@
 """Adam as it comes, or SGD with momentum, its learning rate and schedule tuned? Lecture id C8.
 
-    python examples/adam_or_sgd.py                   on the built-in pictures: 4 minutes
+    python examples/adam_or_sgd.py                   on the built-in pictures: 5 minutes
     TINYNET_DATA=... python examples/adam_or_sgd.py --data cifar10       on as many of CIFAR-10
 
 SGD's rate and schedule are searched with one seed, on one half of the validation pictures. The

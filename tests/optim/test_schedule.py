@@ -217,6 +217,7 @@ def test_table_in_the_modules_text_is_what_table_prints() -> None:
     lambda: Plateau(0.1, factor=2.0), lambda: Plateau(0.1, mode="up"),  # type: ignore[arg-type]
     lambda: one_cycle(0.1, T=10, peak=1.0), lambda: one_cycle(0.1, T=10, end=-1.0),
     lambda: cosine(-0.1, T=10), lambda: linear(0.1, T=10, end=-1.0), lambda: constant("a"),
+    lambda: constant(math.nan),
     lambda: warmup(lambda t: 0.1, 10), lambda: table([], 10), lambda: constant(0.1) * -1.0,
     lambda: constant(0.1).then(constant(0.1), after=-1),
 ])

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, asarray, xp
-from .line_search import LineSearch
 from .optimizer import Closure, check_settings
 from .second_order import FlatOptimizer
 
@@ -23,11 +22,8 @@ from .second_order import FlatOptimizer
 class QuasiNewton(FlatOptimizer):
     """What BFGS and L-BFGS share: the first trial step, and which pairs are worth learning."""
 
-    def __init__(self, params: Iterable[Any], lr: float = 1.0, *, max_iter: int = 20,
-                 tolerance_grad: float = 1e-7,
-                 line_search_fn: str | LineSearch | None = "strong_wolfe") -> None:
-        super().__init__(params, lr, max_iter=max_iter, tolerance_grad=tolerance_grad,
-                         line_search_fn=line_search_fn)
+    def __init__(self, params: Iterable[Any], lr: float = 1.0, **options: Any) -> None:
+        super().__init__(params, lr, **options)
         self.memory: dict[str, Array] = {}  # empty: nothing learned yet, the direction is -g
 
     def first_alpha(self, g: Array) -> float:
@@ -98,11 +94,9 @@ class LBFGS(QuasiNewton):
     Source: Nocedal and Wright 2006, algorithm 7.4.
     """
 
-    def __init__(self, params: Iterable[Any], lr: float = 1.0, *, max_iter: int = 20,
-                 history_size: int = 10, tolerance_grad: float = 1e-7,
-                 line_search_fn: str | LineSearch | None = "strong_wolfe") -> None:
-        super().__init__(params, lr, max_iter=max_iter, tolerance_grad=tolerance_grad,
-                         line_search_fn=line_search_fn)
+    def __init__(self, params: Iterable[Any], lr: float = 1.0, *, history_size: int = 10,
+                 **options: Any) -> None:
+        super().__init__(params, lr, **options)
         check_settings(history_size=history_size)
         self.history_size = history_size
 

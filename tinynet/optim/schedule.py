@@ -66,7 +66,7 @@ class Schedule:
         end = self.length if after is None else after
         if end is None:
             raise ValueError(f"{self.text} has no end: say when, .then(following, after=steps)")
-        _at_least_0(after=end)
+        _check(after=end)
         second = _as_schedule(following)
         return Schedule(lambda t: self(t) if t < end else second(t - end),
                         f"{self.text} >> {second.text}", end + second.span,
@@ -76,7 +76,7 @@ class Schedule:
         return self.then(following)
 
     def __mul__(self, factor: float) -> Schedule:
-        _at_least_0(factor=factor)
+        _check(factor=factor)
         return Schedule(lambda t: factor * self(t), f"{factor:g} * ({self.text})", self.span,
                         self.length, (self,))
 
@@ -116,21 +116,18 @@ def _as_schedule(lr: Schedule | float) -> Schedule:
     return lr if isinstance(lr, Schedule) else constant(lr)
 
 
-def _positive(**values: float) -> None:
+def _check(**values: float) -> None:
+    """Refuse what is no number, negative, or 0 where that would divide by it."""
     for name, value in values.items():
-        if not (isinstance(value, Real) and value > 0):
-            raise ValueError(f"{name} must be a number > 0, got {value!r}")
-
-
-def _at_least_0(**values: float) -> None:
-    for name, value in values.items():
-        if not (isinstance(value, Real) and value >= 0):
-            raise ValueError(f"{name} must be a number >= 0, got {value!r}")
+        positive = name in ("T", "every", "k", "period", "steps")
+        if not (isinstance(value, Real) and (value > 0 if positive else value >= 0)):
+            raise ValueError(f"{name} must be a number {'>' if positive else '>='} 0, "
+                             f"got {value!r}")
 
 
 def constant(lr: float) -> Schedule:
     """lr at every step."""
-    _at_least_0(lr=lr)
+    _check(lr=lr)
     return Schedule(lambda t: lr, f"constant({lr:g})", span=1)
 
 
@@ -140,8 +137,7 @@ def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
     >>> [step_decay(1.0, every=30, factor=0.5)(t) for t in (0, 29, 30, 60)]
     [1.0, 1.0, 0.5, 0.25]
     """
-    _at_least_0(lr=lr)
-    _positive(every=every, factor=factor)
+    _check(lr=lr, every=every, factor=factor)
     more = "" if factor == 0.1 else f", factor={factor:g}"
     return Schedule(lambda t: lr * factor ** (t // every),
                     f"step_decay({lr:g}, every={every}{more})", span=4 * every)
@@ -153,8 +149,7 @@ def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Sche
     >>> [multistep(1.0, [30, 60], factor=0.5)(t) for t in (29, 30, 59, 60)]
     [1.0, 0.5, 0.5, 0.25]
     """
-    _at_least_0(lr=lr)
-    _positive(factor=factor)
+    _check(lr=lr, factor=factor)
     steps = sorted(milestones)
     more = "" if factor == 0.1 else f", factor={factor:g}"
     return Schedule(lambda t: lr * factor ** sum(t >= m for m in steps),
@@ -167,8 +162,7 @@ def cosine(lr: float, T: int, end: float = 0.0) -> Schedule:
     >>> [round(cosine(1.0, T=100)(t), 6) for t in (0, 25, 50, 75, 100, 150)]
     [1.0, 0.853553, 0.5, 0.146447, 0.0, 0.0]
     """
-    _at_least_0(lr=lr, end=end)
-    _positive(T=T)
+    _check(lr=lr, end=end, T=T)
     more = f", end={end:g}" if end else ""
     return Schedule(lambda t: end + (lr - end) * 0.5 * (1 + math.cos(math.pi * min(t, T) / T)),
                     f"cosine({lr:g}, T={T}{more})", span=T, length=T)
@@ -180,8 +174,7 @@ def linear(lr: float, T: int, end: float = 0.0) -> Schedule:
     >>> [linear(1.0, T=10)(t) for t in (0, 5, 10, 11)]
     [1.0, 0.5, 0.0, 0.0]
     """
-    _at_least_0(lr=lr, end=end)
-    _positive(T=T)
+    _check(lr=lr, end=end, T=T)
     more = f", end={end:g}" if end else ""
     return Schedule(lambda t: end + (lr - end) * (1 - min(t, T) / T),
                     f"linear({lr:g}, T={T}{more})", span=T, length=T)
@@ -193,21 +186,19 @@ def inverse_sqrt(lr: float) -> Schedule:
     >>> [inverse_sqrt(1.0)(t) for t in (0, 3, 99)]
     [1.0, 0.5, 0.1]
     """
-    _at_least_0(lr=lr)
+    _check(lr=lr)
     return Schedule(lambda t: lr / math.sqrt(t + 1), f"inverse_sqrt({lr:g})", span=99)
 
 
 def exponential(lr: float, k: float) -> Schedule:
     """lr * exp(-k t) (B7)."""
-    _at_least_0(lr=lr)
-    _positive(k=k)
+    _check(lr=lr, k=k)
     return Schedule(lambda t: lr * math.exp(-k * t), f"exponential({lr:g}, k={k:g})", span=4 / k)
 
 
 def one_over_t(lr: float, k: float) -> Schedule:
     """lr / (1 + k t) (B7)."""
-    _at_least_0(lr=lr)
-    _positive(k=k)
+    _check(lr=lr, k=k)
     return Schedule(lambda t: lr / (1 + k * t), f"one_over_t({lr:g}, k={k:g})", span=9 / k)
 
 
@@ -220,8 +211,7 @@ def cyclic_cosine(lr: float, period: int, end: float = 0.0) -> Schedule:
     >>> [round(cyclic_cosine(0.1, period=50)(t), 8) for t in (0, 25, 49, 50)]
     [0.1, 0.05, 9.866e-05, 0.1]
     """
-    _at_least_0(lr=lr, end=end)
-    _positive(period=period)
+    _check(lr=lr, end=end, period=period)
     more = f", end={end:g}" if end else ""
     return Schedule(
         lambda t: end + (lr - end) * 0.5 * (1 + math.cos(math.pi * (t % period) / period)),
@@ -235,13 +225,12 @@ def one_cycle(lr: float, T: int, peak: float = 0.3, start: float | None = None,
     `start` is lr/25 and `end` start/10000 unless given. Source: Smith and Topin 2018,
     "Super-convergence", in the shape PyTorch gives it.
     """
-    _at_least_0(lr=lr)
-    _positive(T=T)
+    _check(lr=lr, T=T)
     if not 0 < peak < 1:
         raise ValueError(f"peak is the share of T before the top, in (0, 1), got {peak}")
     first = lr / 25 if start is None else start
     last = first / 1e4 if end is None else end
-    _at_least_0(start=first, end=last)
+    _check(start=first, end=last)
     top = peak * T
 
     def rule(t: float) -> float:
@@ -261,7 +250,7 @@ def warmup(schedule: Schedule | float, steps: int) -> Schedule:
     >>> [round(warmup(cosine(1.0, T=100), 4)(t), 4) for t in (0, 1, 2, 3, 4, 54, 104)]
     [0.25, 0.5, 0.75, 1.0, 1.0, 0.5, 0.0]
     """
-    _positive(steps=steps)
+    _check(steps=steps)
     main = _as_schedule(schedule)
     return Schedule(lambda t: main(0) * (t + 1) / steps if t < steps else main(t - steps),
                     f"warmup({main.text}, {steps})", steps + main.span,
@@ -290,7 +279,7 @@ class Plateau(Schedule):
         if not 0 < factor < 1 or patience < 0:
             raise ValueError("factor must lie in (0, 1) and patience must be >= 0, got "
                              f"factor={factor}, patience={patience}")
-        _at_least_0(lr=lr, min_delta=min_delta, end=end)
+        _check(lr=lr, min_delta=min_delta, end=end)
         super().__init__(lambda t: self.lr, f"Plateau({lr:g}, factor={factor:g}, "
                          f"patience={patience})", span=1)
         self.lr, self.factor, self.patience, self.end = float(lr), factor, patience, end

@@ -31,6 +31,7 @@ from .optimizer import Closure, Optimizer, check_settings, graph_is_alive
 class FlatOptimizer(Optimizer):
     """Base of the second-order optimizers: one flat vector, a direction, a step along it.
 
+    All of them take these options. ``max_iter``: iterations in one `step`.
     ``line_search_fn``: "strong_wolfe", None (a step of length `lr`), or a function
     ``(phi, start, alpha) -> Point`` as in `line_search`. `step` ends early when
     ``max |g| <= tolerance_grad`` or when the search finds nothing lower. A trial point where the
@@ -51,7 +52,7 @@ class FlatOptimizer(Optimizer):
         if more or any(group[name] for name in ("weight_decay", "l1", "max_norm")):
             raise ValueError(f"{type(self).__name__} sees one long vector: it takes one parameter "
                              "group, and penalties belong into the loss")
-        if isinstance(line_search_fn, str) and line_search_fn != "strong_wolfe":
+        if not (line_search_fn in ("strong_wolfe", None) or callable(line_search_fn)):
             raise ValueError(f"line_search_fn={line_search_fn!r}: choose 'strong_wolfe', None, or "
                              "a function (phi, start, alpha) -> Point")
         self.search = strong_wolfe if isinstance(line_search_fn, str) else line_search_fn
@@ -236,11 +237,9 @@ class NewtonCG(FlatOptimizer):
     Source: Nocedal and Wright 2006, algorithm 7.1 (line search Newton-CG).
     """
 
-    def __init__(self, params: Iterable[Any], lr: float = 1.0, *, max_iter: int = 20,
-                 cg_iter: int = 50, tolerance_grad: float = 1e-7,
-                 line_search_fn: str | LineSearch | None = "strong_wolfe") -> None:
-        super().__init__(params, lr, max_iter=max_iter, tolerance_grad=tolerance_grad,
-                         line_search_fn=line_search_fn)
+    def __init__(self, params: Iterable[Any], lr: float = 1.0, *, cg_iter: int = 50,
+                 **options: Any) -> None:
+        super().__init__(params, lr, **options)
         check_settings(cg_iter=cg_iter)
         self.cg_iter = cg_iter
 
