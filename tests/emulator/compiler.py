@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def build(source: str, names: Sequence[str], options: Sequence[str], include: st
     library = CACHE / f"{key}.so"
     if not library.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        draft = CACHE / f"{key}.{os.getpid()}"  # other processes may compile the same
+        # other processes and threads may compile the same
+        draft = CACHE / f"{key}-{os.getpid()}-{threading.get_ident()}"
         draft.with_suffix(".cpp").write_text(text, encoding="utf-8")
         result = subprocess.run(
             ["g++", *FLAGS, f"-I{HERE / 'include'}", f"-I{include}", *defines, "-o", str(draft),

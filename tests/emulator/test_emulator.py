@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,18 @@ def test_the_reverse_order_shows_what_depends_on_the_order(monkeypatch: pytest.M
 def test_a_kernel_that_does_not_compile_is_named() -> None:
     with pytest.raises(RuntimeError, match=r"g\+\+ cannot compile wrong"):
         xp.ElementwiseKernel("T x", "T y", "y = no_such_name", "wrong")(xp.zeros(2))
+
+
+@emulated
+def test_several_may_compile_the_same_kernel_at_once(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from tests.emulator import compiler
+
+    monkeypatch.setattr(compiler, "CACHE", tmp_path / "cache")
+    source = "__global__ void f(int* x) { x[0] = 1; }"
+    with ThreadPoolExecutor(3) as pool:
+        made = set(pool.map(lambda _: compiler.build(source, ["f"], (), str(tmp_path)), range(3)))
+    assert made == {*(tmp_path / "cache").iterdir()} and len(made) == 1
 
 
 # Counts
