@@ -11,7 +11,6 @@ import pytest
 import tinynet as tn
 from tests.arrays import equal
 from tinynet import nn
-from tinynet.backend import xp
 
 
 @pytest.mark.parametrize("p", [0.25, 0.4, 0.7])
@@ -32,24 +31,6 @@ def test_E6_dropout_in_evaluation_is_the_identity_object_for_object() -> None:
         assert layer.eval()(x) is x
     assert nn.Dropout(0.0)(x) is x
     assert (nn.Dropout(1.0)(x).numpy() == 0).all()
-
-
-def test_E6_vanilla_and_inverted_nets_agree_after_the_weights_are_rescaled(float64: None) -> None:
-    """Vanilla dropout does not divide by keep in training and multiplies by it at test; so a
-    vanilla net with weights w / keep after the dropout is the inverted net with weights w."""
-    keep = 0.6
-    first, last = nn.Linear(4, 8), nn.Linear(8, 2)
-    inverted = nn.Sequential(first, nn.ReLU(), nn.Dropout(p=1 - keep), last).eval()
-    vanilla_last = nn.Linear(8, 2)
-    vanilla_last.load_state_dict({"weight": last.weight.data / keep, "bias": last.bias.data})
-    x = tn.randn(7, 4)
-    hidden = tn.maximum(first(x), 0.0)
-    np.testing.assert_allclose(vanilla_last(hidden * keep).numpy(), inverted(x).numpy(),
-                               rtol=1e-12, atol=1e-14)
-    # and in training with the same mask
-    mask = xp.array([1.0, 0, 1, 1, 0, 1, 0, 1])
-    np.testing.assert_allclose(vanilla_last(hidden * mask).numpy(),
-                               last(hidden * mask / keep).numpy(), rtol=1e-12, atol=1e-14)
 
 
 def test_dropout2d_drops_whole_channels() -> None:
