@@ -107,7 +107,7 @@ def test_masks_of_fewer_bits(p: float, width: int) -> None:
 
 
 def test_one_bit_is_for_one_half() -> None:
-    with pytest.raises(ValueError, match="with width=1, p must be 0.5, got 0.3"):
+    with pytest.raises(ValueError, match=r"with width=1, p must be 0\.5, got 0\.3"):
         tr.mask(4, 0.3, 8, width=1)
 
 

@@ -11,8 +11,8 @@ them. That may happen anywhere, in any thread, even while this code is at work; 
 only leaves a note, which the next call reads.
 
 Cost: a walk along the holes, of which a training step of net S has 2 to 6: about 5 us in all,
-against 50 us for each fresh MB. Source: first fit with merging, Knuth, "The art of computer programming",
-volume 1, section 2.5. Read next: `memory.py`.
+against 50 us for each fresh MB. Source: first fit with merging, Knuth, "The art of computer
+programming", volume 1, section 2.5. Read next: `memory.py`.
 """
 
 from __future__ import annotations

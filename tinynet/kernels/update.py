@@ -1,17 +1,17 @@
 """Optimizer updates in place, in blocks that stay in the cache, on worker threads.
 
 Written as array expressions, a momentum update makes ten passes through main memory and six
-arrays; here each block of 512 KB goes through all steps while it is in the cache: one pass over
+arrays; here each block of 1 MB goes through all steps while it is in the cache: one pass over
 weights, gradient and slots. The plain twins are the rules in `optim/first_order.py`, which the
 tests hold equal. The gradient is never written to.
 
 `sgd` and `adam` describe the `Update` of one tensor, or return None if its arrays do not lie in
 memory alike: the caller then takes the plain rule. On a GPU an update is one launch (`device.py`).
 `run` does all updates of a net at once: it has a few large tensors and many small ones, and cut
-into blocks together they keep
-all workers busy to the end (1.2 to 1.4 times as fast as one after the other, on two cores). Blocks
-are larger than the cache alone would ask for, since a worker needs the interpreter lock between
-two NumPy calls: with calls shorter than some 20 us the workers mostly wait for each other.
+into blocks together they keep all workers busy to the end (1.2 to 1.4 times as fast as one after
+the other, on two cores). Blocks are larger than the cache alone would ask for, since a worker needs
+the interpreter lock between two NumPy calls: with calls shorter than some 20 us the workers mostly
+wait for each other.
 Read next: `optim/optimizer.py`.
 """
 
@@ -19,15 +19,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import accumulate, groupby
 from typing import NamedTuple
 
 import numpy as np
 
 from ..backend import Array, on_gpu
 from . import device
-from .blocks import BLOCK_BYTES, SERIAL_BYTES, pmap
+from .blocks import pmap
 from .elementwise import flat_rows
 from .memory import scratch
+
+BLOCK = 1 << 18  # numbers of each array
 
 
 class Update(NamedTuple):
@@ -43,25 +46,18 @@ def run(updates: Sequence[Update]) -> None:
         for step, rows in updates:
             step(*rows)
         return
-    jobs: list[list[Update]] = [[]]
-    room = 0  # bytes that the last job may still take
-    for step, rows in updates:
-        length = max(1, BLOCK_BYTES // rows[0].itemsize)
-        for i in range(0, rows[0].size, length):
-            part = Update(step, [row[i : i + length] for row in rows])
-            if part.rows[0].nbytes > room:
-                jobs.append([])
-                room = BLOCK_BYTES
-            jobs[-1].append(part)
-            room -= part.rows[0].nbytes
+    parts = [(step, [row[i : i + BLOCK] for row in rows])
+             for step, rows in updates for i in range(0, rows[0].size, BLOCK)]
+    ends = accumulate(rows[0].size for _, rows in parts)
+    jobs = [[part for part, _ in job]
+            for _, job in groupby(zip(parts, ends, strict=True), lambda pair: pair[1] // BLOCK)]
 
     def work(i: int, j: int) -> None:
         for job in jobs[i:j]:
             for step, rows in job:
                 step(*rows)
 
-    total = sum(rows[0].nbytes for _, rows in updates)
-    pmap(work, len(jobs), 1 if total >= SERIAL_BYTES else len(jobs))
+    pmap(work, len(jobs), 1)
 
 
 def _update(step: Callable[..., None], *arrays: Array) -> Update | None:
@@ -87,18 +83,14 @@ def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nestero
             np.multiply(x, weight_decay, out=t)
             t += g
             g = t
-        if v is None:
-            np.multiply(g, lr, out=t)
-        elif nesterov:
+        if v is not None:
             v *= momentum
             v += g
-            u = np.multiply(v, momentum, out=scratch("update 2", x.shape, x.dtype))
-            u += g
-            np.multiply(u, lr, out=t)
-        else:
-            v *= momentum
-            v += g
-            np.multiply(v, lr, out=t)
+            if nesterov:
+                u = np.multiply(v, momentum, out=scratch("update 2", x.shape, x.dtype))
+                u += g
+            g = u if nesterov else v
+        np.multiply(g, lr, out=t)
         x -= t
 
     return _update(step, x, g) if v is None else _update(step, x, g, v)
@@ -146,6 +138,6 @@ def squares(x: Array, g: Array, s: Array, lr: float, keep: float, add: float, ep
 
     Adagrad and RMSprop, on a GPU alone. Lecture ids A14, A17.
     """
-    if not on_gpu:
-        return None
-    return Update(lambda: device.squares(x, g, s, lr, keep, add, eps, inside, weight_decay), ())
+    if on_gpu:
+        return Update(lambda: device.squares(x, g, s, lr, keep, add, eps, inside, weight_decay), ())
+    return None

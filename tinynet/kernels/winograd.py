@@ -64,9 +64,8 @@ def matrices(dtype: DType) -> tuple[Array, ...]:
     at = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0],
                    [0, 1, -1, 8, -8, 1]], float)
     g = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
-    b = np.zeros((TILE, 2 * WINDOW))
-    b[:2, :WINDOW] = bt.T[TILE:]  # the last two inputs of the window before ...
-    b[:, WINDOW:] = bt.T[:TILE]  # ... are the first two of this one
+    # The last two inputs of the window before are the first two of this one.
+    b = np.hstack([np.pad(bt.T[TILE:], ((0, 2), (0, 0))), bt.T[:TILE]])
     return tuple(np.ascontiguousarray(m, dtype) for m in (bt, at, at.T, b, g))
 
 
@@ -104,9 +103,8 @@ def _rows(x: Array) -> Array:
 
 def _by_tap(v: Array, each: bool) -> Array:
     """Tiles (n, rows, columns, j, i, C) as (36, tiles, C); `each` image: (n, 36, tiles, C)."""
-    if each:
-        return v.reshape(len(v), -1, 36, v.shape[-1]).swapaxes(1, 2)
-    return v.reshape(-1, 36, v.shape[-1]).swapaxes(0, 1)
+    images = (len(v),) if each else ()
+    return v.reshape(*images, -1, 36, v.shape[-1]).swapaxes(-3, -2)
 
 
 def _half(x: Array, v: Array) -> tuple[Array, Array]:
@@ -216,8 +214,8 @@ class Cut:
     def scratch(self) -> tuple[Array, Array]:
         """V and M: (images, rows, columns, j, i, channels) of transformed inputs and products."""
         shape = (self.images, *self.tiles, WINDOW, WINDOW)
-        return (scratch("v", (*shape, self.c), self.dtype),
-                scratch("m", (*shape, self.o), self.dtype))
+        v, m = ((*shape, channels) for channels in (self.c, self.o))
+        return scratch("v", v, self.dtype), scratch("m", m, self.dtype)
 
 
 def convolve(x: Array, cut: Cut, weights: Weights) -> Array:
