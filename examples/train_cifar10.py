@@ -195,10 +195,10 @@ def main(argv: list[str] | None = None) -> int:
                             callbacks=[train.Checkpoints(args.checkpoints, every=100)])
     history = trainer.fit(train_loader, val_loader, epochs,
                           resume=args.checkpoints if args.resume else None)
-    if history.stopped != "interrupted":
-        shutil.rmtree(args.checkpoints)
     train.save_model(model, args.out / "model.safetensors", {"model": name, "data": training.name})
     history.save(args.out / "history.json")
+    if history.stopped != "interrupted":
+        shutil.rmtree(args.checkpoints)  # not before what they protect is on the disk
     scores = trainer.predict(test_loader)
     accuracy = float((scores.argmax(axis=1) == test.labels).mean())
     seconds = time.perf_counter() - start

@@ -121,7 +121,8 @@ class Trainer:
         `resume` names a folder of `Checkpoints`, or one of its files: the run that wrote it goes
         on from there, bit for bit, to the end of its `epochs`. A folder without checkpoints
         starts a new run, so a script may always ask for it. Make model, optimizer, loaders and
-        callbacks as that run did; ValueError if they do not fit.
+        callbacks as that run did; ValueError if they do not fit (then make them anew: some of them
+        may hold the checkpoint's state already).
 
         Ctrl-C ends the run cleanly and returns as well; ``history.stopped`` tells how it ended.
         In every case the model has the best weights and is in evaluation mode. A loss that is not
