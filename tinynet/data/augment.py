@@ -222,7 +222,8 @@ def as_dtype(values: Array, dtype: DType) -> Array:
 
 def in_blocks(work: Callable[[int, int], None], images: Array) -> None:
     """Call work(i, j) for blocks of pictures that fit the cache, on worker threads."""
-    pmap(work, len(images), max(1, BLOCK_BYTES // (4 * images[0].size)) if len(images) else 1)
+    if len(images):
+        pmap(work, len(images), max(1, BLOCK_BYTES // (4 * images[0].size)))
 
 
 def channel_moments(images: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
