@@ -140,7 +140,7 @@ def chart(groups: dict[str, list[Line]], path: Path = PICTURE) -> None:
         axis.axvline(1.0, color="black", linewidth=0.8, linestyle=":")
         if max(ratios) > 4:  # slow peers would press the others into a corner
             axis.set_xscale("log")
-            axis.set_xlim(min(ratios) * 0.7, max(ratios) * 2)
+            axis.set_xlim(min(ratios) * 0.7, max(ratios) * 3)
         else:
             axis.set_xlim(0, max(ratios) * 1.2)
         axis.set_title(title)
