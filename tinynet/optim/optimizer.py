@@ -23,7 +23,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from ..backend import Array, asarray, xp
@@ -43,7 +43,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("max_norm", "clip_norm", "clip_value"),
                     ("a number > 0 or None", lambda v: v is None or (_lies(v, 0) and v > 0))),
     **dict.fromkeys(("max_iter", "cg_iter", "history_size"),
-                    ("a whole number >= 1", lambda v: isinstance(v, int) and v >= 1)),
+                    ("a whole number >= 1", lambda v: isinstance(v, Integral) and int(v) >= 1)),
     "lr": ("a number >= 0 or a schedule", lambda v: callable(v) or _lies(v, 0)),
     "betas": ("two numbers in [0, 1)", lambda v: isinstance(v, tuple | list) and len(v) == 2
               and all(_lies(b, 0, 1) for b in v)),
