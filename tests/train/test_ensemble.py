@@ -143,8 +143,10 @@ def test_wrong_use_is_named(tmp_path: Path) -> None:
         Ensemble([])
     with pytest.raises(TypeError, match=r"a member is str: members are nets, or states and files"):
         Ensemble(["a.safetensors"])
-    with pytest.raises(ValueError, match="period must be at least 1 step, got 0"):
+    with pytest.raises(ValueError, match="period must be an integer of at least 1, got 0"):
         Snapshots(tmp_path, 0)
+    with pytest.raises(ValueError, match=r"as many outputs, .* the first has 3, another 4"):
+        Ensemble([net(), nn.Linear(2, 4)]).predict(np.zeros((1, 2), "float32"))
     with pytest.raises(ValueError, match="the ensemble got no batches"):
         Ensemble(trained(1)).evaluate([])
     loader = data.DataLoader(np.zeros((9, 2), "float32"), np.arange(9) % 3, 9)

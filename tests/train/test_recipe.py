@@ -234,7 +234,7 @@ def test_H7_too_few_steps_for_a_curve_are_refused() -> None:
     ({"train_loader": iter(())}, "train_loader has no batches, or no len.*got tuple_iterator"),
     ({"val_loader": []}, "val_loader has no batches"), ({"val_loader": None}, "got NoneType"),
     ({"decays": ()}, "decays must hold at least one"), ({"lrs": ()}, "lrs must hold at least one"),
-    ({"rounds": 0}, "rounds must be at least 1, got 0"),
+    ({"rounds": 0}, "rounds must be an integer of at least 1, got 0"),
     ({"budget": -1.0}, "budget must be 0 seconds or more, or None, got -1"),
 ])
 def test_H7_wrong_arguments_are_named(wrong: dict[str, Any], message: str) -> None:

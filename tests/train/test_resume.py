@@ -298,9 +298,9 @@ def test_going_on_from_an_older_file_leaves_the_newer_ones_aside(tmp_path: Path)
 
 
 def test_wrong_arguments_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="every must be at least 1, or None, got 0"):
+    with pytest.raises(ValueError, match="every must be an integer of at least 1, got 0"):
         Checkpoints(tmp_path, every=0)
-    with pytest.raises(ValueError, match="keep must be at least 1, or None, got 0"):
+    with pytest.raises(ValueError, match="keep must be an integer of at least 1, got 0"):
         Checkpoints(tmp_path, keep=0)
     assert read_newest(tmp_path / "lr0.01") is None and read_newest(tmp_path) is None
     with pytest.raises(FileNotFoundError):

@@ -181,6 +181,9 @@ def test_failed_trials_are_kept_and_never_the_best() -> None:
     assert "nan" in found.table().splitlines()[2] and found.table().splitlines()[1].endswith(" *")
     with pytest.raises(ZeroDivisionError):  # a mistake is no failed trial
         grid_search(lambda config: 1 / 0, {"x": [1]})
+    for wrong in (None, {"accuracy": 0.5}):
+        with pytest.raises(TypeError, match=r"the objective must return its score, .* got "):
+            grid_search(lambda config, wrong=wrong: wrong, {"x": [1]})
     with pytest.raises(ValueError, match="no trial has finished"):
         _ = Search([]).best
 
@@ -219,5 +222,7 @@ def test_spaces_that_cannot_be_are_refused() -> None:
         Uniform(2, 1)
     with pytest.raises(ValueError, match="Choice needs at least one option"):
         Choice()
+    with pytest.raises(TypeError, match=r"x must be a Uniform, .* or When, got \(0, 1\)"):
+        sample({"x": (0, 1)}, 0, 0)  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="momentum depends on 'optimizer', which does not stand"):
         sample({"momentum": SPACE["momentum"], "optimizer": Choice("sgd")}, 0, 0)

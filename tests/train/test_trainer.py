@@ -14,6 +14,7 @@ from tests.train.toy import batches, net, trainer
 from tinynet import Tensor, nn, to_numpy, xp
 from tinynet import functional as F
 from tinynet.backend import on_gpu
+from tinynet.data import load_shapes
 from tinynet.optim import EMA, SGD, Adam, Nesterov, param_groups
 from tinynet.optim.schedule import Plateau, cosine
 from tinynet.train import (
@@ -320,14 +321,22 @@ def test_evaluate_and_predict_leave_the_mode_and_count_right() -> None:
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match="log_every must be at least 1 step, got 0"):
+    with pytest.raises(ValueError, match="log_every must be an integer of at least 1, got 0"):
         trainer(log_every=0)
-    with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="epochs must be an integer of at least 1, got 0"):
         trainer().fit(batches(), epochs=0)
-    with pytest.raises(ValueError, match="patience must be at least 1 epoch, got 0"):
+    with pytest.raises(ValueError, match=r"epochs must be an integer of at least 1, got 1.5"):
+        trainer().fit(batches(), epochs=1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="patience must be an integer of at least 1, got 0"):
         trainer(patience=0)
     with pytest.raises(ValueError, match="train_loader has no batches"):
         trainer().fit([])
+    with pytest.raises(ValueError, match=r"no len\(\), got Dataset: give it .* DataLo"):
+        trainer().fit(load_shapes(train=10, test=0)[0])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"objects such as NanGuard\(\), got <class"):
+        trainer(callbacks=[NanGuard])
+    with pytest.raises(ValueError, match="norm must be positive, got -1"):
+        ClipGradients(norm=-1)
     with pytest.raises(ValueError, match="evaluate\\(\\) got a loader without batches"):
         trainer().evaluate([])
     with pytest.raises(ValueError, match="early stopping watches val_accuracy, which is not"):

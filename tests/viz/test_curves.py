@@ -86,6 +86,8 @@ def test_draws_a_schedule_as_it_will_be_used(tmp_path: Path, figures: list[Figur
     assert line.get_label() == "warmup(cosine(0.1, T=90), 10)"
     plot_schedule([schedule, lambda t: 0.1], 50, tmp_path / "two.png", labels=["a", "b"])
     assert [line.get_label() for line in figures[1].axes[0].get_lines()] == ["a", "b"]
+    with pytest.raises(ValueError, match="there is no schedule to draw"):
+        plot_schedule([], 10, tmp_path / "x.png")
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         plot_schedule(schedule, 0, tmp_path / "x.png")
 

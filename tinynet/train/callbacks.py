@@ -23,6 +23,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ..backend import Array, to_numpy, xp
+from ..data.checks import check_whole
 from ..optim.clip import clip_grad_norm_, clip_grad_value_
 
 if TYPE_CHECKING:
@@ -114,9 +115,7 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, patience: int, monitor: str = "val_accuracy") -> None:
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1 epoch, got {patience}")
-        self.patience, self.monitor = patience, monitor
+        self.patience, self.monitor = check_whole("patience", patience), monitor
 
     def on_epoch(self, trainer: Trainer) -> None:
         """Compare the epoch with the best one."""
@@ -158,6 +157,9 @@ class ClipGradients(Callback):
     def __init__(self, norm: float | None = None, value: float | None = None) -> None:
         if (norm is None) == (value is None):
             raise ValueError(f"give norm or value, one of the two; got norm={norm}, value={value}")
+        for name, limit in (("norm", norm), ("value", value)):
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{name} must be positive, got {limit}")
         self.norm, self.value = norm, value
 
     def before_update(self, trainer: Trainer) -> None:

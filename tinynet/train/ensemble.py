@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..backend import check_range, to_numpy
+from ..data.checks import check_whole
 from ..nn.module import Module
 from ..nn.summary import table_text
 from ..tensor import Tensor
@@ -109,7 +110,8 @@ class Ensemble:
 
     def _log_probabilities(self, batches: Iterable[Any]) -> tuple[HostArray, HostArray]:
         """log softmax of every member (M, N, classes), and the labels (N,)."""
-        found, first = [], None
+        found: list[HostArray] = []
+        first = None
         own = self.model.state_dict() if self.model is not None else {}
         try:
             for member in self.members:
@@ -119,6 +121,9 @@ class Ensemble:
                 if first is not None and not np.array_equal(labels, first):
                     raise ValueError("the loader gave other labels the second time: make it with "
                                      "shuffle=False, so that every member sees the same pictures")
+                if found and scores.shape != found[0].shape:
+                    raise ValueError("the nets must have as many outputs, one for each class: the "
+                                     f"first has {found[0].shape[1]}, another {scores.shape[1]}")
                 first = labels
                 found.append(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
         finally:
@@ -161,9 +166,7 @@ class Snapshots(Callback):
     """
 
     def __init__(self, folder: str | os.PathLike[str], period: int) -> None:
-        if period < 1:
-            raise ValueError(f"period must be at least 1 step, got {period}")
-        self.folder, self.period, self._count = Path(folder), period, 0
+        self.folder, self.period, self._count = Path(folder), check_whole("period", period), 0
 
     def files(self) -> list[Path]:
         """The snapshots of the run so far, the oldest first."""

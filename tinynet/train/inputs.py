@@ -7,7 +7,7 @@ them or a loader. Read next: `trainer.py`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,15 @@ def evaluating(model: Module) -> Iterator[None]:
     with modes_kept(model), no_grad():
         model.eval()
         yield
+
+
+def batch_count(name: str, loader: Any) -> int:
+    """How many batches the loader called `name` has; ValueError if it is none, or has none."""
+    if not isinstance(loader, Sized) or not isinstance(loader, Iterable) or len(loader) == 0:
+        raise ValueError(f"{name} has no batches, or no len(), got {type(loader).__name__}: give "
+                         "it at least one batch, by a DataLoader or a list of (images, labels) "
+                         "(drop_last=True drops a short one)")
+    return len(loader)
 
 
 def as_tensor(images: Any) -> Tensor:

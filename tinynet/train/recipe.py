@@ -22,18 +22,19 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..backend import to_numpy
+from ..data.checks import check_whole
 from ..functional.loss import cross_entropy
 from ..nn.module import Module
 from ..optim import Optimizer
 from .diagnose import diagnose
 from .history import History
-from .inputs import as_labels, as_tensor, class_numbers
+from .inputs import as_labels, as_tensor, batch_count, class_numbers
 from .journal import Journal
 from .sanity import check_initial_loss, find_lr, overfit_small
 from .search import Search, Trial, grid_search, random_search
@@ -211,14 +212,13 @@ def run(model: Module, optimizer: Optimizer, train_loader: Batches, val_loader: 
     report    called with what is found so far after every step, such as ``viz.write_report``
     on_trial  called with each training of steps 4 and 5 that has just ended
     """
-    batches = _length("train_loader", train_loader)
-    _length("val_loader", val_loader)
+    batches = batch_count("train_loader", train_loader)
+    batch_count("val_loader", val_loader)
     if len(decays) == 0:
         raise ValueError("decays must hold at least one weight decay to try, got none")
     for name, count in (("coarse_epochs", coarse_epochs), ("fine_epochs", fine_epochs),
                         ("fine_trials", fine_trials), ("rounds", rounds)):
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
+        check_whole(name, count)
     if budget is not None and not budget >= 0:
         raise ValueError(f"budget must be 0 seconds or more, or None, got {budget}")
     if fine_epochs * batches < 10:
@@ -334,13 +334,6 @@ def _chance(setup: Setup) -> float:
         for label in class_numbers(labels).tolist():
             counts[label] = counts.get(label, 0) + 1
     return max(counts.values()) / sum(counts.values())
-
-
-def _length(name: str, loader: Batches) -> int:
-    if not isinstance(loader, Sized) or len(loader) == 0:
-        raise ValueError(f"{name} has no batches, or no len(): give it a DataLoader, or a list of "
-                         f"(images, labels); got {type(loader).__name__}")
-    return len(loader)
 
 
 def _first(loader: Batches) -> tuple[Any, Any]:

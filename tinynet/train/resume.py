@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backend import is_array
+from ..data.checks import check_whole
 from .callbacks import Callback
 from .checkpoint import CHECKPOINT, read_file, save_model, write_file
 from .files import remove_leftovers, write_atomic
@@ -144,8 +145,8 @@ class Checkpoints(Callback):
     def __init__(self, folder: str | os.PathLike[str], every: int | None = None,
                  keep: int | None = 2) -> None:
         for name, value in (("every", every), ("keep", keep)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, or None, got {value}")
+            if value is not None:
+                check_whole(name, value)
         self.folder, self.every, self.keep = Path(folder), every, keep
         self._epoch = 0
 

@@ -30,6 +30,7 @@ from concurrent.futures import Executor, Future, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..data.checks import check_whole
 from ..kernels.blocks import get_num_workers, set_num_workers
 from ..random import get_state, key, manual_seed, set_state
 from .history import finite_or_none
@@ -198,7 +199,11 @@ def run_one(objective: Objective, config: Config, seed: int, i: int,
             set_state(before)
         seconds = time.perf_counter() - start
     extra = dict(found) if isinstance(found, Mapping) else {"score": found}
-    score = float(extra.pop("score"))
+    try:
+        score = float(extra.pop("score"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise TypeError("the objective must return its score, a number, or a dict with it under "
+                        f"'score', got {found!r}") from error
     return {"score": finite_or_none(score), "seconds": seconds, "extra": extra}
 
 
@@ -252,7 +257,7 @@ def random_search(objective: Objective, space: Space, trials: int, *, seed: int 
     >>> len(found.values("x")), abs(found.best.config["x"] - 2) < 0.3
     (9, True)
     """
-    configs = [sample(space, seed, i) for i in range(trials)]
+    configs = [sample(space, seed, i) for i in range(check_whole("trials", trials))]
     return run_trials(objective, configs, seed=seed, space=space, **options)
 
 

@@ -113,6 +113,8 @@ def sample(space: Space, seed: int, i: int) -> Config:
             if config.get(values.name) != values.value:
                 continue
             values = values.then
+        if not isinstance(values, Uniform | Choice):
+            raise TypeError(f"{name} must be a Uniform, LogUniform, Choice or When, got {values!r}")
         word = key(seed, _STREAM, i, zlib.crc32(name.encode()))
         config[name] = values.at((word >> 11) * 2.0**-53)
     return config

@@ -16,20 +16,21 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import random
 from ..backend import Array, to_numpy, xp
+from ..data.checks import check_whole
 from ..functional.loss import cross_entropy
 from ..nn.module import Module
 from ..optim import Optimizer
 from ..tensor import Tensor
 from .callbacks import BestWeights, Callback, EarlyStopping, ReportToSchedule, UpdateRatio
 from .history import History
-from .inputs import as_labels, as_tensor, evaluating, picture_batches
+from .inputs import as_labels, as_tensor, batch_count, evaluating, picture_batches
 from .progress import Progress
 from .resume import read_newest
 
@@ -91,10 +92,11 @@ class Trainer:
                  patience: int | None = None, keep_best: bool = True,
                  callbacks: Iterable[Callback] = (), log_every: int = 10,
                  progress: bool = True) -> None:
-        if log_every < 1:
-            raise ValueError(f"log_every must be at least 1 step, got {log_every}")
+        callbacks = list(callbacks)
+        if odd := [c for c in callbacks if not isinstance(c, Callback)]:
+            raise TypeError(f"callbacks must be objects such as NanGuard(), got {odd[0]!r}")
         self.model, self.optimizer, self.loss, self.metric = model, optimizer, loss, metric
-        self.log_every = log_every
+        self.log_every = check_whole("log_every", log_every)
         self.history = History()
         self.step = self.epoch = self.planned_steps = self.planned_epochs = 0
         self.monitor = monitor = monitor or ("val_accuracy" if metric else "val_loss")
@@ -128,18 +130,14 @@ class Trainer:
         In every case the model has the best weights and is in evaluation mode. A loss that is not
         finite raises FloatingPointError with its step and learning rate.
         """
-        if epochs < 1:
-            raise ValueError(f"epochs must be at least 1, got {epochs}")
-        if not isinstance(train_loader, Sized) or len(train_loader) == 0:
-            raise ValueError("the train_loader has no batches, or no len(): give it at least one "
-                             "batch of data (drop_last=True drops a short one)")
+        epochs, batches = check_whole("epochs", epochs), batch_count("train_loader", train_loader)
         self._stop, why, self._pending, self._sums = "", "error", [], {}
         self._loaders, self._first_epoch = [train_loader, val_loader], self.epoch
         if resume is not None and (found := read_newest(resume)):
             self.load_state_dict(found[1])
             self.say(f"resumed from {found[0]}: {self.step} steps are done")
         self.planned_epochs = self._first_epoch + epochs
-        self.planned_steps = ((self.planned_epochs - self.epoch) * len(train_loader)
+        self.planned_steps = ((self.planned_epochs - self.epoch) * batches
                               - int(self._sums.get("batches", 0)))
         try:
             self._call("on_start")

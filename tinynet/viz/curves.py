@@ -56,6 +56,8 @@ def plot_schedule(schedule: Callable[[int], float] | Sequence[Callable[[int], fl
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     schedules = [schedule] if callable(schedule) else list(schedule)
+    if not schedules:
+        raise ValueError("there is no schedule to draw: the list is empty")
     times = range(0, steps, max(1, steps // 4000))
     figure, (panel,) = new_figure(1, 1, (7, 3.6))
     names = [*labels, *(getattr(one, "text", "schedule") for one in schedules[len(labels):])]

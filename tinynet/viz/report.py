@@ -28,6 +28,7 @@ from ..train.workbench import Step
 from .canvas import PALETTE, QUIET, entitle, new_figure, save
 from .curves import plot_history
 
+_HEADS = {"ratio": "loss ratio", "new": "loss on new pictures", "weight_decay": "weight decay"}
 _MARK = {"ok": "passed", "warning": "look here", "fault": "mend this first"}
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60em; margin: 2em auto;
@@ -102,7 +103,7 @@ def _picture(draw: Callable[[Path], None], what: str) -> str:
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    head = "".join(f"<th>{escape(str(name))}</th>" for name in rows[0])
+    head = "".join(f"<th>{escape(_HEADS.get(name, name))}</th>" for name in rows[0])
     body = "".join("<tr>" + "".join(f"<td>{_cell(v)}</td>" for v in row.values()) + "</tr>"
                    for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
