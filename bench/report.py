@@ -68,9 +68,9 @@ def read_lines(section: str) -> list[Line]:
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
     """A table; columns after the first `left` are numbers, set to the right."""
-    rule = ["---" if k < left else "---:" for k in range(len(head))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows)).replace(
-        "| --- |", "|---|").replace(" ---: |", "---:|")
+    rule = "|".join("---" if k < left else "---:" for k in range(len(head)))
+    first, *others = (f"| {' | '.join(row)} |" for row in (head, *rows))
+    return "\n".join([first, f"|{rule}|", *others])
 
 
 def by_contender(lines: Sequence[Line]) -> list[list[Line]]:
