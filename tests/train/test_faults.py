@@ -56,6 +56,7 @@ from tinynet.train import (
     Callback,
     Checkpoints,
     History,
+    LogFile,
     Trainer,
     read_checkpoint,
     read_model,
@@ -189,6 +190,18 @@ def test_a_killed_writer_leaves_the_checkpoint_before(tmp_path: Path, run_python
     path, state = read_newest(folder) or pytest.fail("no checkpoint")
     assert path.name == "step-00000004.safetensors" and state["step"] == 4
     assert "killed while writing" in (__doc__ or "")
+    for name in (".best.safetensors.99.tmp", ".notes.99.tmp"):  # of the best model; of no one here
+        (folder / name).write_text("half")
+    resumed = trainer()
+    resumed.step = state["step"]
+    Checkpoints(folder).on_start(resumed)
+    assert [p.name for p in folder.glob(".*")] == [".notes.99.tmp"]
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    t = trainer(log_every=1, callbacks=[LogFile(tmp_path / "log.jsonl", "steps")])
+    with file_size_limit(), pytest.raises(OSError, match=r"log.jsonl was not written, .* raise"):
+        t.fit(batches(), epochs=20)
 
 
 # Faults of a file that is read

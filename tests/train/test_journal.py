@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,30 @@ def test_H7_a_file_cut_anywhere_gives_its_whole_lines(tmp_path: Path) -> None:
         for i in range(len(found), 3):
             found.add(f"trial {i}", {"score": i / 7})
         assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_full_disk_leaves_whole_lines_and_the_journal_goes_on(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    path = tmp_path / "run.jsonl"
+    journal = Journal(path, {"seed": 1})
+    journal.add("a", 1)
+    whole = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if call == "write":  # after half of the line
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 9, limits[1]))
+    else:
+        monkeypatch.setattr(os, "fsync", lambda descriptor: os.stat(path / "no such file"))
+    try:
+        with pytest.raises(OSError, match=r"run.jsonl was not written, .* To mend it, ") as found:
+            journal.add("b", 2)
+        assert str(found.value).count("was not written") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        monkeypatch.undo()
+    assert path.read_bytes() == whole and "b" not in journal
+    journal.add("b", 2)
+    assert Journal(path, {"seed": 1})["b"] == 2
 
 
 def test_other_files_are_refused_and_left_alone(tmp_path: Path) -> None:

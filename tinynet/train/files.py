@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 _REMEDIES = {
@@ -29,22 +31,43 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> Path:
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data.encode("utf-8") if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(data.encode("utf-8") if isinstance(data, str) else data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if not isinstance(error, OSError):
-            raise
+        raise
+    _sync_folder(path.parent)
+    return path
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """An OSError inside says which file was not written, and what to do about it."""
+    try:
+        yield
+    except OSError as error:
         remedy = _REMEDIES.get(error.errno or 0, "choose another place")
         raise OSError(error.errno, f"{error.strerror}: {path} was not written, and what it held "
                                    f"before is untouched. To mend it, {remedy}") from error
-    _sync_folder(path.parent)
-    return path
+
+
+def append(file: FileIO, data: bytes, sync: bool = False) -> None:
+    """Add `data` to an unbuffered file, whole or not at all: after an OSError it is as before."""
+    size = file.seek(0, os.SEEK_END)
+    try:
+        while data:
+            data = data[file.write(data):]
+        if sync:
+            os.fsync(file.fileno())
+    except BaseException:
+        file.truncate(size)
+        raise
 
 
 def remove_leftovers(folder: Path, pattern: str) -> None:

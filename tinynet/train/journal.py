@@ -12,8 +12,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any
+
+from .files import append, explained
 
 _FORMAT = {"format": "tinynet journal", "version": 1}
 
@@ -40,7 +43,8 @@ class Journal:
             self._check(lines[0], first)
             self._values = {line["key"]: line["value"] for line in lines[1:]}
         else:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with explained(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             self._write(first)
 
     def __contains__(self, key: str) -> bool:
@@ -59,11 +63,11 @@ class Journal:
         self._values[key] = value
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        if self.path is not None:
-            with open(self.path, "ab") as file:
-                file.write(json.dumps(line, allow_nan=False).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+        if self.path is None:
+            return
+        text = json.dumps(line, allow_nan=False).encode() + b"\n"
+        with explained(self.path), FileIO(self.path, "a") as file:
+            append(file, text, sync=True)
 
     def _read(self) -> list[Any]:
         """The whole lines of the file; half a line at its end is cut off."""

@@ -10,16 +10,16 @@ Read next: `ensemble.py`.
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 import os
 import time
+from io import FileIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .callbacks import Callback
-from .files import write_atomic
+from .files import append, explained, write_atomic
 from .history import TABLES, Columns, History, finite_or_none
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class LogFile(_Rows):
         """Write the file anew from the history: all there is, up to the checkpoint's step."""
         self._seen = {}
         write_atomic(self.path, self._text(self._new_rows(trainer.history), head=True))
-        self._file = open(self.path, "a", encoding="utf-8", newline="")  # noqa: SIM115
+        self._file = FileIO(self.path, "a")
 
     def on_log(self, trainer: Trainer) -> None:
         """Append the new rows; start anew if a CSV's table has got a column more."""
@@ -120,15 +120,15 @@ class LogFile(_Rows):
 
     def write(self, rows: list[tuple[str, Row]]) -> None:
         """Append, and hand the lines to the system at once: they outlive a killed process."""
-        self._file.write(self._text(rows))
-        self._file.flush()
+        with explained(self.path):
+            append(self._file, self._text(rows).encode())
 
     def _text(self, rows: list[tuple[str, Row]], head: bool = False) -> str:
         plain = [{name: _plain(name, v) for name, v in row.items()} for _, row in rows]
         if self.path.suffix == ".jsonl":
             return "".join(json.dumps({"table": table, **row}) + "\n"
                            for (table, _), row in zip(rows, plain, strict=True))
-        text = io.StringIO()
+        text = StringIO()
         lines = csv.writer(text, lineterminator="\n")
         if head:
             self._columns = list(plain[0]) if plain else []

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 _ARRAY = "$array"  # {"$array": name} stands for an array
-_PATTERN = "step-*.safetensors"
+_PATTERN, _BEST = "step-*.safetensors", "best.safetensors"
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
@@ -164,7 +164,8 @@ class Checkpoints(Callback):
                 f"{newer[-1].name}): go on from it with fit(..., resume={str(self.folder)!r}), "
                 "remove it, or choose another folder")
         write_atomic(self.folder / ".probe", b"").unlink()
-        remove_leftovers(self.folder, _PATTERN)
+        for pattern in (_PATTERN, _BEST):
+            remove_leftovers(self.folder, pattern)
         for file in newer:
             file.replace(file.with_name(file.name + ".old"))
 
@@ -177,7 +178,7 @@ class Checkpoints(Callback):
         known = trainer.history.epochs
         if epoch_ended and trainer.monitor in known \
                 and trainer.history.best(trainer.monitor)[0] == trainer.epoch:
-            save_model(trainer.model, self.folder / "best.safetensors", {
+            save_model(trainer.model, self.folder / _BEST, {
                 "epoch": str(trainer.epoch), trainer.monitor: str(known[trainer.monitor][-1])})
         save_checkpoint(self.folder / _name(trainer.step), trainer.state_dict())
         for file in self.files()[: -self.keep] if self.keep else []:
