@@ -187,17 +187,20 @@ def report(name: str, title: str, what: str, ensembles: Iterable[Ensemble]) -> N
              f"of the last m members, *alone* is the mean of the {MEMBERS} accuracies.", "",
              "| seed | " + " | ".join(f"m = {m + 1}" for m in range(MEMBERS))
              + " | alone | gain | loss | mean of losses |", "|" + "---|" * (MEMBERS + 5)]
-    gains = []
+    gains, beside = [], []
     for seed, ensemble in enumerate(ensembles):
         rows = ensemble.table(pictures()[2]).rows
         assert all(r.loss <= r.mean_loss for r in rows) and len(rows) == MEMBERS
         last = rows[-1]
         gains.append(100 * (last.accuracy - last.mean_accuracy))
+        beside.append(100 * (last.accuracy - rows[0].accuracy))
         lines.append(f"| {seed} | " + " | ".join(f"{r.accuracy:.1%}" for r in rows)
                      + f" | {last.mean_accuracy:.1%} | {gains[-1]:+.1f} | {last.loss:.3f} "
                        f"| {last.mean_loss:.3f} |")
     lines += ["", f"Gain over the mean of the members: {np.mean(gains):+.1f} points "
-                  f"({min(gains):+.1f} to {max(gains):+.1f}, n = {len(gains)})."]
+                  f"({min(gains):+.1f} to {max(gains):+.1f}, n = {len(gains)}); over the "
+                  f"last member alone: {np.mean(beside):+.1f} points ({min(beside):+.1f} to "
+                  f"{max(beside):+.1f})."]
     save(name, title, "\n".join(lines))
 
 
