@@ -213,7 +213,7 @@ def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, p
     >>> from tinynet import xp
     >>> x, w = xp.ones((2, 1, 2, 2)), xp.ones((1, 1, 2, 2))
     >>> dropconnect_conv2d(x, w, key=1).reshape(-1).tolist()        # weights left: of 4
-    [2.0, 4.0]
+    [2.0, 1.0]
     >>> dropconnect_conv2d(x, w, p=0.25, training=False).reshape(-1).tolist()
     [3.0, 3.0]
     """
@@ -237,7 +237,7 @@ def dropconnect_linear(x: Any, weight: Any, bias: Any = None, p: float = 0.5,
     >>> from tinynet import xp
     >>> w = xp.asarray([[1.0, 10.0, 100.0]])
     >>> dropconnect_linear(xp.ones((4, 3)), w, key=1).reshape(-1).tolist()
-    [11.0, 111.0, 110.0, 111.0]
+    [10.0, 100.0, 111.0, 0.0]
     """
     key = draw_key("dropconnect_linear", p, generator, key, training)
     shape, (o, i) = tuple(x.shape), weight.shape
