@@ -18,7 +18,7 @@ import tinynet as tn
 from tests.arrays import host
 from tinynet import data, models, nn, optim, random
 from tinynet import functional as F
-from tinynet.kernels import blocks, channels, elementwise, matmul, pool, winograd
+from tinynet.kernels import blocks, winograd
 from tinynet.kernels.conv import force_algorithm
 
 SIZE, BATCH = 32, 16
@@ -33,15 +33,6 @@ def pictures(n: int = BATCH, dtype: str = "f4", seed: int = 7) -> tuple[np.ndarr
     rng = random.Generator(seed)
     x = host(rng.normal((n, 3, SIZE, SIZE))).astype(dtype)
     return x, host(rng.integers(0, 10, (n,)))
-
-
-def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All kernels take their plain twins."""
-    monkeypatch.setattr(channels, "SERIAL_BYTES", float("inf"))
-    monkeypatch.setattr(elementwise, "_PLAIN_BYTES", float("inf"))
-    monkeypatch.setattr(matmul, "SMALL", float("inf"))
-    for name in ("max_pool2d", "max_pool2d_backward"):
-        monkeypatch.setattr(pool, name, getattr(pool, f"plain_{name}"))
 
 
 def weights(model: nn.Module) -> dict[str, Any]:
@@ -141,12 +132,23 @@ def test_20_steps_run_freely_in_float64(monkeypatch: pytest.MonkeyPatch, float64
     monkeypatch.setattr(winograd, "conv2d", lambda *a: used.append(1) or conv2d(*a))
     fast = train()
     assert len(used) == 20 * 5
-    with force_algorithm("plain"), monkeypatch.context() as patch:
-        plain(patch)
+    with force_algorithm("plain"):
         slow = train()
     assert np.allclose(fast[0], slow[0], rtol=1e-10, atol=0)
     for name, w in slow[1].items():
         assert np.abs(fast[1][name] - w).max() < 1e-10 * np.abs(w).max(), name
+
+
+def test_forced_to_be_plain_no_kernel_cuts_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(job: Any) -> None:
+        raise AssertionError(job.work.__qualname__)
+
+    x, labels = pictures()
+    model = net(dropout=0.5)
+    with monkeypatch.context() as patch, force_algorithm("plain"):
+        patch.setattr(blocks._Job, "run", refuse)
+        nn.CrossEntropyLoss()(model(tn.tensor(x)), labels).backward()
+    assert not blocks.plain_forced
 
 
 @pytest.mark.numpy_only("threads are NumPy's")

@@ -22,10 +22,12 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any
 
-from ..backend import on_gpu
+from ..backend import Array, on_gpu
 
 BLOCK_BYTES = 1 << 20  # per operand: longer calls, as workers queue for the interpreter between two
 SERIAL_BYTES = 1 << 18  # below this, handing work to a thread costs more than it saves
+
+plain_forced = False  # all kernels take their plain twins: `conv.force_algorithm` sets it
 
 _workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _helpers = 0  # threads started so far; they wait in `_jobs` for work
@@ -34,6 +36,11 @@ _running = threading.Lock()  # held while workers run: a nested or second pmap r
 _blas_lock = threading.Lock()
 _blas_users = 0
 _blas_before: list[int] = []
+
+
+def is_plain(x: Array, below: int = SERIAL_BYTES) -> bool:
+    """Whether a kernel takes its plain twin for `x`: on a GPU, if forced, or `below` some bytes."""
+    return on_gpu or plain_forced or x.nbytes < below
 
 
 def get_num_workers() -> int:

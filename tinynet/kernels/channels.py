@@ -19,15 +19,11 @@ import math
 
 import numpy as np
 
-from ..backend import Array, on_gpu, xp
-from .blocks import BLOCK_BYTES, SERIAL_BYTES, pmap
+from ..backend import Array, xp
+from .blocks import BLOCK_BYTES, is_plain, pmap
 from .memory import as_nhwc, empty, scratch
 
 _ROW = 8192  # NumPy's buffer, in numbers
-
-
-def is_plain(x: Array) -> bool:
-    return on_gpu or x.nbytes < SERIAL_BYTES
 
 
 class Rows:

@@ -1,6 +1,7 @@
 """Which algorithm computes a convolution: chosen here, by shape alone, never by timing.
 
     plain      one im2col of the whole batch and one product: the twin to read and to test by
+               (forced, all other kernels take their plain twins, too)
     im2col     the same in blocks that stay in the cache: any shape
     winograd   3x3, stride 1, dilation 1, one group, padding at most 2, enough channels: its
                transforms cost as much as 30 channels' products, and it computes whole 4x4 tiles;
@@ -17,7 +18,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from ..backend import Array, on_gpu
-from . import device, im2col, winograd
+from . import blocks, device, im2col, winograd
 from .im2col import Shape
 from .windows import Pair
 
@@ -45,10 +46,12 @@ def force_algorithm(name: str | None) -> Iterator[None]:
     if name is not None and name not in ALGORITHMS:
         raise ValueError(f"algorithm must be None or one of {', '.join(ALGORITHMS)}, got {name!r}")
     before, _forced = _forced, name
+    blocks.plain_forced = name == "plain"
     try:
         yield
     finally:
         _forced = before
+        blocks.plain_forced = before == "plain"
 
 
 def choose(s: Shape) -> str:

@@ -17,11 +17,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..backend import Array, is_array, on_gpu, xp
-from .blocks import BLOCK_BYTES, SERIAL_BYTES, pmap
+from ..backend import Array, is_array, xp
+from .blocks import BLOCK_BYTES, is_plain, pmap
 from .memory import empty_like, memory_order
-
-_PLAIN_BYTES = float("inf") if on_gpu else SERIAL_BYTES
 
 
 def flat(x: Array) -> Array | None:
@@ -39,7 +37,7 @@ def elementwise(f: Callable[..., Array], *arrays: Array, out: Array | None = Non
     [2.0, 2.0, 2.0]
     """
     x = arrays[0]
-    if x.nbytes < _PLAIN_BYTES:
+    if is_plain(x):
         return f(*arrays) if out is None else f(*arrays, out=out)
     rows = flat_rows(arrays if out is None else (*arrays, out))
     if rows is None:
@@ -68,7 +66,7 @@ def flat_rows(arrays: tuple[Array, ...]) -> list[Array] | None:
 
 def add(a: Array, b: Array) -> Array:
     """a + b, of which one may be a Python number."""
-    if getattr(a, "nbytes", 0) < _PLAIN_BYTES or not is_array(b) or a.dtype != b.dtype:
+    if not is_array(a) or is_plain(a) or not is_array(b) or a.dtype != b.dtype:
         return a + b
     return elementwise(xp.add, a, b)
 

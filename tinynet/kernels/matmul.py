@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, on_gpu
-from .blocks import pmap, single_threaded_blas
+from ..backend import Array
+from .blocks import is_plain, pmap, single_threaded_blas
 from .memory import empty
 
 SMALL = 1 << 16  # multiply-adds that BLAS never cuts
@@ -22,7 +22,7 @@ def matmul(a: Array, b: Array) -> Array:
 
     Cost: 2 n k m operations. The blocks of rows share the pages of `b` in the cache.
     """
-    if on_gpu or a.size * b.shape[-1] <= SMALL:
+    if is_plain(a, 0) or a.size * b.shape[-1] <= SMALL:
         return a @ b
     if a.ndim != 2 or b.ndim != 2:
         with single_threaded_blas():

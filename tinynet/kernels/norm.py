@@ -25,8 +25,8 @@ import numpy as np
 
 from ..backend import Array, on_gpu, xp
 from . import device
-from .blocks import pmap
-from .channels import Rows, is_plain, per_channel, sum_rows
+from .blocks import is_plain, pmap
+from .channels import Rows, per_channel, sum_rows
 from .channels import scale_and_shift as scale_and_shift
 from .elementwise import keep_positive
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from ..backend import Array, DType, on_gpu, xp
 from . import device
-from .blocks import BLOCK_BYTES, pmap
+from .blocks import BLOCK_BYTES, is_plain, pmap
 from .memory import as_nchw, as_nhwc, empty_nhwc, scratch
 from .windows import Pair, bordered, count, inside, taps, view
 
@@ -88,7 +88,7 @@ def plain_max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Arr
 
 def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """The largest value of each window: x (N, C, H, W) to (N, C, H', W') as by `windows.count`."""
-    if on_gpu:
+    if is_plain(x, 0):
         return plain_max_pool2d(x, kernel, stride, padding)
     return _forward(np.maximum, -np.inf, x, kernel, stride, padding)
 
@@ -109,6 +109,8 @@ def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair
     """dx from the gradient g of y = max_pool2d(x, ...)."""
     if on_gpu:
         return device.max_pool2d_backward(g, x, y, kernel, stride, padding)
+    if is_plain(g, 0):
+        return plain_max_pool2d_backward(g, x, y, kernel, stride, padding)
     g, x, y = (as_nchw(as_nhwc(a)) for a in (g, x, y))
 
     def give(i: int, j: int, places: list[Array], add: bool) -> None:
@@ -132,7 +134,7 @@ def plain_avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Arr
 
 def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """The mean of each window; zeros around the image count as values."""
-    if on_gpu:
+    if is_plain(x, 0):
         return plain_avg_pool2d(x, kernel, stride, padding)
     y = _forward(np.add, 0, x, kernel, stride, padding)
     y *= 1 / (kernel[0] * kernel[1])
@@ -151,7 +153,7 @@ def plain_avg_pool2d_backward(g: Array, shape: tuple[int, ...], kernel: Pair, st
 def avg_pool2d_backward(g: Array, shape: tuple[int, ...], kernel: Pair, stride: Pair,
                         padding: Pair) -> Array:
     """dx, of shape (N, C, H, W), from the gradient g of y = avg_pool2d(x, ...)."""
-    if on_gpu:
+    if is_plain(g, 0):
         return plain_avg_pool2d_backward(g, shape, kernel, stride, padding)
     share = as_nchw(as_nhwc(g)) * (1 / (kernel[0] * kernel[1]))
 
