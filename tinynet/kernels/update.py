@@ -3,7 +3,8 @@
 Written as array expressions, a momentum update makes ten passes through main memory and six
 arrays; here each block of 1 MB goes through all steps while it is in the cache: one pass over
 weights, gradient and slots. The plain twins are the rules in `optim/first_order.py`, which the
-tests hold equal. The gradient is never written to.
+tests hold equal. The gradient is never written to. Cost for n numbers: 3 n read and 2 n written for
+momentum (4 n and 3 n for Adam), 6 and 14 operations each with weight decay.
 
 `sgd` and `adam` describe the `Update` of one tensor, or return None if its arrays do not lie in
 memory alike: the caller then takes the plain rule. On a GPU an update is one launch (`device.py`).

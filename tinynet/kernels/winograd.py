@@ -14,9 +14,10 @@ padded copy, and its adjoint is one with the matrices transposed. All views of a
 before the first block: a thread that handles views keeps the others from the interpreter.
 
 Cost per tile: 72 C O operations for the taps (a direct convolution takes 288 C O), about 740 C and
-520 O for the transforms. V and M of a block of T tiles are 144 T (C + O) bytes (float32), written
-and read in or near the cache. Errors in float32: about 1e-5 of the largest output, against 1e-6 for
-the direct sum, since B^T and A^T hold numbers up to 8.
+480 O for the transforms; once in all, 324 C O for the weights'. V and M of a block of T tiles are
+144 T (C + O) bytes (float32), U is 144 C O, written and read in or near the cache. Backward has
+twice the products and transforms of g, x, dx, dw. Errors in float32: about 1e-5 of the largest
+output, against 1e-6 for the direct sum, since B^T and A^T hold numbers up to 8.
 
 Sources: Winograd 1980, "Arithmetic complexity of computations"; Lavin and Gray 2016, "Fast
 algorithms for convolutional neural networks", section 4.3 (these matrices).
