@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 from tests.train.resumable import EPOCHS, STEPS, run
 from tests.train.toy import batches, net, trainer
 from tinynet import data, nn, random, tensor, to_numpy
+from tinynet.nn.noise import noise_state, set_noise_state
 from tinynet.optim import SGD, Adam
 from tinynet.optim.schedule import Plateau, constant, cosine
 from tinynet.train import (
@@ -135,6 +136,16 @@ def test_plain_lists_of_batches_resume_as_well(tmp_path: Path, step: int) -> Non
     same(*in_two_parts(make, tmp_path, step, batches, 3, batches(32, seed=1)))
 
 
+def test_a_layer_with_its_own_generator_goes_on_where_it_was(tmp_path: Path) -> None:
+    def make(**options: Any) -> Trainer:
+        noise = nn.Dropout(0.2, generator=random.Generator(7))
+        return trainer(nn.Sequential(net(norm=True), noise), **options)
+
+    same(*in_two_parts(make, tmp_path, 7, batches, 3))
+    with pytest.raises(ValueError, match="no state for the generator of layer '1'"):
+        set_noise_state(make().model, noise_state(net()))
+
+
 def test_early_stopping_and_best_weights_survive(tmp_path: Path) -> None:
     """The best weights may be those of an epoch before the break."""
     def make(**options: Any) -> Trainer:
@@ -221,7 +232,8 @@ def test_the_header_says_what_it_is_and_others_can_read_the_weights(tmp_path: Pa
     assert {k: metadata[k] for k in ("format", "version", "step", "epoch")} == {
         "format": "tinynet checkpoint", "version": "1", "step": "18", "epoch": "3"}
     assert metadata["tinynet"].count(".") == 2
-    assert state["schedules"] == ["cosine(0.1, T=18)"] and state["random"] == random.get_state()
+    assert state["schedules"] == ["cosine(0.1, T=18)"]
+    assert state["random"] == {"default": random.get_state(), "layers": {}}
     raw = load_file(path)  # as PyTorch sees it: the weights by their names, the rest behind "/"
     weights = {name for name in raw if not name.startswith("/")}
     assert weights == set(arrays) == set(model.state_dict())

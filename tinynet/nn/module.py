@@ -126,6 +126,11 @@ def _observed(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     return output
 
 
+def layer_in_call() -> tuple[str, Module] | None:
+    """Path and module of the innermost layer that this thread is calling now, if any."""
+    return (_path(_calls.stack), _calls.stack[-1]) if _calls.stack else None
+
+
 def _path(stack: list[Module]) -> str:
     """The name of the innermost module; only errors and observers ask, so it may take a search."""
     return ".".join(_name_in(outer, inner) for outer, inner in pairwise(stack))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..random import Generator, default_generator
@@ -33,6 +33,27 @@ class Noise(Module):
     def draw_key(self) -> int:
         """The key of the next random numbers."""
         return (self.generator or default_generator).key()
+
+
+def noise_state(model: Module) -> dict[str, Any]:
+    """State of all generators that a pass through `model` may draw from, as plain numbers."""
+    return {"default": default_generator.get_state(),
+            "layers": {name: own.get_state() for name, own in _own_generators(model)}}
+
+
+def set_noise_state(model: Module, state: Mapping[str, Any]) -> None:
+    """Restore what `noise_state` returned."""
+    default_generator.set_state(state["default"])
+    for name, own in _own_generators(model):
+        if name not in state["layers"]:
+            raise ValueError(f"it has no state for the generator of layer {name!r}")
+        own.set_state(state["layers"][name])
+
+
+def _own_generators(model: Module) -> list[tuple[str, Generator]]:
+    """The generators that noise layers have for themselves, by the layers' names."""
+    return [(name, layer.generator) for name, layer in model.named_modules()
+            if isinstance(layer, Noise) and layer.generator is not None]
 
 
 @contextlib.contextmanager

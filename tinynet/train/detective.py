@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import operation, random
+from .. import operation
 from ..backend import Array, is_array, xp
-from ..nn.module import _calls, _path
+from ..nn.module import layer_in_call
+from ..nn.noise import noise_state, set_noise_state
 from ..optim.clip import global_norm
 from ..tensor import Tensor
 from .callbacks import Callback
@@ -61,8 +62,8 @@ def find_nonfinite() -> Iterator[list[str]]:
         forward = caller["rules"].signature if vjps else inspect.signature(caller["forward"])
         name = caller["rules"].name if vjps else caller["name"]
         what = name.lstrip("_")
-        if stack := _calls.stack:
-            what += f" in layer {_path(stack)!r} ({type(stack[-1]).__name__})"
+        if layer := layer_in_call():
+            what += f" in layer {layer[0]!r} ({type(layer[1]).__name__})"
         _check(what, _named(forward, caller["args"]), y, passed_on)
         what = f"the backward pass of {what}"
         if vjps:
@@ -167,15 +168,15 @@ class NanGuard(Callback):
     """
 
     def __init__(self) -> None:
-        self._random: dict[str, int] = {}
+        self._random: dict[str, Any] = {}
 
     def on_start(self, trainer: Trainer) -> None:
-        """Note the state of the generator that the first step begins with."""
+        """Note the state of the generators that the first step begins with."""
         self.at_rest(trainer)
 
     def at_rest(self, trainer: Trainer) -> None:
-        """Note the state of the generator that the next step begins with."""
-        self._random = random.get_state()
+        """Note the state of the generators that the next step begins with."""
+        self._random = noise_state(trainer.model)
 
     def before_update(self, trainer: Trainer) -> None:
         """Check; repeat the step under the detective if need be."""
@@ -196,7 +197,7 @@ class NanGuard(Callback):
                         *trainer.model.named_parameters()):
             if any(_odd(x)):
                 return f"{name}: {_describe(x)}, before the first operation"
-        random.set_state(self._random)
+        set_noise_state(trainer.model, self._random)
         try:
             with find_nonfinite() as passed_on:
                 trainer.optimizer.zero_grad()

@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import random
 from ..backend import Array, to_numpy, xp
 from ..data.checks import check_whole
 from ..functional.loss import cross_entropy
 from ..nn.module import Module
+from ..nn.noise import noise_state, set_noise_state
 from ..optim import Optimizer
 from ..tensor import Tensor
 from .callbacks import BestWeights, Callback, EarlyStopping, ReportToSchedule, UpdateRatio
@@ -208,7 +208,7 @@ class Trainer:
             "step": self.step, "epoch": self.epoch, "first_epoch": self._first_epoch,
             "stop": self._stop, "sums": self._sums,
             "seconds": time.perf_counter() - self._started,
-            "random": random.get_state(),
+            "random": noise_state(self.model),
             "loaders": [loader.get_state() if hasattr(loader, "get_state") else None
                         for loader in self._loaders],
             "schedules": self._schedules(),
@@ -239,7 +239,7 @@ class Trainer:
                 elif saved:  # one that remembers nothing, such as a progress bar, may be missing
                     raise ValueError(f"it holds the state of a {name}, and this trainer has no "
                                      "such callback (left): give it those of the run it is from")
-            random.set_state(state["random"])
+            set_noise_state(self.model, state["random"])
             self.history = History.from_dict(state["history"])
             self.step, self.epoch = int(state["step"]), int(state["epoch"])
             self._first_epoch, self._stop = int(state["first_epoch"]), str(state["stop"])
