@@ -357,11 +357,18 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
             found = iter(grad(y[0] if has_aux else y, sought, g, create_graph=True))
             return [next(found) if w else None for w in wanted]
 
+        prepare.name = name  # type: ignore[attr-defined]
         call.reference = reference  # type: ignore[attr-defined]
         _enlist(fusions, forward, call)
         return call
 
     return decorate
+
+
+def name_of(node: Node) -> str:
+    """The operation that made a node (of a leaf there is none)."""
+    name: str = getattr(node.prepare, "__self__", node.prepare).name
+    return name.strip("_")
 
 
 def _hand_out(g: Any, gradient: Any) -> Any:
