@@ -33,7 +33,7 @@ from ..operation import fused
 from ..ops.shape import reshape
 from ..random import Generator, default_generator
 from .checks import Pair, float_of_one_dtype, images, pair
-from .pool import _first_largest
+from .pool import first_largest
 
 __all__ = ["fractional_max_pool2d"]
 
@@ -109,7 +109,7 @@ def fractional_reference(x: Any, *, rows: Array, columns: Array) -> Any:
     q = columns.transpose(1, 2, 0)[:, None, None, :, None, :]
     each = xp.arange(n).reshape(-1, 1, 1, 1, 1, 1), xp.arange(c).reshape(-1, 1, 1, 1, 1)
     regions = x[(*each, p, q)]  # (N, C, H', W', taps, taps)
-    return _first_largest(reshape(regions, (*regions.shape[:4], -1)), 4)
+    return first_largest(reshape(regions, (*regions.shape[:4], -1)), 4)
 
 
 @fused(reference=fractional_reference)

@@ -30,7 +30,7 @@ def _windows(x: Any, kernel: Pair, stride: Pair) -> Any:
     return reshape(unfold(x, kernel, stride=stride), (n, c, kernel[0] * kernel[1], -1))
 
 
-def _first_largest(windows: Any, axis: int) -> Any:
+def first_largest(windows: Any, axis: int) -> Any:
     """The largest value along `axis`; of equal ones the first is taken, and gets the gradient."""
     return squeeze(take_along_axis(windows, expand_dims(argmax(windows, axis), axis), axis), axis)
 
@@ -45,7 +45,7 @@ def max_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair) -
     """Copy every window out, with a border of -infinity, and take its first largest value."""
     count = window_count("max_pool2d", x.shape[2:], kernel, stride, padding)
     windows = _windows(_bordered(x, padding, -math.inf), kernel, stride)
-    return reshape(_first_largest(windows, 2), (*x.shape[:2], *count))
+    return reshape(first_largest(windows, 2), (*x.shape[:2], *count))
 
 
 @fused(reference=max_pool2d_reference)
@@ -72,7 +72,7 @@ def _avg_pool2d(x: Array, *, kernel: Pair, stride: Pair, padding: Pair,
 
 def global_max_pool2d_reference(x: Any) -> Any:
     """All pixels of a channel in a row, and their first largest value."""
-    return _first_largest(reshape(x, (*x.shape[:2], -1)), 2)
+    return first_largest(reshape(x, (*x.shape[:2], -1)), 2)
 
 
 @fused(reference=global_max_pool2d_reference)
@@ -170,7 +170,7 @@ def _largest_of_regions(x: Any, rows: list[tuple[int, int]], columns: list[tuple
     """The largest value in each rectangle rows[p] times columns[q]; they may overlap."""
     p, q = _places(rows), _places(columns)
     windows = x[:, :, p[:, None, :, None], q[None, :, None, :]]  # (N, C, P, Q, longest, longest)
-    return _first_largest(reshape(windows, (*windows.shape[:4], -1)), 4)
+    return first_largest(reshape(windows, (*windows.shape[:4], -1)), 4)
 
 
 def _even(what: str, x: Any, output_size: Any) -> tuple[Pair, Pair | None]:
