@@ -115,6 +115,9 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str, str]] = {
     "no batch axis": (
         lambda: nn.Conv2d(3, 8, 3)(images(3, 8, 8)), ValueError,
         "must have shape (N, C, H, W), got (3, 8, 8)", "x[None]"),
+    "no images in the batch": (
+        lambda: nn.Conv2d(3, 8, 3)(images(0, 3, 8, 8)), ValueError,
+        "x of shape (0, 3, 8, 8) holds no images", "leave empty batches out"),
     "batch norm of one value": (
         lambda: nn.BatchNorm1d(4)(images(1, 4)), ValueError, "(1, 4)", "use a larger batch"),
     "pictures of bytes": (

@@ -16,7 +16,7 @@ import tinynet as tn
 from tests.emulator.test_traffic import check_the_traffic_of_steps
 from tests.emulator.training import adam, net
 from tests.ops.test_indexing import test_an_index_that_comes_again_adds_up as check_repeated_index
-from tinynet import Tensor, grad, train
+from tinynet import Tensor, data, grad, train
 from tinynet import functional as F
 from tinynet.backend import asarray
 from tinynet.kernels import elementwise
@@ -70,6 +70,14 @@ def test_a_label_out_of_range(loss: Any, label: int) -> None:
     assert math.isnan(loss(scores, asarray(labels)).item())
     losses = loss(scores, asarray(labels), reduction="none")
     assert np.isnan(losses.numpy()).tolist() == [False, True, False]
+
+
+def test_a_label_out_of_range_in_mixup() -> None:
+    """On the device already, so nobody has checked it: its target is nan, and so is the loss."""
+    images, labels = asarray(np.ones((3, 3, 8, 8), "f4")), asarray(np.array([0, 9, 10]))
+    _, targets = data.Mixup(10, p=0.0)(images, labels, 7)
+    sums = targets.sum(axis=1).get()
+    assert sums[:2].tolist() == [1.0, 1.0] and math.isnan(sums[2])
 
 
 def test_a_label_out_of_range_ends_the_training() -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from ..backend import Array, check_range, get_default_dtype, xp
+from ..backend import Array, check_range, get_default_dtype, on_gpu, xp
 from ..kernels import memory
 from ..random import beta, key
 from .augment import as_dtype, in_blocks, show, working_dtype
@@ -65,7 +65,12 @@ class BatchTransform:
             raise ValueError(f"labels must be an array of class numbers {wanted[:1]} or "
                              f"probabilities {wanted}, got {shape}")
         check_range("labels", labels, self.num_classes, f"num_classes={self.num_classes}.")
-        return (labels[:, None] == xp.arange(self.num_classes)).astype(dtype)
+        one_hot = (labels[:, None] == xp.arange(self.num_classes)).astype(dtype)
+        if not on_gpu:
+            return one_hot
+        # There labels are not read back to be checked: a wrong one makes nan, as in the loss.
+        wrong = (labels < 0) | (labels >= self.num_classes)
+        return xp.where(wrong[:, None], xp.nan, one_hot)
 
     def __repr__(self) -> str:
         return show(self)

@@ -21,11 +21,13 @@ def pair(what: str, value: Any, least: int) -> Pair:
 
 
 def images(what: str, x: Any) -> tuple[int, int, int, int]:
-    """The shape of `x`, which must be (N, C, H, W)."""
+    """The shape of `x`, which must be (N, C, H, W), N > 0 images."""
     shape = tuple(x.shape)
     if len(shape) != 4:
         hint = ": add the batch axis with x[None]" if len(shape) == 3 else ""
         raise ValueError(f"{what}: x must have shape (N, C, H, W), got {shape}{hint}")
+    if not shape[0]:
+        raise ValueError(f"{what}: x of shape {shape} holds no images: leave empty batches out")
     return shape
 
 
