@@ -72,7 +72,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
     add("--limit", type=positive, help="use this many training pictures only, for a quick look")
     add("--threads", type=positive, help="worker threads (default: all cores)")
-    add("--out", type=Path, default=Path("runs/cifar10"), help="folder for the results")
+    add("--out", type=Path, help="folder for the results (default: runs/cifar10, or runs/shapes)")
     add("--resume", action="store_true", help="go on with the run that was cut off in --out")
     add("--quiet", action="store_true", help="print the result only")
     args = parser.parse_args(argv)
@@ -80,6 +80,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"--data-dir {args.data_dir} is no folder")
     if args.lr is not None and not args.lr > 0:
         parser.error(f"--lr must be positive, got {args.lr}")
+    args.out = args.out or Path("runs") / ("shapes" if args.data == "shapes" else "cifar10")
     args.checkpoints = args.out / "checkpoints"
     if not args.resume and any(args.checkpoints.glob("step-*")):
         parser.error(f"{args.checkpoints} holds a run that was cut off: go on with --resume, or "

@@ -118,6 +118,12 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str, str]] = {
     "no images in the batch": (
         lambda: nn.Conv2d(3, 8, 3)(images(0, 3, 8, 8)), ValueError,
         "x of shape (0, 3, 8, 8) holds no images", "leave empty batches out"),
+    "PyTorch's name of an option": (
+        lambda: weight(2, 3).sum(dim=0), TypeError, "unexpected keyword argument 'dim'",
+        "call it axis"),
+    "a weight that is a plain tensor": (
+        lambda: setattr(nn.ReLU(), "w", weight(3)), TypeError,
+        "ReLU.w would be a plain tensor", "make it an nn.Parameter"),
     "batch norm of one value": (
         lambda: nn.BatchNorm1d(4)(images(1, 4)), ValueError, "(1, 4)", "use a larger batch"),
     "pictures of bytes": (
@@ -211,7 +217,7 @@ def test_numpy_arrays_do_not_slip_into_a_gpu_computation(monkeypatch: pytest.Mon
     with pytest.raises(TypeError, match=re.escape(
             "add mixes a CuPy tensor with a NumPy array of shape (3,): upload it with "
             "tn.tensor(array)")):
-        operation.constant(np.ones(3), "add")
+        operation.as_operand(np.ones(3), "add")
 
 
 def test_an_unknown_backend_lists_the_valid_ones(run_python: Callable[..., Any]) -> None:

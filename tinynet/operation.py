@@ -50,7 +50,7 @@ from typing import Any, ParamSpec
 import numpy as np
 
 from .backend import Array, asarray, get_default_dtype, out_of_memory, xp
-from .tensor import Node, Tensor, _mode, _wrap, grad, record
+from .tensor import Node, Tensor, grad, mode, record, wrap
 
 P = ParamSpec("P")
 Vjp = Callable[..., Any] | None
@@ -85,7 +85,7 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
             if type(y) is not _ndarray or y.dtype is _float64:
                 y = as_data(y, raw)
             if not recorded:
-                return _wrap(y, None)
+                return wrap(y, None)
             return record(y, nodes, rules.vjps, rules.keep(y, raw, nodes, options), prepare)
 
         # The same for one argument, and for two without options, written out: this halves the
@@ -104,8 +104,8 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
                 raise out_of_memory(name, (data,), error) from None
             if type(y) is not _ndarray or y.dtype is _float64:
                 y = as_data(y, (data,))
-            if node is None or not _mode.recording:
-                return _wrap(y, None)
+            if node is None or not mode.recording:
+                return wrap(y, None)
             values = (y, data) if plain else (y, data, data.shape, *(options or defaults).values())
             return record(y, (node,), vjps, (pick_1(values),), prepare)
 
@@ -116,22 +116,22 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
             if isinstance(a, Tensor):
                 data_a, node_a = a.data, a.node
             elif isinstance(b, Tensor):
-                data_a, node_a = a if type(a) in _CONSTANTS else constant(a, name), None
+                data_a, node_a = a if type(a) in _CONSTANTS else as_operand(a, name), None
             else:
                 return compute(a, b) if type(a) is type(b) is _ndarray else \
                     compute(_as_array(a), _as_array(b))
             if isinstance(b, Tensor):
                 data_b, node_b = b.data, b.node
             else:
-                data_b, node_b = b if type(b) in _CONSTANTS else constant(b, name), None
+                data_b, node_b = b if type(b) in _CONSTANTS else as_operand(b, name), None
             try:
                 y = compute(data_a, data_b)
             except MemoryError as error:
                 raise out_of_memory(name, (data_a, data_b), error) from None
             if type(y) is not _ndarray or y.dtype is _float64:
                 y = as_data(y, (data_a, data_b))
-            if (node_a is None and node_b is None) or not _mode.recording:
-                return _wrap(y, None)
+            if (node_a is None and node_b is None) or not mode.recording:
+                return wrap(y, None)
             values = (y, data_a, data_b)
             saved = (None if node_a is None else pick_1(values),
                      None if node_b is None else pick_2(values))
@@ -147,6 +147,9 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
         return operation
 
     return decorate
+
+
+_NAMES = {"dim": "axis", "keepdim": "keepdims"}  # what users of PyTorch type
 
 
 class Rules:
@@ -191,7 +194,9 @@ class Rules:
             try:
                 self.signature.bind(*args, **options)
             except TypeError as error:
-                raise TypeError(f"{self.name}{self.signature}: {error}") from None
+                hint = "".join(f": call it {_NAMES[o]}" for o in options if o in _NAMES)
+                raise TypeError(f"{self.name}({', '.join(self.signature.parameters)}): {error}"
+                                f"{hint}") from None
         for option in self.options:
             if isinstance(given[option], Tensor):
                 if given[option].requires_grad:
@@ -218,8 +223,8 @@ class Rules:
         def owned(value: Any, place: int) -> Any:
             owner = owners[place] if place < len(owners) else None
             if isinstance(owner, Node):
-                return _wrap(value, owner)
-            return value if owner is None else [v if n is None else _wrap(v, n)
+                return wrap(value, owner)
+            return value if owner is None else [v if n is None else wrap(v, n)
                                                 for v, n in zip(value, owner, strict=True)]
 
         return node.vjps, [values and [owned(value, place)
@@ -255,12 +260,12 @@ def unpack(args: Sequence[Any], name: str) -> tuple[list[Any], list[Node | None]
             if a.node is not None:
                 traced = True
         else:
-            raw.append(a if type(a) in _CONSTANTS else constant(a, name))
+            raw.append(a if type(a) in _CONSTANTS else as_operand(a, name))
             nodes.append(None)
-    return raw, nodes, tensors, traced and _mode.recording
+    return raw, nodes, tensors, traced and mode.recording
 
 
-def constant(a: Any, name: str) -> Any:
+def as_operand(a: Any, name: str) -> Any:
     """What an operation computes with for an argument that is no tensor.
 
     Python scalars stay Python scalars, so that a float32 net stays float32.
@@ -325,7 +330,7 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
             if tensors:
                 y = as_data(y, raw)
                 y = record(y, nodes, None, (backward, raw, options), prepare) if recorded else \
-                    _wrap(y, None)
+                    wrap(y, None)
             return (y, *aux) if has_aux else y
 
         def prepare(g: Any, node: Node, path: Set[Node | None], graph: bool) -> tuple[Any, Any]:
@@ -349,7 +354,7 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
         def through_reference(g: Any, node: Node, wanted: Sequence[bool], raw: Sequence[Any],
                               options: dict[str, Any]) -> list[Any]:
             """The gradients as functions of the inputs: a gradient of the reference."""
-            args = [r if i is None else _wrap(r, i) for r, i in zip(raw, node.inputs, strict=True)]
+            args = [r if i is None else wrap(r, i) for r, i in zip(raw, node.inputs, strict=True)]
             # Aliases: an argument that appears twice, or further down, must count once here.
             args = [alias(a) if w else a for a, w in zip(args, wanted, strict=True)]
             y = reference(*args, **options)

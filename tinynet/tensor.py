@@ -32,17 +32,17 @@ class _Mode(threading.local):
     recording = True
 
 
-_mode = _Mode()
+mode = _Mode()
 
 
 @contextlib.contextmanager
 def recording(on: bool) -> Iterator[None]:
     """Record operations (or not) inside; per thread, restored on errors."""
-    before, _mode.recording = _mode.recording, on
+    before, mode.recording = mode.recording, on
     try:
         yield
     finally:
-        _mode.recording = before
+        mode.recording = before
 
 
 def no_grad() -> contextlib._GeneratorContextManager[None]:
@@ -57,7 +57,7 @@ def enable_grad() -> contextlib._GeneratorContextManager[None]:
 
 def is_grad_enabled() -> bool:
     """Whether operations of this thread are being recorded."""
-    return _mode.recording
+    return mode.recording
 
 
 class Node:
@@ -177,11 +177,11 @@ class Tensor:
             if id(root) in taken or (root is not gx and 0 in gx.strides):
                 gx = root = gx.copy()
             taken.add(id(root))
-            leaf.grad = _wrap(gx, None)
+            leaf.grad = wrap(gx, None)
 
     def detach(self) -> Tensor:
         """The same data (shared, not copied) without its history."""
-        return _wrap(self.data, None)
+        return wrap(self.data, None)
 
     def copy_(self, value: Any) -> Tensor:
         """Give this leaf new data. Graphs made of the old data keep it, or say that it is gone.
@@ -280,7 +280,7 @@ class Tensor:
         def __neg__(self) -> Tensor: ...
 
 
-def _wrap(data: Array, node: Node | None) -> Tensor:
+def wrap(data: Array, node: Node | None) -> Tensor:
     """A tensor without checks."""
     tensor = Tensor.__new__(Tensor)
     tensor.data, tensor.node = data, node
@@ -330,18 +330,18 @@ def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: boo
         with recording(create_graph):
             targets = {x.node for x in wrt}
             found = _walk(output.node, g if create_graph else g.data, targets, create_graph, False)
-    elif not _mode.recording:
+    elif not mode.recording:
         raise RuntimeError("grad() under no_grad() of an output that was not recorded: compute it "
                            "outside, or inside tn.enable_grad()")
     results = [found[x.node] if x.node in found else xp.zeros_like(x.data) for x in wrt]
-    results = [g if isinstance(g, Tensor) else _wrap(xp.asarray(g), None) for g in results]
+    results = [g if isinstance(g, Tensor) else wrap(xp.asarray(g), None) for g in results]
     return results[0] if isinstance(inputs, Tensor) else results
 
 
 def _seed(output: Tensor, grad_output: Any) -> Tensor:
     """The gradient that the walk starts with."""
     if grad_output is None:
-        return _wrap(xp.ones(output.shape, output.dtype), None)
+        return wrap(xp.ones(output.shape, output.dtype), None)
     g = grad_output if isinstance(grad_output, Tensor) else Tensor(grad_output, dtype=output.dtype)
     if g.shape != output.shape:
         raise ValueError(f"grad_output has shape {g.shape}, the output {output.shape}: they must "

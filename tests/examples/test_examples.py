@@ -56,6 +56,18 @@ def test_plain_loop_learns(root: Path, monkeypatch: pytest.MonkeyPatch,
     assert losses[-1] < losses[0]
 
 
+def test_the_blocks_of_the_readme_run_as_they_stand(
+        root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (root / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 4
+    space: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), space)
+    assert "g = 24.7041" in capsys.readouterr().out
+    assert 0.0 < space["loss"].item() < 10.0  # type: ignore[attr-defined]
+
+
 def test_the_readme_lists_every_example_and_no_other(root: Path) -> None:
     text = (root / "examples" / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"python examples/(\w+\.py)", text))

@@ -56,6 +56,20 @@ def test_G1_forward_and_gradients_are_those_of_the_masked_weights(rng: Any) -> N
     assert close(dw, sum(m[k] * np.outer(g[k], x[k]) for k in range(n)), atol=1e-13)
 
 
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_G1_all_weights_or_none(p: float, rng: Any) -> None:
+    x, w = rng.normal((2, 16, 8, 8)), rng.normal((16, 16, 3, 3))
+    x, w = (Tensor(a, requires_grad=True) for a in (x, w))
+    y = F.dropconnect_conv2d(x, w, padding=1, p=p, key=3)
+    found = [host(a) for a in (y, *grad(y, [x, w]))]
+    if p == 1.0:
+        assert not any(a.any() for a in found)
+    else:
+        assert np.array_equal(found[0], host(F.conv2d(x, w, padding=1)))
+    y = F.dropconnect_linear(xp.ones((2, 3)), xp.ones((4, 3)), p=p, key=1)
+    assert float(y.sum()) == 24.0 * (1.0 - p)
+
+
 def test_G1_a_picture_has_one_mask_at_all_places(rng: Any) -> None:
     x = xp.ones((3, 2, 9, 7), "f8")
     u = host(F.dropconnect_conv2d(x, rng.normal((4, 2, 3, 3), dtype="f8"), key=2))

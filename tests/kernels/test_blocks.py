@@ -165,6 +165,8 @@ def test_a_late_helper_holds_nothing() -> None:
 
 
 def test_number_of_workers() -> None:
+    with pytest.raises(ValueError, match=r"an integer of at least 1, got 2\.5"):
+        set_num_workers(2.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 1, got 0"):
         set_num_workers(0)
     pmap(lambda i, j: None, 4, 1)

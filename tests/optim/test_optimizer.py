@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ from tinynet.optim import (
     RMSprop,
     param_groups,
 )
-from tinynet.optim.schedule import cosine
+from tinynet.optim.schedule import constant, cosine
 
 
 def leaf(values: Any) -> Tensor:
@@ -81,6 +82,9 @@ def test_groups_have_settings_of_their_own() -> None:
     (lambda: SGD([leaf([1.0])], 0.1, max_norm=0.0), ValueError, "max_norm must be a number > 0"),
     (lambda: Adam([leaf([1.0])], betas=(0.9, 1.0)), ValueError, "betas must be two numbers"),
     (lambda: Adam([leaf([1.0])], betas=0.9), ValueError, "betas must be two numbers"),
+    (lambda: AdamW([leaf([1.0])], decoupled=False), ValueError, "AdamW is the decoupled one"),
+    (lambda: SGD([leaf([1.0])], constant(math.inf)), ValueError,
+     "lr must be a finite number >= 0, got inf"),
     (lambda: SGD(None, 0.1), TypeError, "params is None: pass a list of tensors"),
     (lambda: SGD([{"params": [leaf([1.0])]}, leaf([1.0])], 0.1), TypeError, "side by side"),
     (lambda: Adam([leaf([1.0])]).momentum, AttributeError, "Adam has no attribute 'momentum'"),

@@ -24,13 +24,14 @@ def boxes(figure: Figure) -> dict[str, list[tuple[float, float]]]:
 
 def test_every_operation_and_leaf_has_a_box(figures: list[Figure], tmp_path: Path) -> None:
     w, x = tn.ones((3, 2), requires_grad=True), tn.ones((5, 2))
-    y = (F.relu(x @ w.T) * 2.0).sum()
-    plot_graph(y, tmp_path / "graph.png", {"w": w})
+    z = x @ w.T
+    y = (F.relu(z) * 2.0).sum()
+    plot_graph(y, tmp_path / "graph.png", {"w": w, "z": z})
     assert (tmp_path / "graph.png").stat().st_size > 1000
     found = boxes(figures[0])
     rows = {name: y for name, ((_, y),) in found.items()}
-    assert rows == {"w\n(3, 2)": 0, "transpose\n(2, 3)": 1, "matmul\n(5, 3)": 2, "relu\n(5, 3)": 3,
-                    "multiply\n(5, 3)": 4, "sum": 5}
+    assert rows == {"w\n(3, 2)": 0, "transpose\n(2, 3)": 1, "z = matmul\n(5, 3)": 2,
+                    "relu\n(5, 3)": 3, "multiply\n(5, 3)": 4, "sum": 5}
     y.backward()  # the picture left the graph as it was
     assert w.grad is not None
 
@@ -55,6 +56,8 @@ def test_a_leaf_alone_and_what_cannot_be_drawn(figures: list[Figure], tmp_path: 
     for nothing in (tn.ones(2), 1.0):
         with pytest.raises(ValueError, match="there is no graph to draw"):
             plot_graph(nothing, tmp_path / "no.png")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="names must hold tensors, got float for 'w'"):
+        plot_graph(w, tmp_path / "no.png", {"w": 2.0})  # type: ignore[dict-item]
     y = (w * w).sum()
     y.backward()
     with pytest.raises(ValueError, match=r"backward\(\) has freed this graph"):

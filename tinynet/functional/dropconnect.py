@@ -58,7 +58,7 @@ class _Masks:
     def __init__(self, weight: Array, s: Shape, key: int, keep: float) -> None:
         self.matrix = xp.ascontiguousarray(matrix_of(weight, s))
         self.key, self.keep, self.n, self.outputs = key, keep, s.n, s.o
-        self.width = next((n for n in (1, 8) if (keep * 2.0**n).is_integer()), 16)  # random bits
+        self.width = 1 if keep == 0.5 else 8 if (keep * 256.0).is_integer() else 16  # random bits
         self.step = max(1, min(8, _MASKED_BYTES // self.matrix.nbytes))
         self.last = threading.local()
 

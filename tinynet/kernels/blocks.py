@@ -2,7 +2,7 @@
 
 NumPy runs an element-wise operation or a small matrix product on one core and through main
 memory. `pmap` cuts the work into blocks and lets worker threads pull them: NumPy releases the
-interpreter lock inside its loops, so the threads run at the same time. Two rules make it pay:
+interpreter lock inside its loops, so the threads run at the same time. Two rules hold:
 
 * while workers run, BLAS uses one thread each. Two workers times two BLAS threads fight for two
   cores and take twice as long; `single_threaded_blas` sees to it and restores what it found.
@@ -24,7 +24,7 @@ from typing import Any
 
 from ..backend import Array, on_gpu
 
-BLOCK_BYTES = 1 << 20  # per operand: longer calls, as workers queue for the interpreter between two
+BLOCK_BYTES = 1 << 20  # of each operand; in shorter calls workers queue for the interpreter lock
 SERIAL_BYTES = 1 << 18  # below this, handing work to a thread costs more than it saves
 
 plain_forced = False  # all kernels take their plain twins: `conv.force_algorithm` sets it
@@ -51,8 +51,8 @@ def get_num_workers() -> int:
 def set_num_workers(n: int) -> None:
     """Use `n` threads in `pmap` (1: none but the caller's). Results do not depend on `n`."""
     global _workers, _helpers
-    if n < 1:
-        raise ValueError(f"number of workers must be at least 1, got {n}")
+    if not isinstance(n, int) or n < 1:
+        raise ValueError(f"number of workers must be an integer of at least 1, got {n!r}")
     with _running:
         for _ in range(_helpers):
             _jobs.put(None)

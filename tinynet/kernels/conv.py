@@ -1,11 +1,12 @@
 """Which algorithm computes a convolution: chosen here, by shape alone, never by timing.
 
     plain      one im2col of the whole batch and one product: the twin to read and to test by
-               (forced, all other kernels take their plain twins, too)
+               (to force it makes all other kernels take their plain twins, too)
     im2col     the same in blocks that stay in the cache: any shape
-    winograd   3x3, stride 1, dilation 1, one group, padding at most 2, enough channels: its
-               transforms cost as much as 30 channels' products, and it computes whole 4x4 tiles;
-               enough tiles: the transform of the weights costs as much as the products of 9
+    winograd   3x3, stride 1, dilation 1, one group, padding at most 2; enough channels, since its
+               transforms are as many operations as the products of 17 channels, and it computes
+               whole 4x4 tiles; enough tiles, since the transform of the weights is as much as the
+               products of 5 tiles, and by short calls
 
 `force_algorithm` overrules the choice, for tests: gradient checks in float64 reach every one. A GPU
 has one way of its own, in `device.py`.

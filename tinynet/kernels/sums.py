@@ -5,8 +5,8 @@ timing. So blocks leave partial sums, which are added in the order of the blocks
 that would be too many, neighbouring blocks form a *lane*, done by one worker in order, with one
 partial sum. Lanes depend on sizes alone.
 
-Cost for p partial sums of n numbers: p n additions, and p n numbers written and read again, at most
-64 MB. Read next: `winograd.py`.
+Cost for p partial sums of n numbers: p n additions, and p n numbers written and read again: at most
+64 MB, or four partial sums where one is larger than 16 MB. Read next: `winograd.py`.
 """
 
 from __future__ import annotations

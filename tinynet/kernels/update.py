@@ -63,7 +63,7 @@ def run(updates: Sequence[Update]) -> None:
 
 def _update(step: Callable[..., None], *arrays: Array) -> Update | None:
     """The update of `arrays` by `step`, unless they do not lie alike."""
-    if on_gpu or not all(a.flags.writeable for a in arrays):
+    if not all(a.flags.writeable for a in arrays):
         return None
     rows = flat_rows(arrays)
     return None if rows is None else Update(step, rows)

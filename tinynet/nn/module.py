@@ -173,6 +173,9 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a parameter or buffer is not lost to something that is neither."""
+        if type(value) is Tensor and value.requires_grad and value.is_leaf:
+            raise TypeError(f"{type(self).__name__}.{name} would be a plain tensor, which no "
+                            "optimizer finds and no file holds: make it an nn.Parameter(...)")
         old = self.__dict__.get(name)
         if isinstance(old, Parameter | Buffer) and value is not None \
                 and not isinstance(value, Parameter | Buffer):

@@ -17,12 +17,12 @@ import numpy as np
 from ..backend import Array, xp
 from ..kernels import elementwise, special
 from ..operation import primitive, unpack
-from ..tensor import Tensor, _wrap
+from ..tensor import Tensor, wrap
 
 P = ParamSpec("P")
 
 
-def constant(forward: Callable[P, Array]) -> Callable[P, Any]:
+def without_derivative(forward: Callable[P, Array]) -> Callable[P, Any]:
     """An operation without a derivative (zero almost everywhere): values in, values out.
 
     Parameters with a default are options.
@@ -34,7 +34,7 @@ def constant(forward: Callable[P, Array]) -> Callable[P, Any]:
     def call(*args: Any, **options: Any) -> Any:
         raw, _, tensors, _ = unpack(args[:arity], name)
         y = forward(*raw, *args[arity:], **options)
-        return _wrap(xp.asarray(y), None) if tensors else y
+        return wrap(xp.asarray(y), None) if tensors else y
 
     return call
 
@@ -196,77 +196,77 @@ def _astype(x: Array, dtype: Any) -> Array:
 def astype(x: Any, dtype: Any) -> Any:
     """`x` converted to `dtype`; from float to float, the gradient is converted back."""
     if isinstance(x, Tensor) and (x.dtype.kind != "f" or np.dtype(dtype).kind != "f"):
-        return _wrap(x.data.astype(dtype), None)
+        return wrap(x.data.astype(dtype), None)
     return _astype(x, dtype)
 
 
-@constant
+@without_derivative
 def sign(x: Array) -> Array:
     """-1, 0 or 1"""
     return xp.sign(x)
 
 
-@constant
+@without_derivative
 def floor(x: Array) -> Array:
     """The largest integer not above x."""
     return xp.floor(x)
 
 
-@constant
+@without_derivative
 def isfinite(x: Array) -> Array:
     """False where x is infinite or not a number."""
     return xp.isfinite(x)
 
 
-@constant
+@without_derivative
 def equal(a: Array, b: Array) -> Array:
     """a == b, element by element"""
     return a == b
 
 
-@constant
+@without_derivative
 def not_equal(a: Array, b: Array) -> Array:
     """a != b, element by element"""
     return a != b
 
 
-@constant
+@without_derivative
 def less(a: Array, b: Array) -> Array:
     """a < b"""
     return a < b
 
 
-@constant
+@without_derivative
 def less_equal(a: Array, b: Array) -> Array:
     """a <= b"""
     return a <= b
 
 
-@constant
+@without_derivative
 def greater(a: Array, b: Array) -> Array:
     """a > b"""
     return a > b
 
 
-@constant
+@without_derivative
 def greater_equal(a: Array, b: Array) -> Array:
     """a >= b"""
     return a >= b
 
 
-@constant
+@without_derivative
 def logical_not(x: Array) -> Array:
     """True where x is False or 0"""
     return xp.logical_not(x)
 
 
-@constant
+@without_derivative
 def logical_and(a: Array, b: Array) -> Array:
     """True where both are"""
     return xp.logical_and(a, b)
 
 
-@constant
+@without_derivative
 def logical_or(a: Array, b: Array) -> Array:
     """True where one of both is"""
     return xp.logical_or(a, b)

@@ -12,7 +12,7 @@ from typing import Any
 from ..backend import Array, xp
 from ..operation import primitive
 from .arithmetic import abs as absolute
-from .arithmetic import astype, constant, exp, multiply, where
+from .arithmetic import astype, exp, multiply, where, without_derivative
 from .shape import Axis, all_axes, broadcast_to, concatenate, flip, moveaxis, reshape
 
 
@@ -136,31 +136,31 @@ def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> A
     raise ValueError(f"norm knows ord 1, 2 and inf, got {ord!r}")
 
 
-@constant
+@without_derivative
 def argmax(x: Array, axis: int | None = None) -> Array:
     """The place of the largest element (the first of equal ones)."""
     return x.argmax(axis=axis)
 
 
-@constant
+@without_derivative
 def argmin(x: Array, axis: int | None = None) -> Array:
     """The place of the smallest element (the first of equal ones)."""
     return x.argmin(axis=axis)
 
 
-@constant
+@without_derivative
 def all(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Whether all elements are true."""
     return x.all(axis=axis, keepdims=keepdims)
 
 
-@constant
+@without_derivative
 def any(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Whether an element is true."""
     return x.any(axis=axis, keepdims=keepdims)
 
 
-@constant
+@without_derivative
 def argsort(x: Array, axis: int = -1) -> Array:
     """The order that sorts `x` along `axis`, equal elements in their old order."""
     return xp.argsort(x, axis=axis, kind="stable")

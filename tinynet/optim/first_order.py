@@ -262,4 +262,6 @@ class AdamW(Adam):
     def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-3,
                  betas: tuple[float, float] = (0.9, 0.999), *, weight_decay: float = 1e-2,
                  **options: Any) -> None:
-        super().__init__(params, lr, betas, weight_decay=weight_decay, decoupled=True, **options)
+        if not options.setdefault("decoupled", True):
+            raise ValueError("AdamW is the decoupled one: for an L2 term in the gradient use Adam")
+        super().__init__(params, lr, betas, weight_decay=weight_decay, **options)

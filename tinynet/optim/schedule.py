@@ -120,8 +120,9 @@ def _check(**values: float) -> None:
     """Refuse what is no number, negative, or 0 where that would divide by it."""
     for name, value in values.items():
         positive = name in ("T", "every", "k", "period", "steps")
-        if not (isinstance(value, Real) and (value > 0 if positive else value >= 0)):
-            raise ValueError(f"{name} must be a number {'>' if positive else '>='} 0, "
+        if not (isinstance(value, Real) and (value > 0 if positive else value >= 0)
+                and math.isfinite(value)):
+            raise ValueError(f"{name} must be a finite number {'>' if positive else '>='} 0, "
                              f"got {value!r}")
 
 

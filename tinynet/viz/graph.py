@@ -20,10 +20,10 @@ COLUMN, ROW = 1.9, 0.62  # inches
 
 def plot_graph(output: Tensor, path: str | os.PathLike[str],
                names: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] = ()) -> None:
-    """Draw the graph of `output` into the file `path`; leaves in `names` are called by them.
+    """Draw the graph of `output` into the file `path`; tensors in `names` are called by them.
 
-    `names` are pairs such as ``model.named_parameters()``, or a dict. Draw before ``backward()``,
-    which frees the graph as it goes.
+    `names` are pairs such as ``model.named_parameters()``, or a dict: of leaves, or of what
+    operations made. Draw before ``backward()``, which frees the graph as it goes.
 
     >>> w = Tensor([1.0, 2.0], requires_grad=True)
     >>> plot_graph((w * w).sum(), "/dev/null", {"w": w})
@@ -31,8 +31,12 @@ def plot_graph(output: Tensor, path: str | os.PathLike[str],
     if not isinstance(output, Tensor) or output.node is None:
         raise ValueError("there is no graph to draw: output must be a tensor computed from one "
                          f"that requires gradients, got {output!r:.60}")
-    pairs = names.items() if isinstance(names, Mapping) else names
-    called = {id(t.node): name for name, t in pairs if t.node is not None}
+    called = {}
+    for name, tensor in names.items() if isinstance(names, Mapping) else names:
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"names must hold tensors, got {type(tensor).__name__} for {name!r}: "
+                            "give a dict of them, or model.named_parameters()")
+        called[id(tensor.node)] = name
     places = _places(output.node)
     columns, rows = (1 + max(place[i] for _, place in places.values()) for i in (0, 1))
     figure, (panel,) = new_figure(1, 1, (COLUMN * columns + 0.3, ROW * rows + 0.3))
@@ -41,14 +45,15 @@ def plot_graph(output: Tensor, path: str | os.PathLike[str],
     panel.set_ylim(rows - 0.5, -0.5)
     for node, (x, y) in places.values():
         leaf = isinstance(node, Leaf)
-        what = called.get(id(node), "leaf") if leaf else name_of(node)
+        name = called.get(id(node))
+        what = name or "leaf" if leaf else f"{name} = {name_of(node)}" if name else name_of(node)
         shape = f"\n{node.shape}" if node.shape else ""
         panel.text(x, y, what + shape, ha="center", va="center", fontsize=8, bbox={
             "boxstyle": "round", "facecolor": "white", "edgecolor": VAL if leaf else TRAIN})
         for before in node.inputs:
             if before is not None:
                 _, (x0, y0) = places[id(before)]
-                bend = 0.0 if y - y0 == 1 else 0.2  # around the boxes between
+                bend = 0.0 if y - y0 == 1 else 0.45 if x == x0 else 0.2  # around boxes between
                 panel.annotate("", (x, y - 0.32), (x0, y0 + 0.32), zorder=0, arrowprops={
                     "arrowstyle": "->", "color": "#777777", "linewidth": 0.8,
                     "connectionstyle": f"arc3,rad={bend}"})
