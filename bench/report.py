@@ -136,13 +136,18 @@ def chart(groups: dict[str, list[Line]], path: Path = PICTURE) -> None:
         colours = ["tab:orange" if runs[0]["contender"] == "tinynet" else "tab:gray"
                    for runs in reversed(ordered)]
         bars = axis.barh([runs[0]["label"] for runs in reversed(ordered)], ratios, color=colours)
-        axis.bar_label(bars, [f" {ratio:.2f}" for ratio in ratios])
-        axis.axvline(1.0, color="black", linewidth=0.8, linestyle=":")
+        axis.bar_label(bars, [f"{ratio:.2f}" for ratio in ratios], padding=4,
+                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+        axis.axvline(1.0, color="black", linewidth=0.8, linestyle=":", zorder=0)
         if max(ratios) > 4:  # slow peers would press the others into a corner
             axis.set_xscale("log")
             axis.set_xlim(min(ratios) * 0.7, max(ratios) * 3)
+            axis.set_xticks(ticks := [t for t in (0.5, 1, 2, 5, 10, 20, 50) if t < max(ratios) * 3],
+                            labels=[f"{t:g}" for t in ticks])
+            axis.minorticks_off()
         else:
             axis.set_xlim(0, max(ratios) * 1.2)
         axis.set_title(title)
-        axis.set_xlabel("training step, PyTorch eager = 1")
+        axis.set_xlabel("training step, PyTorch eager = 1" + (
+            " (logarithmic)" if axis.get_xscale() == "log" else ""))
     FigureCanvasAgg(figure).print_png(path)
