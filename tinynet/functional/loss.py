@@ -43,7 +43,7 @@ def _reduce(losses: Any, reduction: str) -> Any:
 
 def _alike(what: str, x: Any, target: Any) -> Any:
     """`target` in the dtype of `x`; its shape must be that of `x`."""
-    if not isinstance(target, Tensor):
+    if not hasattr(target, "shape"):
         target = asarray(target)
     if target.shape != x.shape:
         fix = (f"reshape the target to {tuple(x.shape)}" if target.size == x.size else

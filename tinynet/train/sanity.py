@@ -27,7 +27,7 @@ from ..optim import Optimizer
 from ..tensor import no_grad
 from .callbacks import Callback
 from .history import finite_or_none, smooth
-from .inputs import as_tensor, class_numbers
+from .inputs import as_labels, as_tensor, class_numbers
 from .trainer import Batches, Loss, Metric, Trainer, count_correct
 from .workbench import Setup, Step, fit, fresh, own_random, peak_lr
 
@@ -240,7 +240,7 @@ class _First:
 
 
 def _mean_loss(model: Module, loss: Loss, pairs: Sequence[tuple[Any, Any]]) -> float:
-    return float(np.mean([loss(model(as_tensor(x)), y).item() for x, y in pairs]))
+    return float(np.mean([loss(model(as_tensor(x)), as_labels(y)).item() for x, y in pairs]))
 
 
 def _expected(loss: Loss, classes: int) -> float:
