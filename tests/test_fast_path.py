@@ -148,7 +148,7 @@ def test_forced_to_be_plain_no_kernel_cuts_blocks(monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patch, force_algorithm("plain"):
         patch.setattr(blocks._Job, "run", refuse)
         nn.CrossEntropyLoss()(model(tn.tensor(x)), labels).backward()
-    assert not blocks.plain_forced
+    assert blocks.forced is None
 
 
 @pytest.mark.numpy_only("threads are NumPy's")

@@ -40,8 +40,9 @@ def _conv2d(x: Array, weight: Array, bias: Array | None, *, stride: Pair, paddin
         y += bias[:, None, None]
 
     def backward(g: Array, wanted: Sequence[bool]) -> tuple[Array | None, ...]:
-        dx, dw = kernel.conv2d_backward(g, x, weight, stride, padding, dilation, groups,
-                                        wanted[:2])
+        dx, dw = kernel.conv2d_backward(
+            g, x, weight, stride, padding, dilation, groups, wanted[:2]
+        ) if any(wanted[:2]) else (None, None)
         return dx, dw, g.sum(axis=(0, 2, 3)) if wanted[2] else None
 
     return y, backward

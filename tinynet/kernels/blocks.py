@@ -27,7 +27,7 @@ from ..backend import Array, on_gpu
 BLOCK_BYTES = 1 << 20  # of each operand; in shorter calls workers queue for the interpreter lock
 SERIAL_BYTES = 1 << 18  # below this, handing work to a thread costs more than it saves
 
-plain_forced = False  # all kernels take their plain twins: `conv.force_algorithm` sets it
+forced: str | None = None  # by `conv.force_algorithm`; "plain" is for all kernels
 
 _workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _helpers = 0  # threads started so far; they wait in `_jobs` for work
@@ -40,7 +40,7 @@ _blas_before: list[int] = []
 
 def is_plain(x: Array, below: int = SERIAL_BYTES) -> bool:
     """Whether a kernel takes its plain twin for `x`: on a GPU, if forced, or `below` some bytes."""
-    return on_gpu or plain_forced or x.nbytes < below
+    return on_gpu or forced == "plain" or x.nbytes < below
 
 
 def get_num_workers() -> int:

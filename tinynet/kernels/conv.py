@@ -27,12 +27,10 @@ ALGORITHMS = ("plain", "im2col", "winograd")
 MIN_CHANNELS = 16  # of input and of output, for Winograd
 MIN_TILES = 16  # of the whole batch, for Winograd
 
-_forced: str | None = None
-
 
 def get_algorithm() -> str | None:
     """The algorithm in force: None means chosen by shape."""
-    return _forced
+    return blocks.forced
 
 
 @contextlib.contextmanager
@@ -43,24 +41,21 @@ def force_algorithm(name: str | None) -> Iterator[None]:
     ...     get_algorithm()
     'plain'
     """
-    global _forced
     if name is not None and name not in ALGORITHMS:
         raise ValueError(f"algorithm must be None or one of {', '.join(ALGORITHMS)}, got {name!r}")
-    before, _forced = _forced, name
-    blocks.plain_forced = name == "plain"
+    before, blocks.forced = blocks.forced, name
     try:
         yield
     finally:
-        _forced = before
-        blocks.plain_forced = before == "plain"
+        blocks.forced = before
 
 
 def choose(s: Shape) -> str:
     """The algorithm for a convolution of these sizes."""
     fits = (s.kernel == (3, 3) and s.stride == (1, 1) == s.dilation and s.groups == 1
             and max(s.padding) <= 2)
-    if _forced is not None and (fits or _forced != "winograd"):
-        return _forced
+    if blocks.forced is not None and (fits or blocks.forced != "winograd"):
+        return blocks.forced
     rows, columns = (-(-size // winograd.TILE) for size in s.out)
     mostly_full = rows * columns * winograd.TILE**2 <= 2 * s.out[0] * s.out[1]  # few hang over far
     enough = min(s.c, s.o) >= MIN_CHANNELS and s.n * rows * columns >= MIN_TILES

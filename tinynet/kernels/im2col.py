@@ -26,7 +26,7 @@ import numpy as np
 from ..backend import Array, xp
 from .blocks import pmap
 from .memory import as_nchw, as_nhwc, empty, scratch
-from .sums import sum_blocks
+from .sums import sum_if
 from .windows import Pair, bordered, count, inside, taps, view
 
 CHUNK_BYTES = 1 << 20  # of columns in a block
@@ -104,7 +104,7 @@ def conv2d(x: Array, w: Array, s: Shape) -> Array:
 def conv2d_backward(g: Array, x: Array, w: Array, s: Shape,
                     wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
     """Gradients (dx, dw) of `conv2d`; one that is not `wanted` is None."""
-    g, matrix, dw = as_nhwc(g), matrix_of(w, s), None
+    g, matrix = as_nhwc(g), matrix_of(w, s)
     dx = empty((s.n, *s.size, s.c), x.dtype) if wanted[0] else None
 
     def block(i: int, j: int, out: Array | None = None) -> None:
@@ -114,11 +114,8 @@ def conv2d_backward(g: Array, x: Array, w: Array, s: Shape,
         if dx is not None:
             columns_back(dy, matrix.swapaxes(1, 2), dx[i:j], s)
 
-    if wanted[1]:
-        dw = filters_of(sum_blocks(block, s.n, _images(s, x.itemsize), matrix.shape, x.dtype), s)
-    elif wanted[0]:
-        pmap(block, s.n, _images(s, x.itemsize))
-    return None if dx is None else as_nchw(dx), dw
+    dw = sum_if(wanted[1], block, s.n, _images(s, x.itemsize), matrix.shape, x.dtype)
+    return None if dx is None else as_nchw(dx), None if dw is None else filters_of(dw, s)
 
 
 def columns_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:

@@ -39,6 +39,15 @@ def sum_parts(parts: Array) -> Array:
     return total.reshape(parts.shape[1:])
 
 
+def sum_if(wanted: bool, work: Callable[..., None], n: int, step: int, shape: tuple[int, ...],
+           dtype: DType) -> Array | None:
+    """`sum_blocks`; or just the work of the blocks, work(i, j), if the sum is not `wanted`."""
+    if wanted:
+        return sum_blocks(work, n, step, shape, dtype)
+    pmap(work, n, step)
+    return None
+
+
 def sum_blocks(work: Callable[[int, int, Array], None], n: int, step: int, shape: tuple[int, ...],
                dtype: DType) -> Array:
     """The sum of what work(i, j, out) puts in `out` (of `shape`) for all blocks [i, j) of 0 .. n.

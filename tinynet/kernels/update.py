@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate, groupby
-from typing import NamedTuple
 
 import numpy as np
 
@@ -33,12 +32,8 @@ from .memory import scratch
 
 BLOCK = 1 << 18  # numbers of each array
 
-
-class Update(NamedTuple):
-    """Call step(*blocks) for all blocks of `rows`, which it overwrites."""
-
-    step: Callable[..., None]
-    rows: Sequence[Array]
+# step, rows: call step(*blocks) for all blocks of the rows, which it overwrites.
+Update = tuple[Callable[..., None], Sequence[Array]]
 
 
 def run(updates: Sequence[Update]) -> None:
@@ -63,10 +58,8 @@ def run(updates: Sequence[Update]) -> None:
 
 def _update(step: Callable[..., None], *arrays: Array) -> Update | None:
     """The update of `arrays` by `step`, unless they do not lie alike."""
-    if not all(a.flags.writeable for a in arrays):
-        return None
-    rows = flat_rows(arrays)
-    return None if rows is None else Update(step, rows)
+    rows = flat_rows(arrays) if all(a.flags.writeable for a in arrays) else None
+    return None if rows is None else (step, rows)
 
 
 def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool,
@@ -76,7 +69,7 @@ def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nestero
     `v` None: no momentum. Lecture ids A1, A7, A11.
     """
     if on_gpu:
-        return Update(lambda: device.sgd(x, g, v, lr, momentum, nesterov, weight_decay), ())
+        return (lambda: device.sgd(x, g, v, lr, momentum, nesterov, weight_decay)), ()
 
     def step(x: Array, g: Array, v: Array | None = None) -> None:
         t = scratch("update", x.shape, x.dtype)
@@ -109,7 +102,7 @@ def adam(x: Array, g: Array, m: Array, v: Array, lr: float, betas: tuple[float, 
     root = math.sqrt(1 - b2**t) if t else 1.0  # m^ / (sqrt(v^) + eps) with both multiplied by it
     rate, eps = rate * root, eps * root
     if on_gpu:
-        return Update(lambda: device.adam(x, g, m, v, rate, betas, eps, weight_decay), ())
+        return (lambda: device.adam(x, g, m, v, rate, betas, eps, weight_decay)), ()
 
     def step(x: Array, g: Array, m: Array, v: Array) -> None:
         a, b = (scratch(name, x.shape, x.dtype) for name in ("update", "update 2"))
@@ -140,5 +133,5 @@ def squares(x: Array, g: Array, s: Array, lr: float, keep: float, add: float, ep
     Adagrad and RMSprop, on a GPU alone. Lecture ids A14, A17.
     """
     if on_gpu:
-        return Update(lambda: device.squares(x, g, s, lr, keep, add, eps, inside, weight_decay), ())
+        return (lambda: device.squares(x, g, s, lr, keep, add, eps, inside, weight_decay)), ()
     return None

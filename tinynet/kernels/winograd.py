@@ -37,7 +37,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..backend import Array, DType
 from .blocks import pmap
 from .memory import as_nchw, as_nhwc, empty, per_thread, scratch
-from .sums import sum_blocks
+from .sums import sum_if
 from .windows import Pair
 
 TILE, WINDOW = 4, 6  # outputs and inputs of a tile, each way
@@ -270,11 +270,7 @@ def differentiate(g: Array, x: Array, cut: Cut, weights: Weights, wanted: Sequen
             _multiply(_by_tap(dm[:n], ut.ndim == 4), ut, _by_tap(v[:n], ut.ndim == 4))
             _compute(to_pixels, slice(n), n, slice(i, j))
 
-    total = None
-    if wanted[1]:
-        total = sum_blocks(block, cut.n, cut.images, shape, x.dtype)
-    elif wanted[0]:
-        pmap(block, cut.n, cut.images)
+    total = sum_if(wanted[1], block, cut.n, cut.images, shape, x.dtype)
     return None if dx is None else as_nchw(dx), total
 
 
