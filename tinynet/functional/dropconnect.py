@@ -17,7 +17,8 @@ A linear layer is the convolution of a picture of one pixel.
 Cost: some 2 ns for each weight and example, forward and backward together, beside the products. A
 convolution has many pixels for each weight: 1.1 to 2.2 times a plain one with 256 or more. With 64
 it is 4 to 5 times: plain Winograd takes about 1 ns for each weight and example there, less than the
-products with weights of their own. A linear layer has one pixel: tens of times (``python -m bench.noise``).
+products with weights of their own. A linear layer has one pixel: tens of times
+(``python -m bench.noise``).
 Source: Wan, Zeiler, Zhang, LeCun and Fergus 2013, "Regularization of neural networks using
 DropConnect"; CS231n lecture 8 (G1). Read next: `../kernels/winograd.py`.
 """
