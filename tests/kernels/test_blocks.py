@@ -26,7 +26,7 @@ def two_workers() -> Iterator[None]:
 
 
 def blas_threads() -> list[int]:
-    return [library.get_num_threads() for library in blocks._blas_libraries()]
+    return [library.get_num_threads() for library in blocks.blas_libraries()]
 
 
 @pytest.mark.parametrize(("n", "step"), [(1, 1), (7, 3), (8, 2), (100, 1), (3, 10), (0, 4)])

@@ -21,10 +21,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..backend import Array, DType, asarray, get_default_dtype, to_numpy, xp
+from ..checks import check_probability
 from ..kernels import memory
 from ..kernels.blocks import BLOCK_BYTES, pmap
 from ..random import key, mask
-from .checks import check_call, check_images, check_probability
+from .checks import check_call, check_images
 
 Numbers = float | Sequence[float]
 Call = Callable[[Array, Array | None], Array]
@@ -110,7 +111,7 @@ class RandomApply(Transform):
 
     def __init__(self, transform: Call, p: float = 0.5) -> None:
         check_call("transform", transform, "images", "keys")
-        self.transform, self.p = transform, check_probability(p)
+        self.transform, self.p = transform, check_probability("p", p)
 
     def change(self, images: Array, keys: Array) -> Array:
         draws = self.draws(images, keys)
@@ -145,7 +146,7 @@ class RandomHorizontalFlip(Transform):
     stream = 1
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = check_probability(p)
+        self.p = check_probability("p", p)
 
     def change(self, images: Array, keys: Array) -> Array:
         return choose(mask(self.draws(images, keys), self.p, ()), images, images[..., ::-1])

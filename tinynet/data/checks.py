@@ -31,20 +31,6 @@ def check_images(images: Any) -> None:
                          "(N, H, W, C): use images.transpose(0, 3, 1, 2)")
 
 
-def check_probability(p: float) -> float:
-    """`p`, which must be a number between 0 and 1."""
-    if not isinstance(p, Real) or not 0.0 <= p <= 1.0:
-        raise ValueError(f"p must be a probability between 0 and 1, got {p!r}")
-    return p
-
-
-def check_whole(what: str, value: Any, least: int = 1) -> int:
-    """`value`, which must be an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{what} must be an integer of at least {least}, got {value!r}")
-    return int(value)
-
-
 def check_size(size: Any) -> tuple[int, int]:
     """(height, width) of a size in pixels: one side, or both.
 

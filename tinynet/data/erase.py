@@ -11,10 +11,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..backend import Array, xp
+from ..checks import check_probability, check_whole
 from ..kernels import memory
 from ..random import bits, integers, key, mask, normal
 from .augment import Numbers, Transform, in_blocks, per_channel
-from .checks import check_probability, check_range_of, check_whole
+from .checks import check_range_of
 from .crops import random_box
 
 
@@ -61,7 +62,7 @@ class RandomErasing(Transform):
     def __init__(self, p: float = 0.5, scale: tuple[float, float] = (0.02, 0.33),
                  ratio: tuple[float, float] = (0.3, 3.3),
                  fill: Numbers | str | None = None) -> None:
-        self.p = check_probability(p)
+        self.p = check_probability("p", p)
         self.scale = check_range_of("scale", scale, 0.0, 1.0)
         self.ratio = check_range_of("ratio", ratio, 0.0)
         if isinstance(fill, str) and fill != "random":

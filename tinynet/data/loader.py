@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, asarray, check_range, is_array, on_gpu, to_numpy, xp
+from ..checks import check_whole
 from ..random import key, permutation
 from .augment import Call
-from .checks import check_call, check_whole
+from .checks import check_call
 from .dataset import Dataset
 
 # parts of the keys: order of an epoch, keys of its pictures, keys of its batches

@@ -18,10 +18,11 @@ import math
 from typing import ClassVar
 
 from ..backend import Array, check_range, get_default_dtype, on_gpu, xp
+from ..checks import check_probability, check_whole
 from ..kernels import memory
 from ..random import beta, key
 from .augment import as_dtype, in_blocks, show, working_dtype
-from .checks import check_images, check_probability, check_whole
+from .checks import check_images
 
 
 class BatchTransform:
@@ -37,7 +38,7 @@ class BatchTransform:
         if not 0.0 < alpha < math.inf:
             raise ValueError(f"alpha must be positive, got {alpha}: small values mix little")
         self.num_classes = check_whole("num_classes", num_classes)
-        self.alpha, self.p = alpha, check_probability(p)
+        self.alpha, self.p = alpha, check_probability("p", p)
 
     def __call__(self, images: Array, labels: Array, batch_key: int) -> tuple[Array, Array]:
         """New images, and probabilities (N, num_classes) in place of labels (N,)."""

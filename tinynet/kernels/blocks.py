@@ -23,6 +23,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from ..backend import Array, on_gpu
+from ..checks import check_whole
 
 BLOCK_BYTES = 1 << 20  # of each operand; in shorter calls workers queue for the interpreter lock
 SERIAL_BYTES = 1 << 18  # below this, handing work to a thread costs more than it saves
@@ -51,8 +52,7 @@ def get_num_workers() -> int:
 def set_num_workers(n: int) -> None:
     """Use `n` threads in `pmap` (1: none but the caller's). Results do not depend on `n`."""
     global _workers, _helpers
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"number of workers must be an integer of at least 1, got {n!r}")
+    n = check_whole("number of workers", n)
     with _running:
         for _ in range(_helpers):
             _jobs.put(None)
@@ -60,7 +60,7 @@ def set_num_workers(n: int) -> None:
 
 
 @functools.cache
-def _blas_libraries() -> list[Any]:
+def blas_libraries() -> list[Any]:
     """The BLAS libraries of this process; empty where threadpoolctl knows none of them."""
     try:
         from threadpoolctl import ThreadpoolController
@@ -81,7 +81,7 @@ def single_threaded_blas() -> Iterator[None]:
     Restores the numbers found by the first user when the last one leaves, also after an error.
     """
     global _blas_users, _blas_before
-    libraries = _blas_libraries()
+    libraries = blas_libraries()
     with _blas_lock:
         if _blas_users == 0:
             _blas_before = [lib.get_num_threads() for lib in libraries]

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import functional as F
+from ..checks import check_probability, check_whole
 from ..random import Generator
-from .checks import positive, probability
 from .container import Sequential
 from .conv import Conv2d
 from .linear import Identity
@@ -42,7 +42,7 @@ def linear_decay(blocks: int, last: float = 0.5) -> list[float]:
     >>> linear_decay(4, last=0.5), 54 - sum(linear_decay(54))
     ([0.125, 0.25, 0.375, 0.5], 40.25)
     """
-    blocks, last = positive("blocks", blocks), probability("last", last)
+    blocks, last = check_whole("blocks", blocks), check_probability("last", last)
     return [(i + 1) / blocks * last for i in range(blocks)]
 
 
@@ -52,7 +52,7 @@ class _Skipping(Noise):
     def _set(self, p: float, mode: str, inverted: bool, generator: Generator | None) -> None:
         if mode not in ("batch", "sample"):
             raise ValueError(f"mode must be 'batch' or 'sample', got {mode!r}")
-        self.p, self.mode = probability("p (of skipping)", p), mode
+        self.p, self.mode = check_probability("p (of skipping)", p), mode
         self.inverted, self.generator = inverted, generator
 
     def _add(self, shortcut: Any, body: Callable[[Any], Any], x: Any) -> Any:

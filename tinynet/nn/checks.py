@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 from ..backend import Array, get_default_dtype, xp
-
-
-def positive(what: str, value: Any) -> int:
-    """`value`, which must be an integer of at least 1."""
-    if not hasattr(value, "__index__") or isinstance(value, bool) or int(value) < 1:
-        raise ValueError(f"{what} must be an integer of at least 1, got {value!r}")
-    return int(value)
-
-
-def probability(what: str, value: Any) -> float:
-    """`value`, which must be a number from 0 to 1."""
-    if not isinstance(value, Real) or not 0.0 <= float(value) <= 1.0:
-        raise ValueError(f"{what} must be a probability between 0 and 1, got {value!r}")
-    return float(value)
 
 
 def empty(*shape: int) -> Array:

@@ -9,9 +9,10 @@ import math
 from typing import Any
 
 from .. import functional as F
+from ..checks import check_whole
 from ..functional.checks import pair
 from . import init
-from .checks import check_dtype, empty, positive
+from .checks import check_dtype, empty
 from .module import Module, Parameter
 
 __all__ = ["Conv2d"]
@@ -33,9 +34,9 @@ class Conv2d(Module):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int | tuple[int, int],
                  stride: int | tuple[int, int] = 1, padding: int | tuple[int, int] | str = 0,
                  dilation: int | tuple[int, int] = 1, groups: int = 1, bias: bool = True) -> None:
-        self.in_channels = positive("in_channels", in_channels)
-        self.out_channels = positive("out_channels", out_channels)
-        self.groups = positive("groups", groups)
+        self.in_channels = check_whole("in_channels", in_channels)
+        self.out_channels = check_whole("out_channels", out_channels)
+        self.groups = check_whole("groups", groups)
         if in_channels % groups or out_channels % groups:
             raise ValueError(f"groups={groups} must divide in_channels={in_channels} and "
                              f"out_channels={out_channels}")

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
+from ..checks import check_probability
 from ..random import Generator
-from .checks import check_dtype, probability
+from .checks import check_dtype
 from .conv import Conv2d
 from .linear import Linear
 from .module import Parameter
@@ -33,7 +34,7 @@ class _DropConnect(Noise):
         if inference == "gaussian" and not relu:
             raise ValueError("inference='gaussian' is the mean of a ReLU: give relu=True. Without "
                              "one, the mean of the output is inference='mean'")
-        self.p, self.relu, self.inference = probability("p (of zeroing)", p), relu, inference
+        self.p, self.relu, self.inference = check_probability("p (of zeroing)", p), relu, inference
         self.generator = generator
 
     def forward(self, x: Any) -> Any:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
+from ..checks import check_probability
 from ..random import Generator
-from .checks import probability
 from .noise import Noise
 
 __all__ = ["Dropout", "Dropout2d"]
@@ -21,7 +21,7 @@ __all__ = ["Dropout", "Dropout2d"]
 class _Dropout(Noise):
     def __init__(self, p: float = 0.5, *, inverted: bool = True,
                  generator: Generator | None = None) -> None:
-        self.p = probability("p (of zeroing)", p)
+        self.p = check_probability("p (of zeroing)", p)
         self.inverted, self.generator = inverted, generator
 
     def extra_repr(self) -> str:

@@ -9,9 +9,10 @@ import math
 from typing import Any
 
 from .. import functional as F
+from ..checks import check_whole
 from ..ops.shape import reshape
 from . import init
-from .checks import check_dtype, empty, positive
+from .checks import check_dtype, empty
 from .module import Module, Parameter
 
 __all__ = ["Flatten", "Identity", "Linear"]
@@ -28,8 +29,8 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        self.in_features = positive("in_features", in_features)
-        self.out_features = positive("out_features", out_features)
+        self.in_features = check_whole("in_features", in_features)
+        self.out_features = check_whole("out_features", out_features)
         self.weight = Parameter(empty(out_features, in_features))
         self.bias = Parameter(empty(out_features)) if bias else None
         for parameter in self.own_parameters():

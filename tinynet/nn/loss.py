@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
-from .checks import probability
+from ..checks import check_probability
 from .module import Buffer, Module
 
 __all__ = ["CrossEntropyLoss", "HingeLoss", "MSELoss"]
@@ -39,7 +39,7 @@ class CrossEntropyLoss(_Loss):
     def __init__(self, weight: Any = None, label_smoothing: float = 0.0, reduction: str = "mean"
                  ) -> None:
         self.weight = None if weight is None else Buffer(weight)
-        self.label_smoothing = probability("label_smoothing", label_smoothing)
+        self.label_smoothing = check_probability("label_smoothing", label_smoothing)
         self._set_reduction(reduction)
 
     def forward(self, logits: Any, target: Any) -> Any:

@@ -17,9 +17,9 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ..checks import check_whole
 from ..random import Generator, default_generator
 from ..tensor import no_grad
-from .checks import positive
 from .module import Module, modes_kept
 
 __all__ = ["Noise", "marginalize"]
@@ -92,7 +92,7 @@ def marginalize(model: Module, x: Any, how: str = "analytic", n: int = 100, *,
     """
     if how not in ("analytic", "sample"):
         raise ValueError(f"how must be 'analytic' or 'sample', got {how!r}")
-    passes = positive("n, the number of passes,", n) if how == "sample" else 1
+    passes = check_whole("n, the number of passes,", n) if how == "sample" else 1
     with no_grad(), _only_noise(model, Generator(seed)):
         if how == "analytic":
             model.eval()

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from .. import functional as F
+from ..checks import check_whole
 from . import init
-from .checks import check_dtype, empty, positive
+from .checks import check_dtype, empty
 from .module import Buffer, Module, Parameter
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "LayerNorm"]
@@ -50,7 +51,7 @@ class _BatchNorm(_Norm):
         if momentum is None or not 0.0 <= momentum <= 1.0:
             raise ValueError(f"momentum must lie between 0 and 1, got {momentum}: it is the "
                              "weight of the NEW batch, usually 0.1")
-        self.num_features = positive("num_features", num_features)
+        self.num_features = check_whole("num_features", num_features)
         super().__init__((num_features,), eps, affine)
         self.momentum, self.relu = momentum, relu
         self.running_mean = Buffer(empty(num_features))
@@ -114,7 +115,7 @@ class LayerNorm(_Norm):
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5,
                  elementwise_affine: bool = True, bias: bool = True) -> None:
         lengths = [normalized_shape] if isinstance(normalized_shape, int) else normalized_shape
-        self.normalized_shape = tuple(positive("normalized_shape", n) for n in lengths)
+        self.normalized_shape = tuple(check_whole("normalized_shape", n) for n in lengths)
         super().__init__(self.normalized_shape, eps, elementwise_affine, bias)
 
     def forward(self, x: Any) -> Any:
@@ -134,8 +135,8 @@ class GroupNorm(_Norm):
 
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
                  ) -> None:
-        self.num_groups = positive("num_groups", num_groups)
-        self.num_channels = positive("num_channels", num_channels)
+        self.num_groups = check_whole("num_groups", num_groups)
+        self.num_channels = check_whole("num_channels", num_channels)
         if num_channels % num_groups:
             raise ValueError(f"num_groups={num_groups} must divide num_channels={num_channels}")
         super().__init__((num_channels,), eps, affine)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
+from ..checks import check_whole
 from ..functional.checks import Pair, pair
 from ..functional.fractional import fractional_size
 from ..random import Generator, key
-from .checks import positive
 from .module import Module
 from .noise import Noise
 
@@ -85,7 +85,7 @@ class FractionalMaxPool2d(Noise):
         fractional_size((1, 1), output_size, ratio)  # is one of them given, and sound?
         self.output_size, self.ratio = output_size, ratio
         self.pseudo, self.overlapping, self.per_sample = pseudo, overlapping, per_sample
-        self.passes, self.generator = positive("passes", passes), generator
+        self.passes, self.generator = check_whole("passes", passes), generator
 
     def forward(self, x: Any) -> Any:
         keys = [self.draw_key()] if self.training else [key(0, k) for k in range(self.passes)]

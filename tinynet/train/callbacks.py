@@ -23,7 +23,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ..backend import Array, to_numpy, xp
-from ..data.checks import check_whole
+from ..checks import check_whole
 from ..optim.clip import clip_grad_norm_, clip_grad_value_
 
 if TYPE_CHECKING:

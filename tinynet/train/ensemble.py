@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..backend import check_range, to_numpy
-from ..data.checks import check_whole
+from ..checks import check_whole
 from ..nn.module import Module
 from ..nn.summary import table_text
 from ..tensor import Tensor

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..backend import to_numpy
-from ..data.checks import check_whole
+from ..checks import check_whole
 from ..functional.loss import cross_entropy
 from ..nn.module import Module
 from ..optim import Optimizer

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backend import is_array
-from ..data.checks import check_whole
+from ..checks import check_whole
 from .callbacks import Callback
 from .checkpoint import CHECKPOINT, read_file, save_model, write_file
 from .files import remove_leftovers, write_atomic

@@ -30,7 +30,7 @@ from concurrent.futures import Executor, Future, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..data.checks import check_whole
+from ..checks import check_whole
 from ..kernels.blocks import get_num_workers, set_num_workers
 from ..random import get_state, key, manual_seed, set_state
 from .history import finite_or_none

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, to_numpy, xp
-from ..data.checks import check_whole
+from ..checks import check_whole
 from ..functional.loss import cross_entropy
 from ..nn.module import Module
 from ..nn.noise import noise_state, set_noise_state

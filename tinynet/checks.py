@@ -1,0 +1,29 @@
+"""What every floor checks about the numbers it is given.
+
+Each function returns what it has checked, or raises an error that names the argument and the value.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+
+def check_whole(what: str, value: Any, least: int = 1) -> int:
+    """`value`, which must be an integer of at least `least`.
+
+    >>> check_whole("batch_size", 0)
+    Traceback (most recent call last):
+        ...
+    ValueError: batch_size must be an integer of at least 1, got 0
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{what} must be an integer of at least {least}, got {value!r}")
+    return int(value)
+
+
+def check_probability(what: str, value: Any) -> float:
+    """`value`, which must be a number from 0 to 1."""
+    if not isinstance(value, Real) or not 0.0 <= float(value) <= 1.0:
+        raise ValueError(f"{what} must be a probability between 0 and 1, got {value!r}")
+    return float(value)
