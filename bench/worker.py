@@ -2,7 +2,8 @@
 
 Prints a JSON line when it is warm; then answers each line "N" with the seconds of N runs and the
 process's peak memory. `drive.py` holds many of these and lets them take turns.
-Tasks: ``train`` (a full step), ``infer`` (forward in evaluation mode). CORES 0 means all.
+Tasks: ``train`` (a full step), ``infer`` (forward in evaluation mode), ``update`` (the optimizer's
+part of a step, NET being its rule). CORES 0 means all.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ def main() -> None:
     module = importlib.import_module(f"bench.peers.{peer}")
     after_import = peak_mb()
     run = module.make(net, task, int(size), mode)
+    before = module.before_update if task == "update" else lambda: None
 
     def timed() -> tuple[float, float]:
+        before()
         start = time.perf_counter()
         value = run()
         return round(time.perf_counter() - start, 7), float(value)

@@ -1,4 +1,7 @@
-"""PyTorch eager on the CPU. Modes: default, channels_last, compile, compile_channels_last."""
+"""PyTorch eager on the CPU. Modes: default, channels_last, compile, compile_channels_last.
+
+For updates: default (a loop over parameters), foreach, fused.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from torch import nn
 
 from bench import nets
 
+ELSEWHERE = torch.zeros(nets.ELSEWHERE)
 WARM_UP, VERSION = 3, f"torch {torch.__version__}"
 
 
@@ -47,6 +51,8 @@ def build(net: str) -> nn.Module:
 def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
     torch.manual_seed(0)
     torch.set_num_threads(nets.cores())
+    if task == "update":
+        return update(net, mode)
     model = build(net)
     x, y = (torch.from_numpy(a) for a in nets.batch(size))
     if "channels_last" in mode:
@@ -71,3 +77,22 @@ def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
         model.eval()
         return infer
     return train
+
+
+def update(rule: str, mode: str) -> Callable[[], float]:
+    params = [torch.from_numpy(weights).requires_grad_() for weights, _ in nets.updated()]
+    for p, (_, gradient) in zip(params, nets.updated(), strict=True):
+        p.grad = torch.from_numpy(gradient)
+    how = {mode: True} if mode else {"foreach": False}
+    optimizer = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}[rule](
+        params, **nets.RULES[rule], **how)
+
+    def step() -> float:
+        optimizer.step()
+        return float(params[0][0, 0, 0, 0])
+
+    return step
+
+
+def before_update() -> None:
+    ELSEWHERE.add_(1)

@@ -153,7 +153,8 @@ def _winograd_backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequ
         du = scratch("u", (j - i, 36, s.c, s.o), x.dtype)
         dw = scratch("dw", drawn.shape, x.dtype)
         winograd.weight_products(v, dm, du)
-        winograd.transform_weights_back(du.reshape(j - i, 6, 6, -1), dw.reshape(j - i, 3, 3, -1))
+        winograd.transform_weights(du.reshape(j - i, 6, 6, -1), dw.reshape(j - i, 3, 3, -1),
+                                   back=True)
         dw *= drawn
         xp.sum(dw, axis=0, out=out)
 

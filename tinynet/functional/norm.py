@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, xp
+from ..kernels import channels
 from ..kernels import norm as kernel
 from ..operation import fused, primitive
 from ..ops.arithmetic import square
@@ -64,7 +65,7 @@ def _batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: floa
            lambda g: total(g, _all_but_channels(g)))
 def _scale_and_shift(x: Array, scale: Array, shift: Array) -> Array:
     """x * scale + shift, with one scale and one shift for each channel."""
-    return kernel.scale_and_shift(x, scale, shift)
+    return channels.scale_and_shift(x, scale, shift)
 
 
 @primitive(lambda g, y, x, axes, eps: (g - mean(g, axes, True) - y * mean(g * y, axes, True))

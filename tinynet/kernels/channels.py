@@ -51,9 +51,6 @@ class Rows:
         row[...] = channel
         return row.reshape(-1)
 
-    def new(self) -> Array:
-        return empty((self.rows, self.width), self.dtype)
-
     def work(self, n: int) -> Array:
         return scratch("norm", (n, self.width), self.dtype)
 
@@ -85,7 +82,7 @@ def scale_and_shift(x: Array, scale: Array, shift: Array, relu: bool = False) ->
     if is_plain(x):
         return plain_scale_and_shift(x, scale, shift, relu)
     r = Rows(x)
-    rows, y, a, b = r.matrix(x), r.new(), r.tile(scale), r.tile(shift)
+    rows, y, a, b = r.matrix(x), empty((r.rows, r.width), r.dtype), r.tile(scale), r.tile(shift)
 
     def block(i: int, j: int) -> None:
         out = np.multiply(rows[i:j], a, out=y[i:j])

@@ -13,21 +13,13 @@ Read next: `norm.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..backend import Array, is_array, xp
 from .blocks import BLOCK_BYTES, is_plain, pmap
 from .memory import empty_like, memory_order
-
-
-def flat(x: Array) -> Array | None:
-    """All of `x` as one row in memory order, without a copy; None if it has gaps."""
-    if x.flags.c_contiguous:
-        return x.reshape(-1)
-    y = x.transpose(memory_order(x))
-    return y.reshape(-1) if y.flags.c_contiguous else None
 
 
 def elementwise(f: Callable[..., Array], *arrays: Array, out: Array | None = None) -> Array:
@@ -42,26 +34,28 @@ def elementwise(f: Callable[..., Array], *arrays: Array, out: Array | None = Non
     rows = flat_rows(arrays if out is None else (*arrays, out))
     if rows is None:
         return f(*arrays) if out is None else f(*arrays, out=out)
-    y = empty_like(x, np.result_type(*arrays)) if out is None else out
-    operands, target = rows[: len(arrays)], flat(y)
-    assert target is not None
+    if out is None:
+        out = empty_like(x, np.result_type(*arrays))
+        rows.append(out.transpose(memory_order(out)).reshape(-1))
+    *operands, target = rows
 
     def block(i: int, j: int) -> None:
         f(*[row[i:j] for row in operands], out=target[i:j])
 
     pmap(block, len(target), BLOCK_BYTES // x.itemsize)
-    return y
+    return out
 
 
-def flat_rows(arrays: tuple[Array, ...]) -> list[Array] | None:
+def flat_rows(arrays: Sequence[Array]) -> list[Array] | None:
     """The operands as flat rows, if all have one shape and lie in memory alike."""
-    x = arrays[0]
-    steps = [s // x.itemsize for s in x.strides]
-    for a in arrays[1:]:
-        if a.shape != x.shape or [s // a.itemsize for s in a.strides] != steps:
+    x, rows = arrays[0], []
+    order = None if x.flags.c_contiguous else memory_order(x)
+    for a in arrays:
+        y = a if order is None else a.transpose(order)
+        if a.shape != x.shape or not y.flags.c_contiguous:
             return None
-    rows = [flat(a) for a in arrays]
-    return None if rows[0] is None else rows
+        rows.append(y.reshape(-1))
+    return rows
 
 
 def add(a: Array, b: Array) -> Array:

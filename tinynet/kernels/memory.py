@@ -11,6 +11,7 @@ Read next: `im2col.py`.
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Callable
@@ -65,15 +66,8 @@ def scratch(name: str, shape: tuple[int, ...], dtype: DType = np.float32) -> Arr
 
 def per_thread(make: Callable[[], Any]) -> Callable[[], Any]:
     """A function that calls `make` once in each thread: for scratch memory, and views of it."""
-    made: dict[int, Any] = {}
-
-    def get() -> Any:
-        key = threading.get_ident()
-        if key not in made:
-            made[key] = make()
-        return made[key]
-
-    return get
+    made = functools.cache(lambda thread: make())
+    return lambda: made(threading.get_ident())
 
 
 def as_nhwc(x: Array) -> Array:

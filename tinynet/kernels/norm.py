@@ -26,9 +26,9 @@ import numpy as np
 from ..backend import Array, on_gpu, xp
 from . import device
 from .blocks import is_plain, pmap
-from .channels import Rows, per_channel, sum_rows
-from .channels import scale_and_shift as scale_and_shift
+from .channels import Rows, per_channel, scale_and_shift, sum_rows
 from .elementwise import keep_positive
+from .memory import empty
 
 
 class Statistics(NamedTuple):
@@ -127,7 +127,7 @@ def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics
     r = Rows(x)
     rows, dy, centre, parts = r.matrix(x), r.matrix(g), r.tile(of.mean), r.parts(2)
     gate: Any = None if y is None else r.matrix(y)
-    dx = r.new()
+    dx = empty(rows.shape, x.dtype)
     dz = dy if y is None else dx
 
     def sums(i: int, j: int) -> None:

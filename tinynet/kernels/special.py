@@ -46,7 +46,6 @@ def erf(x: Array) -> Array:
         from cupyx.scipy import special
 
         return special.erf(x)
-    x = xp.asarray(x)
     size = xp.minimum(xp.abs(x), 6)
     small = xp.minimum(size, 0.46875) ** 2
     near = x * _polynomial(_A, small) / _polynomial(_B, small)

@@ -1,18 +1,18 @@
 """Optimizer updates in place, in blocks that stay in the cache, on worker threads.
 
 Written as array expressions, a momentum update makes ten passes through main memory and six
-arrays; here each block of 1 MB goes through all steps while it is in the cache: one pass over
-weights, gradient and slots. The plain twins are the rules in `optim/first_order.py`, which the
-tests hold equal. The gradient is never written to. Cost for n numbers: 3 n read and 2 n written for
-momentum (4 n and 3 n for Adam), 6 and 14 operations each with weight decay.
+arrays; here each block of 1 MB goes through all steps while it is in or near the cache: one pass
+over weights, gradient and slots, most of it by BLAS (`axpby.py`). The plain twins are the rules in
+`optim/first_order.py`, which the tests hold equal. The gradient is never written to. Cost for n
+numbers: 3 n read and 2 n written for momentum (4 n and 3 n for Adam), and with weight decay 3 or 9
+calls for a block.
 
 `sgd` and `adam` describe the `Update` of one tensor, or return None if its arrays do not lie in
 memory alike: the caller then takes the plain rule. On a GPU an update is one launch (`device.py`).
 `run` does all updates of a net at once: it has a few large tensors and many small ones, and cut
-into blocks together they keep all workers busy to the end (1.2 to 1.4 times as fast as one after
-the other, on two cores). Blocks are larger than the cache alone would ask for, since a worker needs
-the interpreter lock between two NumPy calls: with calls shorter than some 20 us the workers mostly
-wait for each other.
+into blocks together they keep all workers busy to the end. Blocks are larger than the cache alone
+would ask for, since a worker needs the interpreter lock between two calls: with calls shorter than
+some 20 us the workers mostly wait for each other.
 Read next: `optim/optimizer.py`.
 """
 
@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import accumulate, groupby
 
 import numpy as np
 
 from ..backend import Array, on_gpu
 from . import device
+from .axpby import axpby
 from .blocks import pmap
 from .elementwise import flat_rows
 from .memory import scratch
@@ -37,29 +37,34 @@ Update = tuple[Callable[..., None], Sequence[Array]]
 
 
 def run(updates: Sequence[Update]) -> None:
-    """Do all updates, cut into blocks of one size; small tensors share a block."""
+    """Do all updates, cut into blocks."""
     if on_gpu:
         for step, rows in updates:
             step(*rows)
         return
     parts = [(step, [row[i : i + BLOCK] for row in rows])
              for step, rows in updates for i in range(0, rows[0].size, BLOCK)]
-    ends = accumulate(rows[0].size for _, rows in parts)
-    jobs = [[part for part, _ in job]
-            for _, job in groupby(zip(parts, ends, strict=True), lambda pair: pair[1] // BLOCK)]
 
     def work(i: int, j: int) -> None:
-        for job in jobs[i:j]:
-            for step, rows in job:
-                step(*rows)
+        for step, rows in parts[i:j]:
+            step(*rows)
 
-    pmap(work, len(jobs), 1)
+    pmap(work, len(parts), 1)
 
 
 def _update(step: Callable[..., None], *arrays: Array) -> Update | None:
     """The update of `arrays` by `step`, unless they do not lie alike."""
     rows = flat_rows(arrays) if all(a.flags.writeable for a in arrays) else None
     return None if rows is None else (step, rows)
+
+
+def _decayed(g: Array, x: Array, weight_decay: float) -> Array:
+    """g + weight_decay x, in scratch memory; g itself without decay."""
+    if not weight_decay:
+        return g
+    t = np.multiply(x, weight_decay, out=scratch("decayed", x.shape, x.dtype))
+    t += g
+    return t
 
 
 def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool,
@@ -72,20 +77,14 @@ def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nestero
         return (lambda: device.sgd(x, g, v, lr, momentum, nesterov, weight_decay)), ()
 
     def step(x: Array, g: Array, v: Array | None = None) -> None:
-        t = scratch("update", x.shape, x.dtype)
-        if weight_decay:
-            np.multiply(x, weight_decay, out=t)
-            t += g
-            g = t
+        if v is None or nesterov:
+            g = _decayed(g, x, weight_decay)
+            axpby(-lr, g, 1.0, x)
         if v is not None:
-            v *= momentum
-            v += g
-            if nesterov:
-                u = np.multiply(v, momentum, out=scratch("update 2", x.shape, x.dtype))
-                u += g
-            g = u if nesterov else v
-        np.multiply(g, lr, out=t)
-        x -= t
+            axpby(1.0, g, momentum, v)
+            if not nesterov and weight_decay:
+                axpby(weight_decay, x, 1.0, v)
+            axpby(-lr * momentum if nesterov else -lr, v, 1.0, x)
 
     return _update(step, x, g) if v is None else _update(step, x, g, v)
 
@@ -105,23 +104,14 @@ def adam(x: Array, g: Array, m: Array, v: Array, lr: float, betas: tuple[float, 
         return (lambda: device.adam(x, g, m, v, rate, betas, eps, weight_decay)), ()
 
     def step(x: Array, g: Array, m: Array, v: Array) -> None:
-        a, b = (scratch(name, x.shape, x.dtype) for name in ("update", "update 2"))
-        if weight_decay:
-            np.multiply(x, weight_decay, out=b)
-            b += g
-            g = b
-        np.multiply(g, 1 - b1, out=a)
-        m *= b1
-        m += a
-        np.multiply(g, g, out=a)
-        a *= 1 - b2
-        v *= b2
-        v += a
-        np.sqrt(v, out=a)
-        a += eps
-        np.divide(m, a, out=a)
-        a *= rate
-        x -= a
+        g, t = _decayed(g, x, weight_decay), scratch("update", x.shape, x.dtype)
+        axpby(1 - b1, g, b1, m)
+        np.multiply(g, g, out=t)
+        axpby(1 - b2, t, b2, v)
+        np.sqrt(v, out=t)
+        t += eps
+        np.divide(m, t, out=t)
+        axpby(-rate, t, 1.0, x)
 
     return _update(step, x, g, m, v)
 

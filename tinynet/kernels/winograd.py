@@ -159,20 +159,15 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
     np.matmul(a[..., None, :, :], b, out=out)
 
 
-def transform_weights(w: Array, u: Array) -> None:
-    """u = G w G^T of weights w (.., rows 3, columns 3, C O), as u (.., columns 6, rows 6, C O)."""
-    g = matrices(w.dtype)[-1]
-    half = scratch("half weights", (*w.shape[:-3], 3, WINDOW, w.shape[-1]), w.dtype)
+def transform_weights(w: Array, u: Array, back: bool = False) -> None:
+    """u = G w G^T of weights w (.., rows 3, columns 3, C O), as u (.., columns 6, rows 6, C O).
+
+    `back` is the adjoint, u = G^T w G of w (.., columns 6, rows 6, C O): the same with G^T.
+    """
+    g = matrices(w.dtype)[-1].T if back else matrices(w.dtype)[-1]
+    half = scratch("half weights", (*w.shape[:-3], w.shape[-2], len(g), w.shape[-1]), w.dtype)
     np.matmul(g, w.swapaxes(-3, -2), out=half)
     np.matmul(g, half.swapaxes(-3, -2), out=u.swapaxes(-3, -2))
-
-
-def transform_weights_back(du: Array, dw: Array) -> None:
-    """The adjoint, dw = G^T du G, with the same shapes."""
-    gt = matrices(dw.dtype)[-1].T
-    half = scratch("half weights", (*dw.shape[:-3], 3, WINDOW, dw.shape[-1]), dw.dtype)
-    np.matmul(gt, du.swapaxes(-3, -2), out=half.swapaxes(-3, -2))
-    np.matmul(gt, half, out=dw.swapaxes(-3, -2))
 
 
 def _transformed(w: Array) -> Array:
@@ -193,7 +188,7 @@ def _transformed_back(du: Array, shape: tuple[int, ...]) -> Array:
 
     def block(i: int, j: int) -> None:
         part = scratch("part of dw", (3, 3, j - i, len(dw)), dw.dtype)
-        transform_weights_back(du[:, :, i:j].reshape(6, 6, -1), part.reshape(3, 3, -1))
+        transform_weights(du[:, :, i:j].reshape(6, 6, -1), part.reshape(3, 3, -1), back=True)
         dw.transpose(2, 3, 1, 0)[:, :, i:j] = part
 
     pmap(block, shape[1], CHANNELS)

@@ -100,6 +100,7 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()
+    lr: float
 
     def __init__(self, params: Iterable[Any], lr: float | Schedule, *, weight_decay: float = 0.0,
                  decoupled: bool = False, l1: float = 0.0, max_norm: float | None = None,
@@ -116,7 +117,6 @@ class Optimizer:
         self.state: dict[str, dict[str, Any]] = {}
         self.t = 0
         self.count = 0
-        self._group = self.param_groups[0]  # the one in hand
 
     def rule(self, x: Array, g: Array, *slots: Array) -> tuple[Array, ...]:
         """The lecture's lines: new x and new slots from x, its gradient g and the slots."""
@@ -135,22 +135,21 @@ class Optimizer:
         return 0.0
 
     def __getattr__(self, name: str) -> Any:
-        """A setting (momentum, betas ...) of the group in hand; outside `step`, the first."""
-        try:
-            return self.__dict__["_group"][name]
-        except KeyError:
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}") from None
+        """A setting (lr, momentum ...) outside of `step`: the first group's."""
+        groups = vars(self).get("param_groups")
+        if not groups or name not in groups[0]:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return self._lr(groups[0]) if name == "lr" else groups[0][name]
 
-    @property
-    def lr(self) -> float:
-        """The learning rate in use: a schedule's value at step `t`."""
-        return self._lr(self._group)
-
-    @lr.setter
-    def lr(self, value: float | Schedule) -> None:
-        check_settings(lr=value)
-        for group in self.param_groups:
-            group["lr"] = value
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A setting is set in all groups; ``param_groups[k][name] = value`` sets it in one."""
+        groups = vars(self).get("param_groups")
+        if not groups or name not in groups[0]:
+            return object.__setattr__(self, name, value)
+        check_settings(**{name: value})
+        for group in groups:
+            group[name] = value
+        return None
 
     def _lr(self, group: Mapping[str, Any]) -> float:
         lr = group["lr"]
@@ -165,25 +164,27 @@ class Optimizer:
         ``loss.backward()`` itself, as in PyTorch; if it does not, `step` does.
         """
         loss = None if closure is None else self.evaluate(closure)
-        work = [(group, name, p) for group in self.param_groups
-                for name, p in zip(group["names"], group["params"], strict=True)
-                if p.grad is not None]
-        if not work:
+        work = [[(name, p) for name, p in zip(group["names"], group["params"], strict=True)
+                 if p.grad is not None] for group in self.param_groups]
+        if not any(work):
             raise RuntimeError("no parameter has a gradient: call loss.backward() before step(), "
                                "with a loss computed from these parameters")
-        gradients = self._clipped([p.grad.data for _, _, p in work])
-        fused: list[update.Update | None] = []
+        gradients = iter(self._clipped([p.grad.data for of in work for _, p in of]))
+        fused: list[update.Update] = []
+        own = vars(self)
         try:
-            for (group, name, p), g in zip(work, gradients, strict=True):
-                self._group = group
-                fused.append(self._update(name, p, g))
+            for group, of in zip(self.param_groups, work, strict=True):
+                own |= group | {"lr": self._lr(group)}  # read often: faster than by __getattr__
+                fused += filter(None, [self._update(name, p, next(gradients)) for name, p in of])
         finally:
-            self._group = self.param_groups[0]
-        update.run([u for u in fused if u is not None])
-        for group, _, p in work:
-            if group["max_norm"] is not None and p.ndim > 1:
-                p.data[...] = _rows_at_most(p.data, group["max_norm"])
-            p.mark_changed()
+            for name in self.param_groups[0]:
+                own.pop(name, None)
+        update.run(fused)
+        for group, of in zip(self.param_groups, work, strict=True):
+            for _, p in of:
+                if group["max_norm"] is not None and p.ndim > 1:
+                    p.data[...] = _rows_at_most(p.data, group["max_norm"])
+                p.mark_changed()
         self.t += 1
         return loss
 

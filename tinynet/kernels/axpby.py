@@ -1,0 +1,64 @@
+"""y <- a x + b y in one pass, by BLAS: what most of an optimizer's update consists of.
+
+NumPy needs three calls and a temporary array for it. BLAS has a routine, `axpby`, which NumPy does
+not offer, but brings along: it reads x and y once and writes y once. The interpreter lock is free
+meanwhile, so worker threads wait for each other a third as often. Where the BLAS at hand has no
+such routine (Apple's Accelerate), the plain twin does it. Cost for n numbers: 3 n operations, 2 n
+numbers read and n written. Read next: `update.py`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, DType
+from .blocks import blas_libraries
+from .memory import scratch
+
+# OpenBLAS as NumPy and SciPy bring it has names of its own, so that it can stand beside another.
+_NAMES = ("scipy_cblas_{}axpby64_", "cblas_{}axpby64_", "scipy_cblas_{}axpby", "cblas_{}axpby")
+_TYPES = {np.dtype("f4"): ("s", ctypes.c_float), np.dtype("f8"): ("d", ctypes.c_double)}
+
+
+@functools.cache
+def _routine(dtype: DType) -> Any:
+    """BLAS's routine for numbers of this dtype; None if there is none.
+
+    Whole numbers are passed with 64 bits: a routine that wants 32 takes the lower half.
+    """
+    letter, real = _TYPES.get(dtype, ("", None))
+    for library, name in product(blas_libraries(), _NAMES):
+        if found := getattr(ctypes.CDLL(library.filepath), name.format(letter), None):
+            vector = (real, ctypes.c_void_p, ctypes.c_int64)
+            found.argtypes, found.restype = (ctypes.c_int64, *vector, *vector), None
+            return found
+    return None
+
+
+def plain_axpby(a: float, x: Array, b: float, y: Array) -> None:
+    t = np.multiply(x, a, out=scratch("axpby", x.shape, x.dtype))
+    y *= b
+    y += t
+
+
+def axpby(a: float, x: Array, b: float, y: Array) -> None:
+    """Overwrite y with a x + b y, for writeable rows of one length without gaps.
+
+    >>> y = np.ones(3)
+    >>> axpby(2.0, np.arange(3.0), 0.5, y); y.tolist()
+    [0.5, 2.5, 4.5]
+    """
+    routine = _routine(y.dtype) if x.dtype == y.dtype else None
+    if routine is None:
+        return plain_axpby(a, x, b, y)
+    routine(y.size, a, _address(x), 1, b, _address(y), 1)
+    return None
+
+
+def _address(row: Array) -> Any:
+    return ctypes.byref(ctypes.c_char.from_buffer(row))  # a quarter of the time of row.ctypes.data
