@@ -15,6 +15,7 @@ from tinynet import Tensor, grad, nn
 from tinynet import functional as F
 from tinynet.backend import asarray, xp
 from tinynet.kernels.blocks import get_num_workers, set_num_workers
+from tinynet.kernels.conv import force_algorithm
 from tinynet.random import Generator
 
 
@@ -149,6 +150,22 @@ def test_G1_a_mask_does_not_depend_on_the_batch(rng: Any) -> None:
     """Not on how many examples are masked at a time, nor on who comes after."""
     x, w = rng.normal((21, 3, 12, 12)), rng.normal((4, 3, 3, 3))
     assert equal(F.dropconnect_conv2d(x, w, key=6)[:5], F.dropconnect_conv2d(x[:5], w, key=6))
+
+
+@pytest.mark.numpy_only("the two ways of the CPU")
+@pytest.mark.parametrize("channels", [16, 72, 128, 136])  # by tiles 8, 3, 1, none
+def test_by_tiles_as_by_windows(channels: int, rng: Any) -> None:
+    """11 pictures, which no number of pictures at a time divides."""
+    x, w = rng.normal((11, channels, 9, 7)), rng.normal((channels, channels, 3, 3))
+    x, w = Tensor(x, requires_grad=True), Tensor(w / math.sqrt(9 * channels), requires_grad=True)
+    g, found = rng.normal((11, channels, 9, 7)), []
+    for way in ("im2col", None):
+        with force_algorithm(way):
+            y = F.dropconnect_conv2d(x, w, padding=1, key=1)
+            found.append([y, *grad(y, [x, w], g)])
+    for a, b in zip(*found, strict=True):
+        assert float(abs(a - b).max()) <= 2e-5 * float(abs(b).max())
+        assert equal(a, b) == (channels == 136)
 
 
 @pytest.mark.parametrize("size", [(3, 5, 5), (16, 12, 12)])

@@ -10,13 +10,12 @@ in the backward pass. Besides x and W nothing is kept.
 
     dW = sum over n of M_n * dW_n,  where dW_n and dx_n are the gradients with the weights M_n * W
 
-Where the plain convolution takes Winograd's way, so does this one, unless the weights are so large
-that transforming them for each example costs more than it saves; then, and for other shapes, each
-example is a product of its own (`im2col`).
-A linear layer is the convolution of a picture of one pixel.
+Where the plain convolution takes Winograd's way, so does this one, unless the transformed weights
+of one example outgrow the cache; then, and for other shapes, each example is a product of its own
+(`im2col`). A linear layer is the convolution of a picture of one pixel.
 Cost: some 2 ns for each weight and example, forward and backward together, beside the products. A
-convolution has many pixels for each weight: 1.1 to 2.2 times a plain one with 256 or more. With 64
-it is 4 to 5 times: plain Winograd takes about 1 ns for each weight and example there, less than the
+convolution has many pixels for each weight: 1.1 to 2.1 times a plain one with 256 or more. With 64
+it is 3 to 5 times: plain Winograd takes about 1 ns for each weight and example there, less than the
 products with weights of their own. A linear layer has one pixel: tens of times
 (``python -m bench.noise``).
 Source: Wan, Zeiler, Zhang, LeCun and Fergus 2013, "Regularization of neural networks using
@@ -27,7 +26,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .. import random
@@ -50,7 +49,9 @@ from .windows import unfold
 
 __all__ = ["dropconnect_conv2d", "dropconnect_linear", "expected_relu"]
 
+EXAMPLES = 8  # of a block at most
 _MASKED_BYTES = 1 << 26 if on_gpu else 5 << 18  # of masked weights at a time
+_TRANSFORMED_BYTES = 5 << 19  # of transformed ones, four times as many
 
 
 class _Masks:
@@ -60,7 +61,8 @@ class _Masks:
         self.matrix = xp.ascontiguousarray(matrix_of(weight, s))
         self.key, self.keep, self.n, self.outputs = key, keep, s.n, s.o
         self.width = 1 if keep == 0.5 else 8 if (keep * 256.0).is_integer() else 16  # random bits
-        self.step = max(1, min(8, _MASKED_BYTES // self.matrix.nbytes))
+        self.step = max(1, min(EXAMPLES, _MASKED_BYTES // self.matrix.nbytes))
+        self.tiled = min(EXAMPLES, _TRANSFORMED_BYTES // (4 * self.matrix.nbytes))
         self.last = threading.local()
 
     def draw(self, i: int, j: int) -> Array:
@@ -75,12 +77,20 @@ class _Masks:
         out = scratch("masked", masks.shape, self.matrix.dtype)
         return xp.multiply(self.matrix, masks, out=out)
 
-    def transformed(self, i: int, j: int) -> Array:
-        """G (M_n * W) G^T of examples i to j, for Winograd's way: (j - i, 36, C, O)."""
-        weights = self.weights(self.draw(i, j)).reshape(j - i, 3, 3, -1)
-        u = scratch("u", (j - i, 6, 6, weights.shape[-1]), weights.dtype)
-        winograd.transform_weights(weights, u)
-        return u.reshape(j - i, 36, -1, self.outputs)
+    def transformed(self, i: int, j: int) -> Iterator[tuple[slice, Array]]:
+        """G (M_n * W) G^T of examples i to j for Winograd's way, a few at a time: (n, 36, C, O)."""
+        for some, masks in self.parts(i, j):
+            weights = self.weights(masks).reshape(len(masks), 3, 3, -1)
+            u = scratch("u", (len(masks), 6, 6, weights.shape[-1]), weights.dtype)
+            winograd.transform_weights(weights, u)
+            yield some, u.reshape(len(masks), 36, -1, self.outputs)
+
+    def parts(self, i: int, j: int) -> Iterator[tuple[slice, Array]]:
+        """Examples of i to j, counted from i, and their masks: as many as Winograd's way takes."""
+        drawn = self.draw(i, j)
+        for a in range(0, j - i, self.tiled):
+            some = slice(a, min(a + self.tiled, j - i))
+            yield some, drawn[some]
 
     def of_bias(self) -> Array:
         return random.mask(random.key(self.key, 1), self.keep, (self.n, self.outputs))
@@ -141,26 +151,30 @@ def _sum_or_do(block: Callable[..., None], s: Shape, masks: _Masks, wanted: Sequ
 
 def _winograd(x: Array, s: Shape, masks: _Masks) -> Array:
     """`_forward` by F(4x4, 3x3), with transformed weights U = G (M_n * W) G^T of each example."""
-    return winograd.convolve(x, winograd.Cut(x, s.o, s.padding, masks.step), masks.transformed)
+    return winograd.convolve(x, winograd.Cut(x, s.o, s.padding, EXAMPLES), masks.transformed)
 
 
 def _winograd_backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequence[bool]
                        ) -> tuple[Array | None, Array | None]:
     """`_backward` likewise: dW = sum over n of M_n * (G^T dU_n G)."""
 
-    def collect(i: int, j: int, v: Array, dm: Array, out: Array) -> None:
-        drawn = masks.draw(i, j)
-        du = scratch("u", (j - i, 36, s.c, s.o), x.dtype)
-        dw = scratch("dw", drawn.shape, x.dtype)
-        winograd.weight_products(v, dm, du)
-        winograd.transform_weights(du.reshape(j - i, 6, 6, -1), dw.reshape(j - i, 3, 3, -1),
-                                   back=True)
-        dw *= drawn
-        xp.sum(dw, axis=0, out=out)
+    def transposed(i: int, j: int) -> Iterator[tuple[slice, Array]]:
+        return ((some, u.swapaxes(2, 3)) for some, u in masks.transformed(i, j))
 
-    dx, dw = winograd.differentiate(
-        g, x, winograd.Cut(x, s.o, s.padding, masks.step),
-        lambda i, j: masks.transformed(i, j).swapaxes(2, 3), wanted, masks.matrix.shape, collect)
+    def collect(i: int, j: int, v: Array, dm: Array, out: Array) -> None:
+        out[...] = 0
+        for some, drawn in masks.parts(i, j):
+            du = scratch("u", (len(drawn), 36, s.c, s.o), x.dtype)
+            dw = scratch("dw", drawn.shape, x.dtype)
+            winograd.weight_products(v[some], dm[some], du)
+            winograd.transform_weights(du.reshape(len(drawn), 6, 6, -1),
+                                       dw.reshape(len(drawn), 3, 3, -1), back=True)
+            dw *= drawn
+            for part in dw:
+                out += part
+
+    dx, dw = winograd.differentiate(g, x, winograd.Cut(x, s.o, s.padding, EXAMPLES), transposed,
+                                    wanted, masks.matrix.shape, collect)
     return dx, None if dw is None else filters_of(dw, s)
 
 
@@ -187,8 +201,7 @@ def _dropconnect(x: Array, weight: Array, bias: Array | None, *, key: int, keep:
                  ) -> Any:
     s = Shape(x, weight, stride, padding, dilation, groups)
     masks = _Masks(weight, s, key, keep)
-    pays = masks.step >= 4 or kernel.get_algorithm() is not None  # a few examples fit the cache
-    by_tiles = not on_gpu and pays and kernel.choose(s) == "winograd"
+    by_tiles = not on_gpu and masks.tiled > 0 and kernel.choose(s) == "winograd"
     forward, backward_ = (_winograd, _winograd_backward) if by_tiles else (_forward, _backward)
     y = forward(x, s, masks)
     if bias is not None:

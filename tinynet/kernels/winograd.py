@@ -27,7 +27,7 @@ Read next: `im2col.py`, or `conv.py`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -47,7 +47,8 @@ TILES = 210  # of a block: fewer make calls too short for threads, more leave th
 
 Product = tuple[Array, Array, Array]  # matrix, source, target: their first axis are images
 Steps = tuple[list[Product], list[Product]]
-Weights = Callable[[int, int], Array]  # U of images i to j: (36, C, O), or each its own
+# Of images i to j: some, counted from i, and their U (36, C, O), or one each; then the next ones.
+Weights = Callable[[int, int], Iterable[tuple[slice, Array]]]
 
 
 @functools.cache
@@ -97,11 +98,6 @@ def slide(matrix: Array, x: Array, out: Array, step: int, start: int = 0, first:
     return products
 
 
-def _rows(x: Array) -> Array:
-    """Pixels (n, H, W, C) as (n, W, H, C): to slide along the rows of each column."""
-    return x.transpose(0, 2, 1, 3)
-
-
 def _by_tap(v: Array, each: bool) -> Array:
     """Tiles (n, rows, columns, j, i, C) as (36, tiles, C); `each` image: (n, 36, tiles, C)."""
     images = (len(v),) if each else ()
@@ -126,9 +122,12 @@ def _columns(v: Array) -> Array:
 
 
 def _to_tiles(matrix: Array, x: Array, v: Array, padding: Pair) -> Steps:
-    """The products that transform pixels x (N, H, W, C) to the tiles v of a block, both ways."""
+    """The products that transform pixels x (N, H, W, C) to the tiles v of a block, both ways.
+
+    To slide down the rows of each column, pixels are taken as (N, W, H, C).
+    """
     down, across = _half(x, v)
-    return (slide(matrix, _rows(x), down, TILE, -padding[0]),
+    return (slide(matrix, x.swapaxes(1, 2), down, TILE, -padding[0]),
             slide(matrix, across, _columns(v), TILE, -padding[1]))
 
 
@@ -136,7 +135,7 @@ def _to_pixels(matrix: Array, v: Array, x: Array, start: int, padding: Pair) -> 
     """The other way: the columns, then the rows."""
     down, across = _half(x, v)
     return (slide(matrix, _columns(v), across, WINDOW, start, -padding[1]),
-            slide(matrix, down, _rows(x), WINDOW, start, -padding[0]))
+            slide(matrix, down, x.swapaxes(1, 2), WINDOW, start, -padding[0]))
 
 
 def _compute(steps: Steps, source: slice, n: int, target: slice) -> None:
@@ -157,6 +156,11 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
                    and width % (32 * n) == 0), 1)
     b, out = (x.reshape(*x.shape[:-1], groups, -1).swapaxes(-3, -2) for x in (b, out))
     np.matmul(a[..., None, :, :], b, out=out)
+
+
+def _products(a: Array, weights: Iterable[tuple[slice, Array]], out: Array) -> None:
+    for images, u in weights:
+        _multiply(_by_tap(a[images], u.ndim == 4), u, _by_tap(out[images], u.ndim == 4))
 
 
 def transform_weights(w: Array, u: Array, back: bool = False) -> None:
@@ -226,9 +230,9 @@ def convolve(x: Array, cut: Cut, weights: Weights) -> Array:
     prepared = per_thread(prepare)
 
     def block(i: int, j: int) -> None:
-        (to_tiles, v, m, to_pixels), n, u = prepared(), j - i, weights(i, j)
+        (to_tiles, v, m, to_pixels), n = prepared(), j - i
         _compute(to_tiles, slice(i, j), n, slice(n))
-        _multiply(_by_tap(v[:n], u.ndim == 4), u, _by_tap(m[:n], u.ndim == 4))
+        _products(v, weights(i, j), m)
         _compute(to_pixels, slice(n), n, slice(i, j))
 
     pmap(block, cut.n, cut.images)
@@ -261,8 +265,7 @@ def differentiate(g: Array, x: Array, cut: Cut, weights: Weights, wanted: Sequen
             _compute(x_to_tiles, slice(i, j), n, slice(n))
             collect(i, j, v[:n], dm[:n], out)
         if dx is not None:
-            ut = weights(i, j)
-            _multiply(_by_tap(dm[:n], ut.ndim == 4), ut, _by_tap(v[:n], ut.ndim == 4))
+            _products(dm, weights(i, j), v)
             _compute(to_pixels, slice(n), n, slice(i, j))
 
     total = sum_if(wanted[1], block, cut.n, cut.images, shape, x.dtype)
@@ -277,13 +280,13 @@ def weight_products(v: Array, dm: Array, du: Array) -> None:
 def conv2d(x: Array, w: Array, padding: Pair) -> Array:
     """x (N, C, H, W) with weights (O, C, 3, 3), stride 1, padding 0 to 2 each way."""
     u = _transformed(w)
-    return convolve(x, Cut(x, len(w), padding), lambda i, j: u)
+    return convolve(x, Cut(x, len(w), padding), lambda i, j: [(slice(j - i), u)])
 
 
 def conv2d_backward(g: Array, x: Array, w: Array, padding: Pair,
                     wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
     """Gradients (dx, dw) of `conv2d`; one that is not `wanted` is None. dw = G^T dU G."""
     ut = _transformed(w.swapaxes(0, 1)) if wanted[0] else None
-    dx, du = differentiate(g, x, Cut(x, len(w), padding), lambda i, j: ut, wanted,
+    dx, du = differentiate(g, x, Cut(x, len(w), padding), lambda i, j: [(slice(j - i), ut)], wanted,
                            (36, *w.shape[1::-1]), lambda i, j, *arrays: weight_products(*arrays))
     return dx, None if du is None else _transformed_back(du, w.shape)
