@@ -16,8 +16,6 @@ More: ``python -m bench.small`` (overhead of small operations), ``bench.optimize
 
 from __future__ import annotations
 
-import argparse
-
 from bench import report
 from bench.drive import TUNED_MALLOC, Contender, Line, Work, compare
 
@@ -50,8 +48,7 @@ def title(work: Work) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser("bench", __doc__, repeat=True)
     parser.add_argument("--quick", action="store_true", help="tinynet and PyTorch eager only")
     parser.add_argument("--only", nargs="+", default=[""], metavar="NAME",
                         help="beside tinynet and PyTorch, what has such a name (all)")
@@ -60,8 +57,6 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128, help="pictures (128)")
     parser.add_argument("--cores", type=int, default=0, help="cores for each contender (all)")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of 3 steps or more each (7)")
-    parser.add_argument("--repeat", type=int, default=1, help="whole runs (1)")
-    parser.add_argument("--write", action="store_true", help="replace the committed results")
     options = parser.parse_args()
     for name, least in (("batch", 1), ("cores", 0), ("rounds", 1), ("repeat", 1)):
         if getattr(options, name) < least:

@@ -8,7 +8,6 @@ and with mixup besides, as a part of a training step of net S; they take turns i
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -110,11 +109,9 @@ def page(works: list[Line], step: Line, loaders: list[Line]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.augment", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser("bench.augment", __doc__)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each row (default: 1)")
     parser.add_argument("--steps", type=int, default=40, help="training steps (default: 40)")
-    parser.add_argument("--write", action="store_true", help="replace the committed results")
     args = parser.parse_args()
     works, (step, *loaders) = throughput(args.seconds), loader_share(args.steps)
     text = page(works, step, loaders)

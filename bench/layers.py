@@ -6,18 +6,14 @@
 
 from __future__ import annotations
 
-import argparse
-
 import tinynet as tn
 from bench import nets, report
 from tinynet import models
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.layers", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser("bench.layers", __doc__)
     parser.add_argument("--batch", type=int, default=128, help="pictures (128)")
-    parser.add_argument("--write", action="store_true", help="replace the committed results")
     options = parser.parse_args()
     images, _ = nets.batch(options.batch)
     for net, make in (("S", models.net_s), ("R", models.net_r)):

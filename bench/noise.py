@@ -8,7 +8,6 @@ replaces the results in ``bench/RESULTS-noise.md`` and ``results.jsonl``.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Callable
 
@@ -84,10 +83,8 @@ def turns(noisy: Step, plain: Step, n: int) -> tuple[list[float], list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.noise", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = report.parser("bench.noise", __doc__)
     parser.add_argument("wanted", nargs="?", default="", help="rows whose name has this (all)")
-    parser.add_argument("--write", action="store_true", help="replace the committed results")
     options = parser.parse_args()
     if options.write and options.wanted:
         parser.error(f"--write replaces the whole table: leave {options.wanted!r} out")

@@ -11,7 +11,6 @@ work, would slow down whoever comes next. The first weight must agree in all of 
 
 from __future__ import annotations
 
-import argparse
 import math
 
 from bench import nets, report
@@ -37,11 +36,7 @@ def measure(rule: str, rounds: int = 7) -> list[Line]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.optimizers", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=1, help="whole runs (1)")
-    parser.add_argument("--write", action="store_true", help="replace the committed results")
-    options = parser.parse_args()
+    options = report.parser("bench.optimizers", __doc__, repeat=True).parse_args()
     values = sum(map(math.prod, nets.shapes()))
     text = (f"### Optimizer updates\n\n{values:,} float32 values in {len(nets.shapes())} "
             "parameters, with weight decay; before each update, a number is added to "

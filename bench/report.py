@@ -6,6 +6,7 @@ comments, and its lines of ``results.jsonl``. What else stands on the page is wr
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import platform
@@ -20,6 +21,16 @@ from bench.nets import cores
 
 HERE = Path(__file__).parent
 PAGE, LINES, PICTURE = HERE / "RESULTS.md", HERE / "results.jsonl", HERE / "results.png"
+
+
+def parser(module: str, about: str | None, repeat: bool = False) -> argparse.ArgumentParser:
+    """The command line of a bench: --write, --repeat if it makes whole runs, and what you add."""
+    made = argparse.ArgumentParser(prog=f"python -m {module}", description=about,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    if repeat:
+        made.add_argument("--repeat", type=int, default=1, help="whole runs (1)")
+    made.add_argument("--write", action="store_true", help="replace the committed results")
+    return made
 
 
 def machine() -> dict[str, Any]:

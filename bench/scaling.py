@@ -8,7 +8,6 @@ and depth. Doubling should cost 2x (slope 1 on a log-log plot) in batch and dept
 
 from __future__ import annotations
 
-import argparse
 import math
 import statistics
 import time
@@ -67,10 +66,7 @@ def slope(sizes: list[int], times: list[float]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="replace the committed results")
-    options = parser.parse_args()
+    options = report.parser("bench.scaling", __doc__).parse_args()
     base = {"batch": 64, "width": 64, "depth": 4}
     lines: list[Line] = []
     for what, sizes in (("batch", [32, 64, 128, 256]), ("width", [32, 64, 128, 256]),

@@ -8,7 +8,6 @@ thread. The first check is that their gradients agree. ``--repeat 3`` makes thre
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Callable
@@ -150,11 +149,7 @@ def measure() -> list[Line]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.small", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=1, help="whole runs (1)")
-    parser.add_argument("--write", action="store_true", help="replace the committed results")
-    options = parser.parse_args()
+    options = report.parser("bench.small", __doc__, repeat=True).parse_args()
     with single_threaded_blas():
         lines = [{"run": run, **line} for run in range(options.repeat) for line in measure()]
     text = ("### Small operations\n\nThe net 2-16-16-1 of micrograd's demo, batch 32, forward and "

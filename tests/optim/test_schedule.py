@@ -226,6 +226,12 @@ def test_wrong_settings_are_named(wrong: Callable[[], Schedule]) -> None:
         wrong()
 
 
+def test_one_milestone_is_a_list_of_one() -> None:
+    with pytest.raises(TypeError, match=r"milestones must be a list of steps, got 30: .* \[30\]"):
+        multistep(0.1, 30)  # type: ignore[arg-type]
+    assert multistep(0.1, [30])(30) == pytest.approx(0.01)
+
+
 def test_optimizer_lr_is_the_one_the_next_step_uses() -> None:
     w = Tensor(np.zeros(1), requires_grad=True)
     optimizer = SGD([w], warmup(linear(1.0, T=4), 2))

@@ -27,7 +27,7 @@ Read next: `averaging.py`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal
 
@@ -151,6 +151,9 @@ def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Sche
     [1.0, 0.5, 0.5, 0.25]
     """
     _check(lr=lr, factor=factor)
+    if not isinstance(milestones, Iterable):
+        raise TypeError(f"milestones must be a list of steps, got {milestones!r}: one step alone "
+                        f"is [{milestones!r}]; every so many steps: step_decay")
     steps = sorted(milestones)
     more = "" if factor == 0.1 else f", factor={factor:g}"
     return Schedule(lambda t: lr * factor ** sum(t >= m for m in steps),
