@@ -19,10 +19,9 @@ from __future__ import annotations
 from bench import report
 from bench.drive import TUNED_MALLOC, Contender, Line, Work, compare
 
-MALLOC = {"GLIBC_TUNABLES": TUNED_MALLOC}
 QUICK = [Contender("tinynet", "tinynet"), Contender("torch", "PyTorch eager (default)")]
 FAST = [Contender("torch-channels_last", "PyTorch channels_last"),
-        Contender("torch-channels_last", "PyTorch channels_last, tuned malloc", MALLOC),
+        Contender("torch-channels_last", "PyTorch channels_last, tuned malloc", TUNED_MALLOC),
         Contender("torch-compile", "torch.compile"),
         Contender("jax", "JAX jit")]
 SLOW = [Contender("mygrad", "MyGrad"), Contender("tinygrad", "tinygrad (CPU, clang)"),

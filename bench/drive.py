@@ -20,8 +20,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-TUNED_MALLOC = ("glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592:"
-                "glibc.malloc.top_pad=67108864")
+TUNED_MALLOC = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967296:"
+                "glibc.malloc.trim_threshold=8589934592:glibc.malloc.top_pad=67108864"}
 SLOW = 3.0  # seconds from which a run is not repeated within a round
 ROUND = 0.3  # seconds that quick runs are repeated for within a round
 
@@ -39,7 +39,10 @@ class Contender:
 
 @dataclass(frozen=True)
 class Work:
-    """What is run: a task ("train" or "infer") on a net for a batch; cores 0 means all."""
+    """What is run: a task on a net for a batch; cores 0 means all.
+
+    Tasks are "train", "infer" and, for an optimizer instead of a net, "update".
+    """
 
     net: str
     task: str = "train"

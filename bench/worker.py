@@ -42,13 +42,14 @@ def main() -> None:
     module = importlib.import_module(f"bench.peers.{peer}")
     after_import = peak_mb()
     run = module.make(net, task, int(size), mode)
-    before = module.before_update if task == "update" else lambda: None
 
     def timed() -> tuple[float, float]:
-        before()
+        if task == "update":
+            run.before()
         start = time.perf_counter()
         value = run()
-        return round(time.perf_counter() - start, 7), float(value)
+        seconds = time.perf_counter() - start
+        return round(seconds, 7), float(run.after() if task == "update" else value)
 
     warm = [timed() for _ in range(module.WARM_UP)]
     print(json.dumps({"losses": [value for _, value in warm], "seconds": warm[-1][0],

@@ -5,7 +5,8 @@ Each function returns what it has checked, or raises an error that names the arg
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Real
+from operator import index
 from typing import Any
 
 
@@ -17,9 +18,13 @@ def check_whole(what: str, value: Any, least: int = 1) -> int:
         ...
     ValueError: batch_size must be an integer of at least 1, got 0
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+    try:
+        number = least - 1 if isinstance(value, bool) else index(value)
+    except TypeError:
+        number = least - 1
+    if number < least:
         raise ValueError(f"{what} must be an integer of at least {least}, got {value!r}")
-    return int(value)
+    return number
 
 
 def check_probability(what: str, value: Any) -> float:

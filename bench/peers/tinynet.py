@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 import tinynet as tn
+import tinynet.functional as F
 from bench import nets
 from tinynet import models, optim
 from tinynet import nn as layers
-from tinynet.kernels.elementwise import elementwise
 
-ELSEWHERE = np.zeros(nets.ELSEWHERE, np.float32)
 WARM_UP, VERSION = 3, f"tinynet {tn.__version__}"
 
 
-def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
+def make(net: str, task: str, size: int, mode: str) -> Callable[[], float | None]:
     if task == "update":
-        return update(net, fused=mode != "plain")
+        return Update(net, fused=mode != "plain")
     tn.manual_seed(0)
     model = {"S": models.net_s, "R": models.net_r}[net]()
     images, labels = nets.batch(size)
@@ -44,19 +41,22 @@ def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
     return train
 
 
-def update(rule: str, fused: bool) -> Callable[[], float]:
-    params = [tn.tensor(weights, requires_grad=True) for weights, _ in nets.updated()]
-    for p, (_, gradient) in zip(params, nets.updated(), strict=True):
-        p.grad = tn.Tensor(gradient)
-    optimizer = {"SGD": optim.SGD, "Adam": optim.Adam}[rule](
-        params, fused=fused, **nets.RULES[rule])
+class Update:
+    """The optimizer's part of a step."""
 
-    def step() -> float:
-        optimizer.step()
-        return params[0].data[0, 0, 0, 0].item()
+    def __init__(self, rule: str, fused: bool) -> None:
+        self.params = [tn.tensor(w, requires_grad=True) for w, _ in nets.updated()]
+        for p, (_, gradient) in zip(self.params, nets.updated(), strict=True):
+            p.grad = tn.Tensor(gradient)
+        kind = {"SGD": optim.SGD, "Adam": optim.Adam}[rule]
+        self.optimizer = kind(self.params, fused=fused, **nets.RULES[rule])
+        self.elsewhere = tn.Tensor(nets.elsewhere())
 
-    return step
+    def before(self) -> None:
+        F.relu(self.elsewhere)
 
+    def __call__(self) -> None:
+        self.optimizer.step()
 
-def before_update() -> None:
-    elementwise(lambda x, out: np.add(x, 1, out=out), ELSEWHERE, out=ELSEWHERE)
+    def after(self) -> float:
+        return sum(abs(p.data).sum().item() for p in self.params)

@@ -1,6 +1,6 @@
 """PyTorch eager on the CPU. Modes: default, channels_last, compile, compile_channels_last.
 
-For updates: default (a loop over parameters), foreach, fused.
+For updates: default and loop (over parameters), foreach, fused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from torch import nn
 
 from bench import nets
 
-ELSEWHERE = torch.zeros(nets.ELSEWHERE)
 WARM_UP, VERSION = 3, f"torch {torch.__version__}"
 
 
@@ -48,11 +47,11 @@ def build(net: str) -> nn.Module:
     return nn.Sequential(*layers)
 
 
-def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
+def make(net: str, task: str, size: int, mode: str) -> Callable[[], float | None]:
     torch.manual_seed(0)
     torch.set_num_threads(nets.cores())
     if task == "update":
-        return update(net, mode)
+        return Update(net, mode)
     model = build(net)
     x, y = (torch.from_numpy(a) for a in nets.batch(size))
     if "channels_last" in mode:
@@ -79,20 +78,23 @@ def make(net: str, task: str, size: int, mode: str) -> Callable[[], float]:
     return train
 
 
-def update(rule: str, mode: str) -> Callable[[], float]:
-    params = [torch.from_numpy(weights).requires_grad_() for weights, _ in nets.updated()]
-    for p, (_, gradient) in zip(params, nets.updated(), strict=True):
-        p.grad = torch.from_numpy(gradient)
-    how = {mode: True} if mode else {"foreach": False}
-    optimizer = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}[rule](
-        params, **nets.RULES[rule], **how)
+class Update:
+    """The optimizer's part of a step."""
 
-    def step() -> float:
-        optimizer.step()
-        return float(params[0][0, 0, 0, 0])
+    def __init__(self, rule: str, mode: str) -> None:
+        self.params = [torch.from_numpy(w).requires_grad_() for w, _ in nets.updated()]
+        for p, (_, gradient) in zip(self.params, nets.updated(), strict=True):
+            p.grad = torch.from_numpy(gradient)
+        kind = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}[rule]
+        how = {mode: True} if mode in ("foreach", "fused") else {"foreach": False}
+        self.optimizer = kind(self.params, **nets.RULES[rule], **how)
+        self.elsewhere = torch.from_numpy(nets.elsewhere())
 
-    return step
+    def before(self) -> None:
+        torch.relu(self.elsewhere)
 
+    def __call__(self) -> None:
+        self.optimizer.step()
 
-def before_update() -> None:
-    ELSEWHERE.add_(1)
+    def after(self) -> float:
+        return sum(float(p.detach().abs().sum()) for p in self.params)

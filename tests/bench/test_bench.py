@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench import __main__ as command
-from bench import report
+from bench import optimizers, report
 from bench.drive import Contender, Line, Work, compare, with_ratios
 
 
@@ -31,6 +31,23 @@ def test_contenders_take_turns(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["peak_mb"] > found["import_mb"] > 5
     assert found["ratio"] == found["tinynet_ratio"] == 1
     assert found["version"].startswith("tinynet ")
+
+
+@pytest.mark.numpy_only("times processes on the CPU")
+def test_updates_are_compared_by_all_weights() -> None:
+    both = [c for c in optimizers.CONTENDERS if c.name.startswith("tinynet")]
+    lines = optimizers.measure("SGD", 1, both)
+    assert [line["contender"] for line in lines] == ["tinynet", "tinynet-plain"]
+    assert all(len(line["seconds"]) >= 3 for line in lines)
+    assert len(set(lines[0]["losses"])) == 3, "every step moves the weights"
+
+
+def test_updates_that_differ_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [{"label": label, "losses": [1.0, x], "peak_mb": 1.0} for label, x in (("a", 2.0),
+                                                                                 ("b", 2.1))]
+    monkeypatch.setattr(optimizers, "compare", lambda *_: found)
+    with pytest.raises(AssertionError, match=r"SGD, b: the sums of all \|x\| are \[1.0, 2.1\]"):
+        optimizers.measure("SGD")
 
 
 def test_ratios() -> None:

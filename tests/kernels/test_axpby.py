@@ -30,12 +30,6 @@ def test_touches_its_row_alone() -> None:
     assert memory.tolist() == [1] * 10 + [2] * 5 + [1] * 15
 
 
-def test_two_dtypes_are_left_to_numpy() -> None:
-    y = np.ones(3, np.float32)
-    axpby(2.0, np.arange(3.0), 0.5, y)
-    assert y.tolist() == [0.5, 2.5, 4.5]
-
-
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_does_not_depend_on_the_cut(dtype: str) -> None:
     rng = np.random.default_rng(0)

@@ -106,51 +106,6 @@ def test_a_model_in_place_of_its_parameters_is_refused() -> None:
     assert [(g["weight_decay"], [n for n, _ in g["params"]]) for g in groups] == [(0.0, ["w"])]
 
 
-def test_a_setting_is_set_in_all_groups_or_in_one() -> None:
-    a, b = leaf([1.0]), leaf([1.0])
-    optimizer = SGD([{"params": [a]}, {"params": [b]}], 0.1, momentum=0.9)
-    optimizer.momentum = 0.5
-    optimizer.param_groups[1]["momentum"] = 0.0
-    assert optimizer.momentum == 0.5
-    for _ in range(2):
-        a.grad, b.grad = Tensor([1.0], dtype=np.float64), Tensor([1.0], dtype=np.float64)
-        optimizer.step()
-    assert a.item() == pytest.approx(1 - 0.1 - 0.1 * 1.5)
-    assert b.item() == pytest.approx(1 - 0.1 - 0.1)
-    with pytest.raises(ValueError, match=r"momentum must be a number in \[0, 1\), got 1.5"):
-        optimizer.momentum = 1.5
-    assert [group["momentum"] for group in optimizer.param_groups] == [0.5, 0.0]
-
-
-def test_settings_are_the_groups_again_after_a_step_that_failed() -> None:
-    class Stumbling(Optimizer):
-        def rule(self, x: Any, g: Any) -> Any:
-            raise ArithmeticError
-
-    w = leaf([1.0])
-    optimizer = Stumbling([w], 0.1, rho=0.9)
-    w.grad = Tensor([1.0], dtype=np.float64)
-    with pytest.raises(ArithmeticError):
-        optimizer.step()
-    optimizer.param_groups[0]["rho"] = 0.3
-    assert optimizer.rho == 0.3
-    optimizer.lr = constant(0.2)
-    assert optimizer.lr == 0.2
-
-
-def test_a_schedule_is_asked_once_in_a_step() -> None:
-    asked: list[float] = []
-
-    def rate(t: float) -> float:
-        asked.append(t)
-        return 0.1
-
-    a, b = leaf([1.0]), leaf([1.0])
-    a.grad, b.grad = Tensor([1.0], dtype=np.float64), Tensor([1.0], dtype=np.float64)
-    SGD([a, b], rate, momentum=0.9).step()
-    assert asked == [0]
-
-
 def test_param_groups_spares_biases_and_norms() -> None:
     shapes = {"conv.weight": (4, 3, 3, 3), "bn.weight": (4,), "bn.bias": (4,), "fc.weight": (2, 4),
               "fc.bias": (2,), "scale": ()}

@@ -291,6 +291,8 @@ def test_frozen_parameters_stay_and_the_others_move(make: Any) -> None:
     optimizer = make(model.named_parameters(), line_search_fn="strong_wolfe", max_iter=10)
     before = float(optimizer.step(loss))
     assert loss().item() < before / 100 and model[1].weight.item() == frozen
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert float(optimizer.step(loss)) < before / 100
 
 
 @pytest.mark.parametrize("make", [Newton, NewtonCG, BFGS, LBFGS])

@@ -15,7 +15,7 @@ of one example outgrow the cache; then, and for other shapes, each example is a 
 (`im2col`). A linear layer is the convolution of a picture of one pixel.
 Cost: some 2 ns for each weight and example, forward and backward together, beside the products. A
 convolution has many pixels for each weight: 1.1 to 2.1 times a plain one with 256 or more. With 64
-it is 3 to 5 times: plain Winograd takes about 1 ns for each weight and example there, less than the
+it is 3 to 4 times: plain Winograd takes about 1 ns for each weight and example there, less than the
 products with weights of their own. A linear layer has one pixel: tens of times
 (``python -m bench.noise``).
 Source: Wan, Zeiler, Zhang, LeCun and Fergus 2013, "Regularization of neural networks using
@@ -61,6 +61,7 @@ class _Masks:
         self.matrix = xp.ascontiguousarray(matrix_of(weight, s))
         self.key, self.keep, self.n, self.outputs = key, keep, s.n, s.o
         self.width = 1 if keep == 0.5 else 8 if (keep * 256.0).is_integer() else 16  # random bits
+        # Examples at a time: masked; transformed, for Winograd's way (0: not one fits the cache).
         self.step = max(1, min(EXAMPLES, _MASKED_BYTES // self.matrix.nbytes))
         self.tiled = min(EXAMPLES, _TRANSFORMED_BYTES // (4 * self.matrix.nbytes))
         self.last = threading.local()
@@ -78,7 +79,10 @@ class _Masks:
         return xp.multiply(self.matrix, masks, out=out)
 
     def transformed(self, i: int, j: int) -> Iterator[tuple[slice, Array]]:
-        """G (M_n * W) G^T of examples i to j for Winograd's way, a few at a time: (n, 36, C, O)."""
+        """G (M_n * W) G^T of examples i to j for Winograd's way, a few at a time: (n, 36, C, O).
+
+        They lie in scratch memory, which the next ones overwrite.
+        """
         for some, masks in self.parts(i, j):
             weights = self.weights(masks).reshape(len(masks), 3, 3, -1)
             u = scratch("u", (len(masks), 6, 6, weights.shape[-1]), weights.dtype)
@@ -87,9 +91,9 @@ class _Masks:
 
     def parts(self, i: int, j: int) -> Iterator[tuple[slice, Array]]:
         """Examples of i to j, counted from i, and their masks: as many as Winograd's way takes."""
-        drawn = self.draw(i, j)
-        for a in range(0, j - i, self.tiled):
-            some = slice(a, min(a + self.tiled, j - i))
+        drawn, n = self.draw(i, j), max(1, self.tiled)
+        for a in range(0, j - i, n):
+            some = slice(a, min(a + n, j - i))
             yield some, drawn[some]
 
     def of_bias(self) -> Array:
@@ -164,7 +168,7 @@ def _winograd_backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequ
     def collect(i: int, j: int, v: Array, dm: Array, out: Array) -> None:
         out[...] = 0
         for some, drawn in masks.parts(i, j):
-            du = scratch("u", (len(drawn), 36, s.c, s.o), x.dtype)
+            du = scratch("u", (len(drawn), 36, s.c, s.o), x.dtype)  # U is no longer wanted
             dw = scratch("dw", drawn.shape, x.dtype)
             winograd.weight_products(v[some], dm[some], du)
             winograd.transform_weights(du.reshape(len(drawn), 6, 6, -1),
@@ -201,7 +205,8 @@ def _dropconnect(x: Array, weight: Array, bias: Array | None, *, key: int, keep:
                  ) -> Any:
     s = Shape(x, weight, stride, padding, dilation, groups)
     masks = _Masks(weight, s, key, keep)
-    by_tiles = not on_gpu and masks.tiled > 0 and kernel.choose(s) == "winograd"
+    pays = masks.tiled > 0 or kernel.get_algorithm() == "winograd"
+    by_tiles = not on_gpu and pays and kernel.choose(s) == "winograd"
     forward, backward_ = (_winograd, _winograd_backward) if by_tiles else (_forward, _backward)
     y = forward(x, s, masks)
     if bias is not None:

@@ -31,8 +31,8 @@ def _routine(dtype: DType) -> Any:
 
     Whole numbers are passed with 64 bits: a routine that wants 32 takes the lower half.
     """
-    letter, real = _TYPES.get(dtype, ("", None))
-    for library, name in product(blas_libraries(), _NAMES):
+    letter, real = _TYPES.get(dtype, (None, None))
+    for library, name in product(blas_libraries() if letter else (), _NAMES):
         if found := getattr(ctypes.CDLL(library.filepath), name.format(letter), None):
             vector = (real, ctypes.c_void_p, ctypes.c_int64)
             found.argtypes, found.restype = (ctypes.c_int64, *vector, *vector), None
@@ -47,13 +47,15 @@ def plain_axpby(a: float, x: Array, b: float, y: Array) -> None:
 
 
 def axpby(a: float, x: Array, b: float, y: Array) -> None:
-    """Overwrite y with a x + b y, for writeable rows of one length without gaps.
+    """Overwrite y with a x + b y, for writeable rows without gaps, alike in length and dtype.
+
+    BLAS does not look at x if a is 0, nor at y if b is 0: what is not finite there does not count.
 
     >>> y = np.ones(3)
     >>> axpby(2.0, np.arange(3.0), 0.5, y); y.tolist()
     [0.5, 2.5, 4.5]
     """
-    routine = _routine(y.dtype) if x.dtype == y.dtype else None
+    routine = _routine(y.dtype)
     if routine is None:
         return plain_axpby(a, x, b, y)
     routine(y.size, a, _address(x), 1, b, _address(y), 1)

@@ -12,7 +12,7 @@ memory alike: the caller then takes the plain rule. On a GPU an update is one la
 `run` does all updates of a net at once: it has a few large tensors and many small ones, and cut
 into blocks together they keep all workers busy to the end. Blocks are larger than the cache alone
 would ask for, since a worker needs the interpreter lock between two calls: with calls shorter than
-some 20 us the workers mostly wait for each other.
+some 20 us the workers mostly wait for each other (a bias is such a call, but there are few).
 Read next: `optim/optimizer.py`.
 """
 
@@ -53,8 +53,9 @@ def run(updates: Sequence[Update]) -> None:
 
 
 def _update(step: Callable[..., None], *arrays: Array) -> Update | None:
-    """The update of `arrays` by `step`, unless they do not lie alike."""
-    rows = flat_rows(arrays) if all(a.flags.writeable for a in arrays) else None
+    """The update of `arrays` by `step`, unless they differ in dtype or do not lie alike."""
+    good = all(a.flags.writeable and a.dtype == arrays[0].dtype for a in arrays)
+    rows = flat_rows(arrays) if good else None
     return None if rows is None else (step, rows)
 
 

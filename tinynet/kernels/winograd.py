@@ -47,7 +47,8 @@ TILES = 210  # of a block: fewer make calls too short for threads, more leave th
 
 Product = tuple[Array, Array, Array]  # matrix, source, target: their first axis are images
 Steps = tuple[list[Product], list[Product]]
-# Of images i to j: some, counted from i, and their U (36, C, O), or one each; then the next ones.
+# For images i to j: which of them, counted from i, and their weights U, (36, C, O) for all or
+# (n, 36, C, O) for each; then the next ones, for which U may be overwritten.
 Weights = Callable[[int, int], Iterable[tuple[slice, Array]]]
 
 
@@ -202,14 +203,13 @@ def _transformed_back(du: Array, shape: tuple[int, ...]) -> Array:
 class Cut:
     """How a convolution is cut: output pixels, tiles each way, images of a block, its scratch."""
 
-    def __init__(self, x: Array, o: int, padding: Pair, images: int | None = None) -> None:
-        (self.n, self.c, *pixels), self.o, self.dtype = x.shape, o, x.dtype
-        self.padding = padding
+    def __init__(self, x: Array, o: int, padding: Pair, most: int = TILES) -> None:
+        (self.n, self.c, *pixels), self.o, self.dtype, self.padding = x.shape, o, x.dtype, padding
         self.out = [size + 2 * p - 2 for size, p in zip(pixels, padding, strict=True)]
         self.tiles = [-(-size // TILE) for size in self.out]
         each = self.tiles[0] * self.tiles[1]
         # With few tiles in all, enough blocks for four workers, but of 64 tiles at least.
-        self.images = images or max(1, int(min(TILES, max(64, each * self.n // 4)) // each))
+        self.images = min(most, max(1, int(min(TILES, max(64, each * self.n // 4)) // each)))
 
     def scratch(self) -> tuple[Array, Array]:
         """V and M: (images, rows, columns, j, i, channels) of transformed inputs and products."""

@@ -90,6 +90,7 @@ class Optimizer:
     Attributes: ``t`` counts finished steps; ``lr`` is the learning rate that the next `step` will
     use (while one runs: the one in use), of the first group if there are several; read it *before*
     `step` to log the value a step used. ``state[name][slot]`` are the arrays behind a parameter.
+    Setting ``lr``, ``momentum`` ... sets it in all groups, ``param_groups[k]["lr"] = 0.1`` in one.
 
     >>> class Sign(Optimizer):
     ...     def rule(self, x, g):
@@ -117,6 +118,7 @@ class Optimizer:
         self.state: dict[str, dict[str, Any]] = {}
         self.t = 0
         self.count = 0
+        self._in_hand: dict[str, Any] = {}  # settings of the group that `step` is at
 
     def rule(self, x: Array, g: Array, *slots: Array) -> tuple[Array, ...]:
         """The lecture's lines: new x and new slots from x, its gradient g and the slots."""
@@ -135,25 +137,31 @@ class Optimizer:
         return 0.0
 
     def __getattr__(self, name: str) -> Any:
-        """A setting (lr, momentum ...) outside of `step`: the first group's."""
-        groups = vars(self).get("param_groups")
-        if not groups or name not in groups[0]:
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        return self._lr(groups[0]) if name == "lr" else groups[0][name]
+        """A setting (lr, momentum ...) of the group in hand; outside `step`, of the first."""
+        try:
+            return vars(self)["_in_hand"][name]
+        except KeyError:
+            groups = vars(self).get("param_groups")
+            if not groups or name not in groups[0]:
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}") from None
+            return self._setting(groups[0], name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """A setting is set in all groups; ``param_groups[k][name] = value`` sets it in one."""
         groups = vars(self).get("param_groups")
-        if not groups or name not in groups[0]:
+        if (not groups or name not in groups[0] or name in ("params", "names")
+                or name in vars(self) or hasattr(type(self), name)):
             return object.__setattr__(self, name, value)
         check_settings(**{name: value})
         for group in groups:
             group[name] = value
+        if self._in_hand:
+            self._in_hand[name] = self._setting(groups[0], name)
         return None
 
-    def _lr(self, group: Mapping[str, Any]) -> float:
-        lr = group["lr"]
-        return float(lr(self.t) if callable(lr) else lr)
+    def _setting(self, group: Mapping[str, Any], name: str) -> Any:
+        """A setting of a group; of a schedule, what it says for the next step."""
+        value = group[name]
+        return (float(value(self.t) if callable(value) else value)) if name == "lr" else value
 
     # One step
 
@@ -171,14 +179,12 @@ class Optimizer:
                                "with a loss computed from these parameters")
         gradients = iter(self._clipped([p.grad.data for of in work for _, p in of]))
         fused: list[update.Update] = []
-        own = vars(self)
         try:
             for group, of in zip(self.param_groups, work, strict=True):
-                own |= group | {"lr": self._lr(group)}  # read often: faster than by __getattr__
+                self._in_hand = {**group, "lr": self._setting(group, "lr")}
                 fused += filter(None, [self._update(name, p, next(gradients)) for name, p in of])
         finally:
-            for name in self.param_groups[0]:
-                own.pop(name, None)
+            self._in_hand = {}
         update.run(fused)
         for group, of in zip(self.param_groups, work, strict=True):
             for _, p in of:
@@ -218,11 +224,12 @@ class Optimizer:
         state["count"] += 1
         self.count = state["count"]
         slots = [state[slot] for slot in self.slots]
-        x, decay = p.data, self.weight_decay
-        if self.l1:
-            g = g + self.l1 * xp.sign(x)
-        if decay and self.decoupled:
-            x *= 1.0 - self.lr * decay
+        x, group = p.data, self._in_hand
+        decay, l1 = group["weight_decay"], group["l1"]
+        if l1:
+            g = g + l1 * xp.sign(x)
+        if decay and group["decoupled"]:
+            x *= 1.0 - group["lr"] * decay
             decay = 0.0
         fused = self.in_place(x, g, decay, *slots) if self.fused else None
         if fused is not None:
