@@ -53,9 +53,8 @@ def run(updates: Sequence[Update]) -> None:
 
 
 def _update(step: Callable[..., None], *arrays: Array) -> Update | None:
-    """The update of `arrays` by `step`, unless they differ in dtype or do not lie alike."""
-    good = all(a.flags.writeable and a.dtype == arrays[0].dtype for a in arrays)
-    rows = flat_rows(arrays) if good else None
+    """The update of `arrays`, all of one dtype, by `step`, unless they do not lie alike."""
+    rows = flat_rows(arrays) if all(a.flags.writeable for a in arrays) else None
     return None if rows is None else (step, rows)
 
 

@@ -128,7 +128,7 @@ class Optimizer:
                  *slots: Array) -> update.Update | None:
         """The fused twin: what will overwrite x and slots as the L2 term and `rule` would.
 
-        None: there is no twin for these arrays and settings.
+        All arrays have one dtype. None: there is no twin for these arrays and settings.
         """
         return None
 
@@ -231,7 +231,8 @@ class Optimizer:
         if decay and group["decoupled"]:
             x *= 1.0 - group["lr"] * decay
             decay = 0.0
-        fused = self.in_place(x, g, decay, *slots) if self.fused else None
+        same = self.fused and g.dtype == x.dtype
+        fused = self.in_place(x, g, decay, *slots) if same else None
         if fused is not None:
             return fused
         x, *new = self.rule(x, g + decay * x if decay else g, *slots)
