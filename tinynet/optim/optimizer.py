@@ -147,6 +147,7 @@ class Optimizer:
             return self._setting(groups[0], name)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        """A setting is set in all groups; whatever the object or its class has, as always."""
         groups = vars(self).get("param_groups")
         if (not groups or name not in groups[0] or name in ("params", "names")
                 or name in vars(self) or hasattr(type(self), name)):
