@@ -14,6 +14,8 @@ by which contenders are compared; neither is timed.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -44,12 +46,9 @@ def batch(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def shapes() -> list[tuple[int, ...]]:
     """The shapes of the parameters that are updated."""
-    found: list[tuple[int, ...]] = []
-    for layer in NETS["R"]:
-        kind, *sizes = layer if isinstance(layer, tuple) else (layer,)
-        for i, o in {"conv": [sizes], "res": [sizes * 2] * 2}.get(kind, []):
-            found += [(o, i, 3, 3), (o,), (o,)]
-    return [*found, (10, 256), (10,), (508, 512)]
+    from tinynet import models
+
+    return [*(p.shape for p in models.net_r().parameters()), (508, 512)]
 
 
 def updated() -> list[tuple[np.ndarray, np.ndarray]]:
@@ -62,3 +61,21 @@ def updated() -> list[tuple[np.ndarray, np.ndarray]]:
 def elsewhere() -> np.ndarray:
     """64 MB that are no weights."""
     return np.ones(1 << 24, np.float32)
+
+
+@dataclass(frozen=True)
+class Update:
+    """An update, and what is done before and after it; the parts are the peer's."""
+
+    params: list[Any]
+    optimizer: Any
+    before: Callable[[], object]
+
+    def __call__(self) -> None:
+        self.optimizer.step()
+
+    def after(self) -> float:
+        return sum(float(abs(weights).sum()) for weights in self.weights())
+
+    def weights(self) -> list[np.ndarray]:
+        return [np.asarray(p.data) for p in self.params]

@@ -15,6 +15,11 @@ from tinynet import Tensor
 from tinynet.backend import to_numpy
 
 
+def leaf(values: Any) -> Tensor:
+    """A leaf tensor of these numbers, in float64."""
+    return Tensor(np.array(values, dtype=np.float64), requires_grad=True)
+
+
 def host(x: Any) -> np.ndarray[Any, Any]:
     """A tensor, an array of either backend, a number or nested lists of them as a NumPy array."""
     if isinstance(x, Tensor):

@@ -15,7 +15,7 @@ WARM_UP, VERSION = 3, f"tinynet {tn.__version__}"
 
 def make(net: str, task: str, size: int, mode: str) -> Callable[[], float | None]:
     if task == "update":
-        return Update(net, fused=mode != "plain")
+        return update(net, fused=mode != "plain")
     tn.manual_seed(0)
     model = {"S": models.net_s, "R": models.net_r}[net]()
     images, labels = nets.batch(size)
@@ -41,22 +41,11 @@ def make(net: str, task: str, size: int, mode: str) -> Callable[[], float | None
     return train
 
 
-class Update:
-    """The optimizer's part of a step."""
-
-    def __init__(self, rule: str, fused: bool) -> None:
-        self.params = [tn.tensor(w, requires_grad=True) for w, _ in nets.updated()]
-        for p, (_, gradient) in zip(self.params, nets.updated(), strict=True):
-            p.grad = tn.Tensor(gradient)
-        kind = {"SGD": optim.SGD, "Adam": optim.Adam}[rule]
-        self.optimizer = kind(self.params, fused=fused, **nets.RULES[rule])
-        self.elsewhere = tn.Tensor(nets.elsewhere())
-
-    def before(self) -> None:
-        F.relu(self.elsewhere)
-
-    def __call__(self) -> None:
-        self.optimizer.step()
-
-    def after(self) -> float:
-        return sum(abs(p.data).sum().item() for p in self.params)
+def update(rule: str, fused: bool) -> nets.Update:
+    params = []
+    for weights, gradient in nets.updated():
+        params.append(tn.tensor(weights, requires_grad=True))
+        params[-1].grad = tn.Tensor(gradient)
+    x = tn.Tensor(nets.elsewhere())
+    optimizer = getattr(optim, rule)(params, fused=fused, **nets.RULES[rule])
+    return nets.Update(params, optimizer, lambda: F.relu(x))

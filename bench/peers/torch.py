@@ -51,7 +51,7 @@ def make(net: str, task: str, size: int, mode: str) -> Callable[[], float | None
     torch.manual_seed(0)
     torch.set_num_threads(nets.cores())
     if task == "update":
-        return Update(net, mode)
+        return update(net, mode)
     model = build(net)
     x, y = (torch.from_numpy(a) for a in nets.batch(size))
     if "channels_last" in mode:
@@ -78,23 +78,12 @@ def make(net: str, task: str, size: int, mode: str) -> Callable[[], float | None
     return train
 
 
-class Update:
-    """The optimizer's part of a step."""
-
-    def __init__(self, rule: str, mode: str) -> None:
-        self.params = [torch.from_numpy(w).requires_grad_() for w, _ in nets.updated()]
-        for p, (_, gradient) in zip(self.params, nets.updated(), strict=True):
-            p.grad = torch.from_numpy(gradient)
-        kind = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}[rule]
-        how = {mode: True} if mode in ("foreach", "fused") else {"foreach": False}
-        self.optimizer = kind(self.params, **nets.RULES[rule], **how)
-        self.elsewhere = torch.from_numpy(nets.elsewhere())
-
-    def before(self) -> None:
-        torch.relu(self.elsewhere)
-
-    def __call__(self) -> None:
-        self.optimizer.step()
-
-    def after(self) -> float:
-        return sum(float(p.detach().abs().sum()) for p in self.params)
+def update(rule: str, mode: str) -> nets.Update:
+    params = []
+    for weights, gradient in nets.updated():
+        params.append(torch.from_numpy(weights).requires_grad_())
+        params[-1].grad = torch.from_numpy(gradient)
+    x = torch.from_numpy(nets.elsewhere())
+    how = {mode: True} if mode in ("foreach", "fused") else {"foreach": False}
+    optimizer = getattr(torch.optim, rule)(params, **nets.RULES[rule], **how)
+    return nets.Update(params, optimizer, lambda: torch.relu(x))

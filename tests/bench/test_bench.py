@@ -12,6 +12,7 @@ import pytest
 from bench import __main__ as command
 from bench import optimizers, report
 from bench.drive import Contender, Line, Work, compare, with_ratios
+from tinynet.kernels import update
 
 
 def lines(tinynet: float, torch: float, run: int = 0) -> list[Line]:
@@ -40,6 +41,17 @@ def test_updates_are_compared_by_all_weights() -> None:
     assert [line["contender"] for line in lines] == ["tinynet", "tinynet-plain"]
     assert all(len(line["seconds"]) >= 3 for line in lines)
     assert len(set(lines[0]["losses"])) == 3, "every step moves the weights"
+
+
+@pytest.mark.numpy_only("updates on the CPU are what is timed")
+@pytest.mark.parametrize("rule", ["SGD", "Adam"])
+def test_every_weight_is_compared(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [c for c in optimizers.CONTENDERS if c.name.startswith("tinynet")]
+    optimizers.agree(rule, both)
+    run = update.run
+    monkeypatch.setattr(update, "run", lambda updates: run([*updates[:1], *updates[2:]]))
+    with pytest.raises(AssertionError, match=f"{rule}, tinynet, plain rule: weights differ by 0"):
+        optimizers.agree(rule, both)
 
 
 def test_updates_that_differ_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.arrays import close
+from tests.arrays import close, leaf
 from tinynet import Tensor, nn
 from tinynet.backend import asarray, xp
 from tinynet.optim import (
@@ -23,10 +23,6 @@ from tinynet.optim import (
     param_groups,
 )
 from tinynet.optim.schedule import constant, cosine
-
-
-def leaf(values: Any) -> Tensor:
-    return Tensor(np.array(values, dtype=np.float64), requires_grad=True)
 
 
 class Named(Tensor):

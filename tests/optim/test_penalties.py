@@ -6,12 +6,9 @@ import inspect
 
 import numpy as np
 
+from tests.arrays import leaf
 from tinynet import Tensor, nn
 from tinynet.optim import SGD, Adam, AdamW, optimizer, param_groups
-
-
-def leaf(values: list[float]) -> Tensor:
-    return Tensor(np.array(values), requires_grad=True)
 
 
 def bowl(w: Tensor) -> Tensor:

@@ -9,17 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.arrays import close, host
+from tests.arrays import close, host, leaf
 from tinynet import Tensor, nn, tanh, where
 from tinynet.backend import asarray, xp
 from tinynet.optim import BFGS, LBFGS, Newton, NewtonCG
 from tinynet.optim.line_search import Phi, Point, strong_wolfe
 
 SCIPY_EVALUATIONS = {"BFGS": 41, "L-BFGS-B": 46}  # Rosenbrock from (-1.2, 1)
-
-
-def leaf(values: Any) -> Tensor:
-    return Tensor(np.array(values, dtype=np.float64), requires_grad=True)
 
 
 def spd(n: int, seed: int = 0) -> np.ndarray:

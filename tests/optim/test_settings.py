@@ -7,14 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.arrays import close
+from tests.arrays import close, leaf
 from tinynet import Tensor
 from tinynet.optim import SGD, Adam, Optimizer
 from tinynet.optim.schedule import constant
-
-
-def leaf(values: Any) -> Tensor:
-    return Tensor(np.array(values, dtype=np.float64), requires_grad=True)
 
 
 def test_a_setting_is_set_in_all_groups_or_in_one() -> None:

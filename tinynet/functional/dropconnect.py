@@ -49,7 +49,7 @@ from .windows import unfold
 
 __all__ = ["dropconnect_conv2d", "dropconnect_linear", "expected_relu"]
 
-EXAMPLES = 8  # of a block at most
+_EXAMPLES = 8  # of a block at most
 _MASKED_BYTES = 1 << 26 if on_gpu else 5 << 18  # of masked weights at a time
 _TRANSFORMED_BYTES = 5 << 19  # of transformed ones, four times as many
 
@@ -62,8 +62,8 @@ class _Masks:
         self.key, self.keep, self.n, self.outputs = key, keep, s.n, s.o
         self.width = 1 if keep == 0.5 else 8 if (keep * 256.0).is_integer() else 16  # random bits
         # Examples at a time: masked; transformed, for Winograd's way (0: not one fits the cache).
-        self.step = max(1, min(EXAMPLES, _MASKED_BYTES // self.matrix.nbytes))
-        self.tiled = min(EXAMPLES, _TRANSFORMED_BYTES // (4 * self.matrix.nbytes))
+        self.step = max(1, min(_EXAMPLES, _MASKED_BYTES // self.matrix.nbytes))
+        self.tiled = min(_EXAMPLES, _TRANSFORMED_BYTES // (4 * self.matrix.nbytes))
         self.last = threading.local()
 
     def draw(self, i: int, j: int) -> Array:
@@ -155,7 +155,7 @@ def _sum_or_do(block: Callable[..., None], s: Shape, masks: _Masks, wanted: Sequ
 
 def _winograd(x: Array, s: Shape, masks: _Masks) -> Array:
     """`_forward` by F(4x4, 3x3), with transformed weights U = G (M_n * W) G^T of each example."""
-    return winograd.convolve(x, winograd.Cut(x, s.o, s.padding, EXAMPLES), masks.transformed)
+    return winograd.convolve(x, winograd.Cut(x, s.o, s.padding, _EXAMPLES), masks.transformed)
 
 
 def _winograd_backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequence[bool]
@@ -177,7 +177,7 @@ def _winograd_backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequ
             for part in dw:
                 out += part
 
-    dx, dw = winograd.differentiate(g, x, winograd.Cut(x, s.o, s.padding, EXAMPLES), transposed,
+    dx, dw = winograd.differentiate(g, x, winograd.Cut(x, s.o, s.padding, _EXAMPLES), transposed,
                                     wanted, masks.matrix.shape, collect)
     return dx, None if dw is None else filters_of(dw, s)
 

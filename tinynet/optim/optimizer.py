@@ -162,7 +162,9 @@ class Optimizer:
     def _setting(self, group: Mapping[str, Any], name: str) -> Any:
         """A setting of a group; of a schedule, what it says for the next step."""
         value = group[name]
-        return (float(value(self.t) if callable(value) else value)) if name == "lr" else value
+        if name != "lr":
+            return value
+        return float(value(self.t) if callable(value) else value)
 
     # One step
 
