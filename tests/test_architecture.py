@@ -1,4 +1,4 @@
-"""The house stands as planned: floors, cycles, third-party imports, sizes, a quick import.
+"""The house stands as planned: floors, cycles, third-party imports, a quick import.
 
 Nothing is imported here to find out: the tests read the source text.
 """
@@ -188,7 +188,7 @@ def test_examples_use_the_public_api() -> None:
                 assert owner == "self", f"{where}:{node.lineno} uses {owner}.{node.attr}: private"
 
 
-# Sizes
+# Lines of code: tests/test_measures.py
 
 def code_lines(text: str) -> int:
     """Lines of code: without blanks, comments and docstrings."""
@@ -209,39 +209,6 @@ def test_code_lines_counts_code_only() -> None:
     text = '"""Doc.\n\nMore."""\n\nx = (1,\n     2)  # why\n# no\n\n'
     text += 'def f():\n    "doc"\n    return x\n'
     assert code_lines(text) == 4
-
-
-def _limit(path: Path) -> int:
-    name = path.relative_to(ROOT).as_posix()
-    return 300 if name.startswith("tinynet/kernels/") else 450
-
-
-def test_no_file_is_too_long() -> None:
-    folders = ("tinynet", "tests", "examples", "bench")
-    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    long = {path.relative_to(ROOT).as_posix(): f"{n} lines, at most {_limit(path)}"
-            for path in paths if (n := len(path.read_text().splitlines())) > _limit(path)}
-    assert not long
-
-
-def twin_lines(text: str) -> int:
-    """Lines of the plain twins, ``plain_...``, and of what is for CuPy alone, ``if on_gpu``.
-
-    (What that calls is in kernels/device.py.)
-    """
-    return sum(code_lines(ast.unparse(node)) for node in ast.walk(ast.parse(text))
-               if (isinstance(node, ast.FunctionDef) and node.name.startswith("plain_"))
-               or (isinstance(node, ast.If) and ast.unparse(node.test) == "on_gpu"))
-
-
-def test_library_stays_small() -> None:
-    texts = {name: path.read_text(encoding="utf-8") for name, path in modules().items()}
-    count = {name: code_lines(text) for name, text in texts.items()}
-    assert count["tinynet.tensor"] <= 300
-    assert sum(count.values()) < 11_500
-    kernels = sum(count[name] - twin_lines(text) for name, text in texts.items()
-                  if name.startswith("tinynet.kernels") and name != "tinynet.kernels.device")
-    assert kernels < 1000
 
 
 # The import
