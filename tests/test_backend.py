@@ -15,14 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinynet.backend import (
+    accumulator,
+    add_up,
+    as_float,
     asarray,
     check_range,
+    float_dtype,
     get_default_dtype,
     is_array,
     on_gpu,
     set_default_dtype,
     synchronize,
     to_numpy,
+    wide,
     xp,
 )
 
@@ -220,3 +225,19 @@ def test_check_range_takes_lists_empty_arrays_and_unsigned_integers() -> None:
 def test_check_range_wants_integers() -> None:
     with pytest.raises(TypeError, match=r"labels must be integers, got float64\. Use astype\.$"):
         check_range("labels", np.array([0.0, 1.0]), 10, "Use astype.")
+
+
+@pytest.mark.parametrize(("dtype", "wanted"), [
+    ("float16", "float32"), ("float32", "float32"), ("float64", "float64"), ("bool", "int64"),
+    ("int8", "int64"), ("int32", "int64"), ("uint8", "uint64"), ("uint32", "uint64")])
+def test_one_rule_says_in_which_dtype_numbers_are_added_up(dtype: str, wanted: str) -> None:
+    x = xp.ones(3, dtype)
+    assert accumulator(x.dtype) == wanted
+    assert add_up(x).dtype == ("float16" if dtype == "float16" else wanted)
+    assert float_dtype(x.dtype) == as_float(x).dtype == (dtype if "float" in dtype else "float32")
+    assert wide(x).dtype == ("float64" if dtype == "float64" else "float32")
+
+
+def test_what_is_added_up_in_float32_is_rounded_once() -> None:
+    assert float(add_up(xp.ones(60_000, np.float16))) == 60_000
+    assert as_float(True) == 1.0 and isinstance(as_float(2), float)

@@ -85,6 +85,56 @@ def set_default_dtype(dtype: DType) -> None:
     _default_dtype = chosen
 
 
+_HALF = np.dtype(np.float16)
+
+
+def float_dtype(dtype: DType) -> DType:
+    """The dtype of what calculus makes of `dtype`: integers and bools become the default float."""
+    return _default_dtype if dtype.kind in "biu" else dtype
+
+
+def accumulator(dtype: DType) -> DType:
+    """The dtype in which numbers of `dtype` are added up or multiplied together: the one rule for
+    every sum, mean, variance, norm, product and loss.
+
+    float16 in float32, and the result is rounded back once; integers in int64, unsigned ones in
+    uint64, as in NumPy.
+
+    >>> [str(accumulator(np.dtype(d))) for d in ("float16", "float32", "int8", "uint8", "bool")]
+    ['float32', 'float32', 'int64', 'uint64', 'int64']
+    """
+    if dtype == _HALF:
+        return np.dtype(np.float32)
+    if dtype.kind in "bi":
+        return np.dtype(np.int64)
+    return np.dtype(np.uint64) if dtype.kind == "u" else dtype
+
+
+def as_float(x: Any) -> Any:
+    """`x` for a function of calculus: integers and bools in the default float, floats as they are.
+
+    >>> as_float(xp.asarray([1, 2])).dtype, as_float(3)
+    (dtype('float32'), 3.0)
+    """
+    if not is_array(x):
+        return float(x) if isinstance(x, int | np.integer | np.bool_) else x
+    return x.astype(_default_dtype) if x.dtype.kind in "biu" else x
+
+
+def wide(x: Array) -> Array:
+    """The array `x` in the dtype in which calculus sums it (float32 and float64: `x` itself)."""
+    x = as_float(x)
+    return x.astype(accumulator(x.dtype), copy=False)
+
+
+def add_up(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """The sum over `axis`, added up in the accumulator; of float16 it is rounded back to float16.
+    """
+    if x.dtype != _HALF:  # integers: NumPy and CuPy choose the accumulator themselves
+        return x.sum(axis=axis, keepdims=keepdims)
+    return x.sum(axis=axis, dtype=np.float32, keepdims=keepdims).astype(_HALF)
+
+
 def is_array(x: object) -> bool:
     """True for an array of the backend in use (on CuPy, a NumPy array is not one)."""
     return isinstance(x, xp.ndarray)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..backend import Array, xp
+from ..backend import Array, accumulator, xp
 
 FILL = 1 << 12  # a smaller result is filled: cheaper than the view NumPy makes of a small array
 
@@ -30,11 +30,12 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
     """
     lead = x.ndim - len(shape)
     y = x
+    dtype = accumulator(x.dtype)
     if lead > 0:
-        y = xp.add.reduce(y, 0 if lead == 1 else tuple(range(lead)))
+        y = xp.add.reduce(y, 0 if lead == 1 else tuple(range(lead)), dtype)
     if y.shape != shape:
         stretched = tuple(i for i, n in enumerate(shape) if n == 1 and y.shape[i] != 1)
-        y = y.sum(stretched, keepdims=True)
+        y = y.sum(stretched, dtype, keepdims=True)
         if y.shape != shape:
             raise ValueError(f"an array of shape {x.shape} cannot be summed to shape {shape}")
-    return y
+    return y.astype(x.dtype) if x.dtype.char == "e" else y  # of float16, rounded once

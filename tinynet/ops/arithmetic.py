@@ -14,12 +14,14 @@ from typing import Any, ParamSpec
 
 import numpy as np
 
-from ..backend import Array, xp
+from ..backend import Array, accumulator, as_float, asarray, float_dtype, xp
 from ..kernels import elementwise, special
 from ..operation import primitive, unpack
 from ..tensor import Tensor, wrap
 
 P = ParamSpec("P")
+_FLOAT32 = np.dtype(np.float32)
+_FLOAT64 = np.dtype(np.float64)
 
 
 def without_derivative(forward: Callable[P, Array]) -> Callable[P, Any]:
@@ -35,6 +37,26 @@ def without_derivative(forward: Callable[P, Array]) -> Callable[P, Any]:
         raw, _, tensors, _ = unpack(args[:arity], name)
         y = forward(*raw, *args[arity:], **options)
         return wrap(xp.asarray(y), None) if tensors else y
+
+    return call
+
+
+def widened(function: Callable[P, Any]) -> Callable[P, Any]:
+    """`function`, its first argument in the dtype that `backend.accumulator` says: float16 is
+    computed in float32, gradients too, and the result rounded back; integers become floats.
+    """
+    first = next(iter(inspect.signature(function).parameters))
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        x = args[0] if args else options.pop(first)
+        x = asarray(x) if isinstance(x, list | tuple) else x
+        dtype = getattr(x, "dtype", None)
+        if dtype is None or dtype is _FLOAT32 or dtype is _FLOAT64:
+            return function(x, *args[1:], **options)
+        result = float_dtype(dtype)
+        y = function(astype(x, accumulator(result)), *args[1:], **options)
+        return astype(y, result)
 
     return call
 
@@ -95,58 +117,60 @@ def square(x: Array) -> Array:
 @primitive(lambda g, y: g * y)
 def exp(x: Array) -> Array:
     """e ** x"""
-    return xp.exp(x)
+    return xp.exp(as_float(x))
 
 
 @primitive(lambda g, y: g * (y + 1.0))
 def expm1(x: Array) -> Array:
     """e ** x - 1, exact for small x"""
-    return xp.expm1(x)
+    return xp.expm1(as_float(x))
 
 
 @primitive(lambda g, x: g / x)
 def log(x: Array) -> Array:
     """The natural logarithm of x."""
-    return xp.log(x)
+    return xp.log(as_float(x))
 
 
 @primitive(lambda g, x: g / (x + 1.0))
 def log1p(x: Array) -> Array:
     """log(1 + x), exact for small x"""
-    return xp.log1p(x)
+    return xp.log1p(as_float(x))
 
 
 @primitive(lambda g, y: 0.5 * g / y)
 def sqrt(x: Array) -> Array:
     """The square root of x; its derivative at 0 is infinite."""
-    return xp.sqrt(x)
+    return xp.sqrt(as_float(x))
 
 
 @primitive(lambda g, x: g * cos(x))
 def sin(x: Array) -> Array:
     """The sine of x (in radians)."""
-    return xp.sin(x)
+    return xp.sin(as_float(x))
 
 
 @primitive(lambda g, x: -g * sin(x))
 def cos(x: Array) -> Array:
     """The cosine of x (in radians)."""
-    return xp.cos(x)
+    return xp.cos(as_float(x))
 
 
 @primitive(lambda g, y: g * (1.0 - y * y))
 def tanh(x: Array) -> Array:
     """(e^x - e^-x) / (e^x + e^-x)"""
-    return xp.tanh(x)
+    return xp.tanh(as_float(x))
 
 
 @primitive(lambda g, y: g * y * (1.0 - y))
 def sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x), computed with e^-|x| so that nothing overflows"""
+    x = as_float(x)
     e = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, 1.0, e) / (1.0 + e)
 
 
+@widened
 @primitive(lambda g, x: g * exp(-x * x) * (2.0 / math.sqrt(math.pi)))
 def erf(x: Array) -> Array:
     """The error function, 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
