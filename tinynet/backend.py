@@ -90,7 +90,9 @@ _HALF = np.dtype(np.float16)
 
 def float_dtype(dtype: DType) -> DType:
     """The dtype of what calculus makes of `dtype`: integers and bools become the default float."""
-    return _default_dtype if dtype.kind in "biu" else dtype
+    if dtype.kind in "biu":
+        return _default_dtype
+    return dtype
 
 
 def accumulator(dtype: DType) -> DType:
@@ -107,7 +109,9 @@ def accumulator(dtype: DType) -> DType:
         return np.dtype(np.float32)
     if dtype.kind in "bi":
         return np.dtype(np.int64)
-    return np.dtype(np.uint64) if dtype.kind == "u" else dtype
+    if dtype.kind == "u":
+        return np.dtype(np.uint64)
+    return dtype
 
 
 def as_float(x: Any) -> Any:
@@ -116,9 +120,11 @@ def as_float(x: Any) -> Any:
     >>> as_float(xp.asarray([1, 2])).dtype, as_float(3)
     (dtype('float32'), 3.0)
     """
-    if not is_array(x):
-        return float(x) if isinstance(x, int | np.integer | np.bool_) else x
-    return x.astype(_default_dtype) if x.dtype.kind in "biu" else x
+    if is_array(x):
+        return x.astype(float_dtype(x.dtype), copy=False)
+    if isinstance(x, int | np.integer | np.bool_):
+        return float(x)
+    return x
 
 
 def wide(x: Array) -> Array:

@@ -38,4 +38,6 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
         y = y.sum(stretched, dtype, keepdims=True)
         if y.shape != shape:
             raise ValueError(f"an array of shape {x.shape} cannot be summed to shape {shape}")
-    return y.astype(x.dtype) if x.dtype.char == "e" else y  # of float16, rounded once
+    if x.dtype.kind == "f":
+        y = y.astype(x.dtype, copy=False)  # of float16, rounded once
+    return y

@@ -49,13 +49,14 @@ def widened(function: Callable[P, Any]) -> Callable[P, Any]:
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
-        x = args[0] if args else options.pop(first)
-        x = asarray(x) if isinstance(x, list | tuple) else x
+        x, *others = args or [options.pop(first)]
+        if isinstance(x, list | tuple):
+            x = asarray(x)
         dtype = getattr(x, "dtype", None)
         if dtype is None or dtype is _FLOAT32 or dtype is _FLOAT64:
-            return function(x, *args[1:], **options)
+            return function(x, *others, **options)
         result = float_dtype(dtype)
-        y = function(astype(x, accumulator(result)), *args[1:], **options)
+        y = function(astype(x, accumulator(result)), *others, **options)
         return astype(y, result)
 
     return call
@@ -201,8 +202,11 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Any:
     """min(max(x, low), high); at a bound that x just reaches, half of the gradient passes."""
     if low is None and high is None:
         raise ValueError("clip needs low, high or both")
-    x = x if low is None else maximum(x, low)
-    return x if high is None else minimum(x, high)
+    if low is not None:
+        x = maximum(x, low)
+    if high is not None:
+        x = minimum(x, high)
+    return x
 
 
 @primitive(None, lambda g, condition: where(condition, g, 0.0),
