@@ -1,8 +1,9 @@
 """The public names are pinned: a name that comes or goes is a decision, not an accident.
 
-Public are the packages and the files directly in `tinynet/` that have an `__all__`, and the files
-that a package lists in its own (`optim.schedule`); kernels are not. After a wanted change, write
-the new list and read its diff:
+Public is what is reached by name from `tinynet`: a module's `__all__`, or, where it has none
+(`optim.schedule`), what the file defines and re-exports (`from .x import y as y`), without what
+begins with an underscore. A name counts as a module only where it is one: `nn.profile` is the
+function that shadows the file. After a wanted change, write the new list and read its diff:
 
     python -m tests.test_exports
 """
@@ -11,7 +12,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import sys
 import types
+import typing
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,61 +23,134 @@ import pytest
 from tests.test_architecture import modules
 
 GOLDEN = Path(__file__).parent / "golden" / "exports.txt"
+UNLISTED = ["tinynet.random"]  # public, but `import *` must not hide the standard library's
 
 
-def _all(module: str) -> list[str]:
-    """The `__all__` that the source of `module` spells out; empty if it has none."""
-    path = modules().get(module)
-    for node in ast.parse(path.read_text(encoding="utf-8")).body if path else ():
+def sources() -> dict[str, str]:
+    """The text of every module of the library."""
+    return {name: path.read_text(encoding="utf-8") for name, path in modules().items()}
+
+
+def names_in(text: str) -> list[str]:
+    """The public names of a module: its `__all__`, else what it defines or re-exports."""
+    found: list[str] = []
+    for node in ast.parse(text).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return list(ast.literal_eval(node.value))
-    return []
+        found += _defined(node)
+    return [name for name in found if not name.startswith("_")]
 
 
-def _is_public(module: str) -> bool:
-    parent, _, name = module.rpartition(".")
-    package = modules()[module].stem == "__init__"
-    reachable = module.count(".") < 2 or package or name in _all(parent)
-    return bool(_all(module)) and reachable and not module.startswith("tinynet.kernels")
+def _defined(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Assign):
+        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+    elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        yield node.target.id
+    elif isinstance(node, ast.ImportFrom):  # `y as y` is a promise, `y` alone a tool of the file
+        yield from (alias.name for alias in node.names if alias.name == alias.asname)
 
 
-PUBLIC = [name for name in sorted(modules()) if _is_public(name)]
+def public_modules(texts: Mapping[str, str]) -> list[str]:
+    """The modules that are reached from `tinynet` by public names."""
+    found: list[str] = []
+    waiting = ["tinynet", *UNLISTED]
+    while waiting:
+        module = waiting.pop()
+        found.append(module)
+        parent = importlib.import_module(module)
+        for name in names_in(texts[module]):
+            inner = f"{module}.{name}"
+            is_module = isinstance(getattr(parent, name, None), types.ModuleType)
+            if is_module and inner in texts and inner not in found:
+                waiting.append(inner)
+    return sorted(found)
 
 
-def exported() -> list[str]:
+PUBLIC = public_modules(sources())
+
+
+def exported(texts: Mapping[str, str]) -> list[str]:
     """All public names, `tinynet.nn.Linear` and the like, sorted."""
-    return sorted(f"{module}.{name}" for module in PUBLIC
-                  for name in importlib.import_module(module).__all__)
+    return sorted({f"{module}.{name}" for module in PUBLIC for name in names_in(texts[module])})
 
 
 def test_the_root_says_what_is_public() -> None:
-    assert "tinynet" in PUBLIC, "tinynet/__init__.py needs an __all__"
+    assert names_in(sources()["tinynet"]), "tinynet/__init__.py lists no public names"
 
 
 @pytest.mark.parametrize("module", PUBLIC)
 def test_all_is_sorted_and_importable(module: str) -> None:
-    names = importlib.import_module(module).__all__
-    assert list(names) == sorted(set(names)), f"{module}.__all__ must be in sorted() order"
-    missing = [name for name in names if not hasattr(importlib.import_module(module), name)]
-    assert not missing, f"{module}.__all__ lists {missing}, which it does not define"
+    found = importlib.import_module(module)
+    listed = getattr(found, "__all__", None)
+    if listed is not None:
+        assert list(listed) == sorted(set(listed)), f"{module}.__all__ must be in sorted() order"
+    missing = [name for name in names_in(sources()[module]) if not hasattr(found, name)]
+    assert not missing, f"{module} promises {missing}, which it does not define"
 
 
 @pytest.mark.parametrize("module", PUBLIC)
 def test_public_things_are_documented(module: str) -> None:
     found = importlib.import_module(module)
     assert (found.__doc__ or "").strip(), f"{module} has no docstring"
-    bare = [name for name in found.__all__ if name != "xp"  # NumPy or CuPy itself
-            and (callable(thing := getattr(found, name)) or isinstance(thing, types.ModuleType))
-            and not (thing.__doc__ or "").strip()]
+    bare = []
+    for name in names_in(sources()[module]):
+        thing = getattr(found, name)
+        alias = typing.get_origin(thing) is not None or name == "xp"  # NumPy or CuPy itself
+        says_what = callable(thing) or isinstance(thing, types.ModuleType)
+        if says_what and not alias and not (thing.__doc__ or "").strip():
+            bare.append(name)
     assert not bare, f"{module}: no docstring on {bare}"
 
 
+def pinned() -> list[str]:
+    return GOLDEN.read_text(encoding="utf-8").split()
+
+
 def test_public_names_are_the_pinned_ones() -> None:
-    pinned, now = set(GOLDEN.read_text().split()), set(exported())
-    assert now == pinned, (f"new: {sorted(now - pinned)}; gone: {sorted(pinned - now)}. "
-                           "If that is wanted: python -m tests.test_exports")
+    old = set(pinned())
+    now = set(exported(sources()))
+    assert now == old, (f"new: {sorted(now - old)}; gone: {sorted(old - now)}. "
+                        "If that is wanted: python -m tests.test_exports")
+
+
+def test_every_pinned_name_exists() -> None:
+    """Each is read as a user would write it, `tinynet.nn.Linear`, from what `import` gives."""
+    for name in pinned():
+        module, _, attribute = name.rpartition(".")
+        thing = sys.modules["tinynet"]
+        for part in module.split(".")[1:]:
+            thing = getattr(thing, part)
+        assert hasattr(thing, attribute), f"{name} is pinned, but there is no such name"
+
+
+@pytest.mark.parametrize("module", ["tinynet.calculus", "tinynet.optim.schedule", "tinynet.random"])
+def test_a_new_public_function_in_a_module_without_a_list_is_noticed(module: str) -> None:
+    changed = sources()
+    changed[module] += "\ndef newcomer():\n    pass\n\n\ndef _helper():\n    pass\n"
+    assert set(exported(changed)) - set(pinned()) == {f"{module}.newcomer"}
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_a_new_name_in_any_public_module_is_noticed(module: str) -> None:
+    text = sources()[module]
+    start = text.find("__all__ = [") + len("__all__ = [")
+    if start >= len("__all__ = ["):
+        text = f'{text[:start]}"newcomer", {text[start:]}'
+    else:
+        text += "\nnewcomer = 1\n"
+    assert f"{module}.newcomer" in exported(sources() | {module: text})
+
+
+def test_names_without_a_list_are_what_a_file_defines_and_re_exports() -> None:
+    text = "import os\nfrom .a import b, c as c, d as e\n_f = 1\nG = 2\nh: int = 3\n"
+    text += "def i(): pass\nclass J: k = 1\n"
+    assert names_in(text) == ["c", "G", "h", "i", "J"]
+    assert names_in(text + "__all__ = ['i']\n") == ["i"]
 
 
 if __name__ == "__main__":
-    GOLDEN.write_text("".join(f"{name}\n" for name in exported()))
-    print(f"{GOLDEN}: {len(exported())} names in {len(PUBLIC)} modules")
+    names = exported(sources())
+    GOLDEN.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    print(f"{GOLDEN}: {len(names)} names in {len(PUBLIC)} modules")
