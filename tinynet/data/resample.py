@@ -38,7 +38,8 @@ def window(images: Array, top: Array, left: Array, height: Array, width: Array,
     def work(i: int, j: int) -> None:
         rows = _triangles(top[i:j], height[i:j], size[0], h).astype(dtype)[:, None]
         columns = _triangles(left[i:j], width[i:j], size[1], w).astype(dtype)[:, None]
-        narrow = images[i:j].astype(dtype) @ columns.transpose(0, 1, 3, 2)
+        # order="C": BLAS adds the terms of a product in another order in another memory layout
+        narrow = images[i:j].astype(dtype, order="C") @ columns.transpose(0, 1, 3, 2)
         out[i:j] = as_dtype(rows @ narrow, images.dtype)
 
     in_blocks(work, images)
