@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet import Generator, Tensor, flatten
+from tests.arrays import close
+from tinynet import Generator, Tensor, flatten, grad
 from tinynet import functional as F
+from tinynet.backend import xp
 from tinynet.kernels import memory
 
 CHANNELS = {
@@ -62,3 +64,37 @@ def test_a_training_step_copies_layouts_twice_at_most(name: str) -> None:
     for tensors in net.units:
         for t in tensors[:3]:
             assert t.grad.dtype == np.float32 and np.abs(t.grad.data).sum() > 0
+
+
+def conv_output() -> Tensor:
+    """What a convolution leaves: large, and channels last in memory."""
+    x, w = Generator(0).normal((8, 3, 32, 32)), Generator(1).normal((16, 3, 3, 3))
+    return F.conv2d(Tensor(x), Tensor(w), padding=1).detach()
+
+
+def ones(*shape: int) -> Tensor:
+    return Tensor(xp.ones(shape, "f4"))
+
+
+AFTER_A_CONVOLUTION = {
+    "group norm": lambda x: F.group_norm(x, 4, ones(16), ones(16)),
+    "layer norm of pixels": lambda x: F.layer_norm(x.transpose(0, 2, 3, 1), 16, ones(16), ones(16)),
+    "layer norm of pictures": lambda x: F.layer_norm(x, (16, 32, 32), ones(16, 32, 32)),
+    "a value for each channel": lambda x: x + ones(16, 1, 1),
+    "a tensor that is one number": lambda x: x + ones(),
+    "a row": lambda x: x + ones(32),
+    "one axis more": lambda x: x + ones(1, 1, 16, 1, 1),
+    "transposed": lambda x: x.T + ones(8),
+}
+
+
+@pytest.mark.parametrize("name", AFTER_A_CONVOLUTION)
+def test_after_a_convolution_everything_is_as_in_plain_memory(name: str) -> None:
+    f, x = AFTER_A_CONVOLUTION[name], conv_output()
+    results = []
+    for data in (x.data, xp.ascontiguousarray(x.data)):
+        leaf = Tensor(data, requires_grad=True)
+        y = f(leaf)
+        results.append((y.data, grad((y * y).sum(), leaf).data))
+    for found, wanted in zip(*results, strict=True):
+        assert close(found, wanted, atol=1e-4, rtol=1e-4)

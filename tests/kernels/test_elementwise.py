@@ -44,6 +44,20 @@ def test_other_layouts_take_the_plain_way(f: Any, rng: Any) -> None:
         assert (elementwise.elementwise(f, x, y) == f(x, y)).all()
 
 
+PARTNERS = [(), (48,), (48, 1), (16, 1, 1), (1, 16, 1, 1), (1, 1, 16, 48, 48)]
+
+
+@pytest.mark.parametrize("partner", PARTNERS, ids=str)
+def test_a_large_array_in_another_layout_meets_a_partner_of_another_number_of_axes(
+        partner: Any, rng: Any) -> None:
+    x = images(rng, (8, 16, 48, 48), "f4", "nhwc")
+    y = rng.normal(partner)
+    assert (add(x, y) == x + y).all()
+    assert (add(y, x) == x + y).all()
+    assert (elementwise.elementwise(np.multiply, x, y) == x * y).all()
+    assert elementwise.flat_rows([x, y]) is None
+
+
 def test_one_argument_and_mixed_dtypes(rng: Any) -> None:
     x = images(rng, (64, 32, 32, 32), "f4", "nhwc")
     assert (elementwise.elementwise(positive, x) == np.maximum(x, 0)).all()

@@ -48,11 +48,14 @@ def elementwise(f: Callable[..., Array], *arrays: Array, out: Array | None = Non
 
 def flat_rows(arrays: Sequence[Array]) -> list[Array] | None:
     """The operands as flat rows, if all have one shape and lie in memory alike."""
-    x, rows = arrays[0], []
+    x = arrays[0]
+    if any(a.shape != x.shape for a in arrays):  # first: an order fits one number of axes alone
+        return None
     order = None if x.flags.c_contiguous else memory_order(x)
+    rows = []
     for a in arrays:
         y = a if order is None else a.transpose(order)
-        if a.shape != x.shape or not y.flags.c_contiguous:
+        if not y.flags.c_contiguous:
             return None
         rows.append(y.reshape(-1))
     return rows
