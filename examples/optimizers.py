@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import tinynet as tn
-from tinynet import calculus, models, nn, optim, train, viz
+from tinynet import calculus, models, nn, optim, text, train, viz
 from tinynet import functional as F
 from tinynet.optim import landscapes, schedule
 from tinynet.optim.landscapes import Landscape, Make, trace
@@ -63,7 +63,7 @@ def numbers(limit: int = 10_000, seeds: int = 20) -> str:
         if name not in SECOND_ORDER:
             row += [f"{mean_angle(make, seeds):.0f}", f"{apart(first_order(0.05)[name]):.0e}"]
         rows.append(row)
-    return table(rows)
+    return text.table(rows)
 
 
 def mean_angle(make: Make, seeds: int) -> float:
@@ -105,14 +105,7 @@ def valleys(ks: tuple[int, ...], limit: int = 10_000) -> str:
                      for make in best(k)[name]]
             row.append(str(min((n for n in steps if n is not None), default="-")))
         rows.append(row)
-    return table(rows)
-
-
-def table(rows: list[list[str]]) -> str:
-    """Rows of cells as text: the first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.rjust(width) if i else cell.ljust(width) for i, (cell, width)
-                               in enumerate(zip(row, widths, strict=False))) for row in rows)
+    return text.table(rows)
 
 
 # Pictures of paths
@@ -209,7 +202,7 @@ def draw_dips(out: Path, seeds: int = 10) -> str:
         rows.append([f"N = {n}", f"{depth:.3f}", f"{curvature:.1f}"])
     viz.plot_panels([viz.Panel(lines, "The mean of N random losses", "x", "loss")],
                     out / "dips.png")
-    return table(rows)
+    return text.table(rows)
 
 
 # Learning rates on nets

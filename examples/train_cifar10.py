@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 import tinynet as tn
-from tinynet import data, models, nn, optim, train, viz
+from tinynet import data, models, nn, optim, text, train, viz
 from tinynet import functional as F
 from tinynet.optim.schedule import cosine, warmup
 
@@ -146,14 +146,15 @@ def _duration(seconds: float) -> str:
 def class_table(scores: np.ndarray, test: data.Dataset) -> str:
     """Accuracy of each class, and what it is most often taken for."""
     answers = scores.argmax(axis=1)
-    lines = [f"{'class':12}{'pictures':>9}{'right':>9}   most often taken for"]
+    rows = [["class", "pictures", "right", "most often taken for"]]
     for label, name in enumerate(test.classes):
         given = answers[test.labels == label]
         counts = np.bincount(given, minlength=len(test.classes))
-        right, counts[label] = counts[label], 0
+        right = counts[label] / max(1, len(given))
+        counts[label] = 0  # what is left are the mistakes
         wrong = f"{test.classes[counts.argmax()]} ({counts.max()})" if counts.any() else "-"
-        lines.append(f"{name:12}{len(given):9}{right / max(1, len(given)):9.1%}   {wrong}")
-    return "\n".join(lines)
+        rows.append([name, str(len(given)), f"{right:.1%}", wrong])
+    return text.table(rows, align="lrrl")
 
 
 def main(argv: list[str] | None = None) -> int:

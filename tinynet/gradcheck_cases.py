@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from . import functional as F
-from . import operation, random
+from . import operation, random, text
 from .backend import Array, xp
 from .functional import loss, norm, pool
 from .gradcheck import Comparison, Report, gradcheck
@@ -237,15 +237,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"no operation or table is called {', '.join(sorted(names - known))}; "
                      f"there are {', '.join(sorted(known))}")
     start, rows, failed = time.perf_counter(), 0, 0
-    print(f"{'table':12}{'operation':24}{'rows':>5}   {'order 1':24}{'order 2':24}")
+    print(_line("table", "operation", "rows", "order 1", "order 2"))
     for table, cases in TABLES.items():
         for name in dict.fromkeys(case.name for case in cases):
             if names and not names & {table, name.lstrip("_")}:
                 continue
             own = [case for case in cases if case.name == name]
             reports = [gradcheck(case.f, *case.inputs(), order=2, check=False) for case in own]
-            print(f"{table:12}{name.lstrip('_'):24}{len(own):5}   "
-                  + "".join(f"{_cell(reports, order):24}" for order in (1, 2)))
+            print(_line(table, name.lstrip("_"), len(own), _cell(reports, 1), _cell(reports, 2)))
             rows, failed = rows + len(own), failed + sum(not report for report in reports)
             for report in reports:
                 if not report:
@@ -256,6 +255,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in [] if names else missing():
         print(f"the operation {name} has no row")
     return int(failed > 0 or bool(not names and missing()))
+
+
+def _line(*cells: object) -> str:
+    return text.line(cells, widths=(11, 23, 4, 23, 23), align="llrll")
 
 
 def _cell(reports: list[Report], order: int) -> str:

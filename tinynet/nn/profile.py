@@ -13,11 +13,10 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from .. import random
+from .. import random, text
 from ..backend import synchronize
 from ..tensor import Node, Tensor, grad
 from .module import Call, Module, observe
-from .summary import table_text
 
 __all__ = ["Profile", "ProfileRow", "profile"]
 
@@ -51,7 +50,7 @@ class Profile(NamedTuple):
                           f"{rate:.0f}" if rate else "", f"{row.bytes / 1e6:.1f}"))
         table.append(("", "total", "", f"{self.forward * 1e3:.2f}", f"{self.backward * 1e3:.2f}",
                       "", ""))
-        return table_text(table)
+        return text.table(table, align="lllr", rules=(1, -1))
 
     def __repr__(self) -> str:
         return str(self)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from .. import random
+from .. import random, text
 from ..backend import DType, xp
 from ..tensor import Tensor, no_grad
 from .module import Call, Module, modes_kept, observe, parameter_dtype
@@ -41,23 +41,13 @@ class Summary(NamedTuple):
         table += [(row.path, row.layer, "x".join(map(str, row.output_shape)) or "1",
                    f"{row.parameters:,}", f"{row.multiply_adds:,}") for row in self.rows]
         table += [("", "total", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")]
-        text = table_text(table)
+        found = text.table(table, align="lllr", rules=(1, -1))
         if self.trainable != self.parameters:
-            text += f"\ntrainable parameters: {self.trainable:,}"
-        return text
+            found += f"\ntrainable parameters: {self.trainable:,}"
+        return found
 
     def __repr__(self) -> str:
         return str(self)
-
-
-def table_text(table: Sequence[Sequence[str]]) -> str:
-    """Rows of text in columns, ruled below the head and above the totals; numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["  ".join(cell.rjust(w) if i > 2 else cell.ljust(w)
-                       for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
-             for row in table]
-    rule = "-" * max(map(len, lines))
-    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
 def summary(model: Module, input_shape: Sequence[int], dtype: DType = None) -> Summary:

@@ -8,18 +8,18 @@ floats only, since a float64 array scalar would turn a float32 net into float64.
 
 The first three and the last three of 100 steps (`table`):
 
-                                          0         1         2        97        98        99
-    constant(0.1)                       0.1       0.1       0.1       0.1       0.1       0.1
-    step_decay(0.1, every=30)           0.1       0.1       0.1    0.0001    0.0001    0.0001
-    multistep(0.1, [30, 60, 90])        0.1       0.1       0.1    0.0001    0.0001    0.0001
-    cosine(0.1, T=100)                  0.1   0.09998    0.0999 0.0002219 9.866e-05 2.467e-05
-    linear(0.1, T=100)                  0.1     0.099     0.098     0.003     0.002     0.001
-    inverse_sqrt(0.1)                   0.1   0.07071   0.05774    0.0101   0.01005      0.01
-    exponential(0.1, k=0.05)            0.1   0.09512   0.09048 0.0007828 0.0007447 0.0007083
-    one_over_t(0.1, k=0.05)             0.1   0.09524   0.09091   0.01709   0.01695   0.01681
-    cyclic_cosine(0.1, period=50)       0.1    0.0999   0.09961 0.0008856 0.0003943 9.866e-05
-    one_cycle(0.1, T=100)             0.004  0.004263  0.005049 0.0004529 0.0002017 5.075e-05
-    warmup(cosine(0.1, T=90), 10)      0.01      0.02      0.03 0.0002739 0.0001218 3.046e-05
+    t                                  0         1         2         97         98         99
+    constant(0.1)                    0.1       0.1       0.1        0.1        0.1        0.1
+    step_decay(0.1, every=30)        0.1       0.1       0.1     0.0001     0.0001     0.0001
+    multistep(0.1, [30, 60, 90])     0.1       0.1       0.1     0.0001     0.0001     0.0001
+    cosine(0.1, T=100)               0.1   0.09998    0.0999  0.0002219  9.866e-05  2.467e-05
+    linear(0.1, T=100)               0.1     0.099     0.098      0.003      0.002      0.001
+    inverse_sqrt(0.1)                0.1   0.07071   0.05774     0.0101    0.01005       0.01
+    exponential(0.1, k=0.05)         0.1   0.09512   0.09048  0.0007828  0.0007447  0.0007083
+    one_over_t(0.1, k=0.05)          0.1   0.09524   0.09091    0.01709    0.01695    0.01681
+    cyclic_cosine(0.1, period=50)    0.1    0.0999   0.09961  0.0008856  0.0003943  9.866e-05
+    one_cycle(0.1, T=100)          0.004  0.004263  0.005049  0.0004529  0.0002017  5.075e-05
+    warmup(cosine(0.1, T=90), 10)   0.01      0.02      0.03  0.0002739  0.0001218  3.046e-05
 
 Read next: `averaging.py`.
 """
@@ -30,6 +30,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal
+
+from .. import text
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -312,15 +314,13 @@ def table(schedules: Schedule | Sequence[Schedule], steps: int) -> str:
     """The first three and the last three values of a run of `steps` steps, as text.
 
     >>> print(table([constant(0.1), linear(1.0, T=8)], steps=8))
-                           0         1         2         5         6         7
-    constant(0.1)        0.1       0.1       0.1       0.1       0.1       0.1
-    linear(1, T=8)         1     0.875      0.75     0.375      0.25     0.125
+    t                 0      1     2      5     6      7
+    constant(0.1)   0.1    0.1   0.1    0.1   0.1    0.1
+    linear(1, T=8)    1  0.875  0.75  0.375  0.25  0.125
     """
     rows = [schedules] if isinstance(schedules, Schedule) else list(schedules)
     if not rows or steps < 1:
         raise ValueError(f"a table needs schedules and steps >= 1, got {rows} and {steps}")
     ts = sorted({t for t in (0, 1, 2, steps - 3, steps - 2, steps - 1) if 0 <= t < steps})
-    width = max(len(row.text) for row in rows)
-    lines = [" " * width + "".join(f"{t:>10}" for t in ts)]
-    lines += [f"{row.text:{width}}" + "".join(f"{row(t):>10.4g}" for t in ts) for row in rows]
-    return "\n".join(lines)
+    values = [[row.text, *(f"{row(t):.4g}" for t in ts)] for row in rows]
+    return text.table([["t", *ts], *values])

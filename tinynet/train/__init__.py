@@ -23,6 +23,7 @@ the two a run has. Weight decay is an option of every optimizer, and belongs to 
 Start with `trainer.py`, then `recipe.py`; the pictures are in `tinynet.viz`.
 """
 
+from ..files import write_atomic
 from . import recipe
 from .averaging import WeightAveraging, averaged, recompute_batch_norm
 from .callbacks import (
@@ -41,7 +42,6 @@ from .checkpoint import load_model, read_model, save_model
 from .detective import NanGuard, find_nonfinite
 from .diagnose import ADVICE, Diagnosis, diagnose
 from .ensemble import Ensemble, EnsembleRow, EnsembleTable, Snapshots
-from .files import write_atomic
 from .history import History, smooth
 from .journal import Journal
 from .logs import LogFile, TensorBoard

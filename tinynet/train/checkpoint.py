@@ -23,8 +23,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..backend import to_numpy
+from ..files import write_atomic
 from ..nn.module import Module
-from .files import write_atomic
 
 HostArrays = dict[str, np.ndarray[Any, Any]]
 Net = TypeVar("Net", bound=Module)

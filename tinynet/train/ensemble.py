@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .. import text
 from ..backend import check_range, to_numpy
 from ..checks import check_whole
 from ..nn.module import Module
-from ..nn.summary import table_text
 from ..tensor import Tensor
 from .callbacks import Callback
 from .checkpoint import read_model, save_model
@@ -52,9 +52,9 @@ class EnsembleTable(NamedTuple):
 
     def __str__(self) -> str:
         head = ("last m", "loss", "mean of losses", "accuracy", "mean of accuracies")
-        return table_text([head, *((str(r.m), f"{r.loss:.4f}", f"{r.mean_loss:.4f}",
-                                    f"{r.accuracy:.2%}", f"{r.mean_accuracy:.2%}")
-                                   for r in self.rows)])
+        cells = [(r.m, f"{r.loss:.4f}", f"{r.mean_loss:.4f}", f"{r.accuracy:.2%}",
+                  f"{r.mean_accuracy:.2%}") for r in self.rows]
+        return text.table([head, *cells], align="r", rules=(1, -1))
 
 
 class Ensemble:

@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from .files import write_atomic
+from .. import text
+from ..files import write_atomic
 
 Columns = dict[str, list[float]]
 TABLES = ("steps", "epochs", "ratios")
@@ -128,16 +129,14 @@ class History:
             return "no epoch has ended yet"
         columns = [name for name in self.epochs if name != "step"]
         score = next((c for c in ("val_accuracy", "val_loss") if c in columns), None)
-        best = self.best(score)[0] if score else None
-        lines = [[name.replace("_", " ") for name in columns]]
-        for row in range(len(self.epochs["epoch"])):
-            lines.append([_cell(name, self.epochs[name][row]) for name in columns])
-            if self.epochs["epoch"][row] == best:
-                lines[-1][-1] += " *"
-        widths = [max(len(line[i].rstrip("* ")) for line in lines) for i in range(len(columns))]
-        text = ["  ".join(cell.rjust(w + 2 * cell.endswith("*"))
-                          for cell, w in zip(line, widths, strict=True)) for line in lines]
-        return "\n".join([*text, f"* best {score.replace('_', ' ')}"] if score else text)
+        rows = [[name.replace("_", " ") for name in columns]]
+        for values in zip(*(self.epochs[name] for name in columns), strict=True):
+            rows.append([_cell(name, v) for name, v in zip(columns, values, strict=True)])
+        if score is None:
+            return text.table(rows, align="r")
+        best = 1 + self.epochs["epoch"].index(self.best(score)[0])  # row 0 is the head
+        found = text.table(rows, align="r", starred=best)
+        return f"{found}\n* best {score.replace('_', ' ')}"
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: every column an array, bit for bit; `from_dict` reads it, too."""

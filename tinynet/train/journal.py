@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from .files import append, explained
+from ..files import append, explained
 
 _FORMAT = {"format": "tinynet journal", "version": 1}
 

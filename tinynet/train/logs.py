@@ -18,8 +18,8 @@ from io import FileIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files import append, explained, write_atomic
 from .callbacks import Callback
-from .files import append, explained, write_atomic
 from .history import TABLES, Columns, History, finite_or_none
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ import numpy as np
 
 from ..backend import is_array
 from ..checks import check_whole
+from ..files import remove_leftovers, write_atomic
 from .callbacks import Callback
 from .checkpoint import CHECKPOINT, read_file, save_model, write_file
-from .files import remove_leftovers, write_atomic
 
 if TYPE_CHECKING:
     from .trainer import Trainer

@@ -30,6 +30,7 @@ from concurrent.futures import Executor, Future, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import text
 from ..checks import check_whole
 from ..kernels.blocks import get_num_workers, set_num_workers
 from ..random import get_state, key, manual_seed, set_state
@@ -90,10 +91,11 @@ class Search:
         for t in self.trials:
             cells = [_cell(t.config.get(name, "-")) for name in names]
             rows.append([str(t.i), *cells, _cell(t.score), f"{t.seconds:.1f}"])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        marks = ["", *(" *" if t is self.best else "" for t in self.trials)]
-        return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) + m
-                         for row, m in zip(rows, marks, strict=True))
+        if not self.trials:
+            return text.table(rows, align="r")
+        best = self.best
+        place = next(n for n, trial in enumerate(self.trials, 1) if trial is best)
+        return text.table(rows, align="r", starred=place)
 
     def warnings(self) -> list[str]:
         """A line for each number whose best value lies on the border of what was tried.

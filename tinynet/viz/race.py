@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ..files import write_atomic
 from ..optim.landscapes import Landscape
-from ..train.files import write_atomic
 from .canvas import PALETTE, look, new_figure
 from .landscape import STAR, Paths, as_arrays, describe, draw_ground, losses
 

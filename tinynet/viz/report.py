@@ -20,7 +20,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..train.files import write_atomic
+from ..files import write_atomic
 from ..train.history import History, smooth
 from ..train.recipe import WHY, Found
 from ..train.search import Search, Trial

@@ -2,7 +2,7 @@
 
 The bytes go to a temporary file in the same folder, are forced to the disk (fsync), and only then
 does the file take its name: a rename is one step for the file system. The folder is synchronised
-as well, because the new name stands there. Read next: `checkpoint.py`.
+as well, because the new name stands there. Read next: `train/checkpoint.py`.
 """
 
 from __future__ import annotations

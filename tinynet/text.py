@@ -1,0 +1,52 @@
+"""Tables as text: cells in columns of one width, for terminals and files.
+
+Read next: `backend.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import zip_longest
+
+_GAP = "  "  # between two columns
+
+
+def table(rows: Sequence[Sequence[object]], align: str = "lr",
+          rules: Collection[int] = (), starred: int | None = None) -> str:
+    """The rows, the first one the head, each cell as wide as the widest of its column.
+
+    align:   a letter for each column, l or r; the last letter counts for all that follow
+    rules:   a line is drawn above these rows: 1 is below the head, -1 above the last row
+    starred: this row gets a star behind it
+
+    A row may be shorter than the others.
+
+    >>> print(table([("k", "steps"), ("GD", 138), ("Adam", 67)], rules=[1], starred=2))
+    k     steps
+    -----------
+    GD      138
+    Adam     67 *
+    """
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip_longest(*cells, fillvalue="")]
+    lines = [line(row, widths, align) for row in cells]
+    ruler = "-" * max(map(len, lines), default=0)
+    if starred is not None:
+        lines[starred] += " *"
+    for place in sorted((rule % len(lines) for rule in rules), reverse=True):
+        lines.insert(place, ruler)
+    return "\n".join(lines)
+
+
+def line(cells: Sequence[object], widths: Sequence[int], align: str = "lr") -> str:
+    """One row of a table whose widths are known: for rows that are printed as they come.
+
+    >>> line(["relu", 3, "1e-16"], [8, 4, 7], align="lrl")
+    'relu         3  1e-16'
+    """
+    sides = align.ljust(len(cells), align[-1])
+    parts = []
+    for cell, width, side in zip(cells, widths, sides, strict=False):
+        text = str(cell)
+        parts.append(text.rjust(width) if side == "r" else text.ljust(width))
+    return _GAP.join(parts).rstrip()
