@@ -34,7 +34,7 @@ reference serves gradients of gradients, and the tests, which hold the two equal
     >>> cube(2.0), cube(Tensor(2.0))                 # no tensor in, no tensor out
     (8.0, Tensor(8.))
 
-Read next: `ops/arithmetic.py`.
+Read next: `rules.py`.
 """
 
 from __future__ import annotations
@@ -43,200 +43,70 @@ import functools
 import inspect
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence, Set
-from operator import itemgetter
+from collections.abc import Callable, Sequence, Set
 from typing import Any, ParamSpec
 
-import numpy as np
-
-from .backend import Array, asarray, get_default_dtype, out_of_memory, xp
-from .tensor import Node, Tensor, grad, mode, record, wrap
+from .backend import Array, out_of_memory
+from .fast_calls import fast_call
+from .operands import FLOAT64, NDARRAY, as_array, as_data, unpack
+from .rules import Rules, Vjp
+from .tensor import Node, Pullbacks, Tensor, grad, record, wrap
 
 P = ParamSpec("P")
-Vjp = Callable[..., Any] | None
-_ndarray, _float64 = xp.ndarray, np.dtype(np.float64)
-_CONSTANTS = frozenset((float, int, bool, type(None), _ndarray))
 
 primitives: dict[str, Callable[..., Any]] = {}  # the library's operations by name:
 fusions: dict[str, Callable[..., Any]] = {}  # tests check that each has a row in their tables
 
 
-def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Any]]:
+def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Tensor]]:
     """Make a differentiable operation of a function of raw arrays; see the module's text."""
 
-    def decorate(forward: Callable[P, Array]) -> Callable[P, Any]:
-        name, arity, rules = forward.__name__, len(vjps), Rules(forward, vjps)
-        compute: Callable[..., Array] = forward
-        prepare = rules.prepare
-
-        def call(*args: Any, **options: Any) -> Any:
-            if options or len(args) != arity:
-                args, options = rules.sort_out(args, options)
-            raw, nodes, tensors, recorded = unpack(args, name)
-            if not tensors:
-                return compute(*map(_as_array, args), **options)
-            if recorded and None in vjps:
-                nodes = [node if vjp else None for node, vjp in zip(nodes, vjps, strict=True)]
-                recorded = any(nodes)
-            try:
-                y = compute(*raw, **options)
-            except MemoryError as error:
-                raise out_of_memory(name, raw, error) from None
-            if type(y) is not _ndarray or y.dtype is _float64:
-                y = as_data(y, raw)
-            if not recorded:
-                return wrap(y, None)
-            return record(y, nodes, rules.vjps, rules.keep(y, raw, nodes, options), prepare)
-
-        # The same for one argument, and for two without options, written out: this halves the
-        # cost of small operations.
-        def call_1(*args: Any, **options: Any) -> Any:
-            if args and not isinstance(args[0], Tensor):
-                return compute(_as_array(args[0]), *args[1:], **options)
-            if options or len(args) != 1:
-                args, options = rules.sort_out(args, options)
-                if not isinstance(args[0], Tensor):  # given by name
-                    return compute(*args, **options)
-            data, node = args[0].data, args[0].node
-            try:  # costs nothing
-                y = compute(data, **options)
-            except MemoryError as error:
-                raise out_of_memory(name, (data,), error) from None
-            if type(y) is not _ndarray or y.dtype is _float64:
-                y = as_data(y, (data,))
-            if node is None or not mode.recording:
-                return wrap(y, None)
-            values = (y, data) if plain else (y, data, data.shape, *(options or defaults).values())
-            return record(y, (node,), vjps, (pick_1(values),), prepare)
-
-        def call_2(*args: Any, **options: Any) -> Any:
-            if options or len(args) != 2:
-                args, options = rules.sort_out(args, options)
-            a, b = args
-            if isinstance(a, Tensor):
-                data_a, node_a = a.data, a.node
-            elif isinstance(b, Tensor):
-                data_a, node_a = a if type(a) in _CONSTANTS else as_operand(a, name), None
-            else:
-                return compute(a, b) if type(a) is type(b) is _ndarray else \
-                    compute(_as_array(a), _as_array(b))
-            if isinstance(b, Tensor):
-                data_b, node_b = b.data, b.node
-            else:
-                data_b, node_b = b if type(b) in _CONSTANTS else as_operand(b, name), None
-            try:
-                y = compute(data_a, data_b)
-            except MemoryError as error:
-                raise out_of_memory(name, (data_a, data_b), error) from None
-            if type(y) is not _ndarray or y.dtype is _float64:
-                y = as_data(y, (data_a, data_b))
-            if (node_a is None and node_b is None) or not mode.recording:
-                return wrap(y, None)
-            values = (y, data_a, data_b)
-            saved = (None if node_a is None else pick_1(values),
-                     None if node_b is None else pick_2(values))
-            return record(y, (node_a, node_b), vjps, saved, prepare)
-
-        plain, defaults = rules.plain, rules.defaults
-        pick_1, pick_2 = rules.picks[0], rules.picks[-1]
-        quick: Any = call
-        if None not in vjps and not rules.variadic:
-            quick = call_1 if arity == 1 else call_2 if arity == 2 and plain else call
-        operation: Callable[P, Any] = functools.wraps(forward)(quick)
+    def decorate(forward: Callable[P, Array]) -> Callable[P, Tensor]:
+        rules = Rules(forward, vjps)
+        quick = fast_call(rules, forward) or general_call(rules, forward)
+        operation: Callable[P, Tensor] = functools.wraps(forward)(quick)
+        operation.rules = rules  # type: ignore[attr-defined]
         _enlist(primitives, forward, operation)
         return operation
 
     return decorate
 
 
-_NAMES = {"dim": "axis", "keepdim": "keepdims"}  # what users of PyTorch type
+def general_call(rules: Rules, forward: Callable[..., Array]) -> Callable[..., Any]:
+    """What happens when a primitive is called: the one to read, for any number of arguments."""
+    compute = explained(rules.name, forward)
+    arity = len(rules.given)
+
+    def call(*args: Any, **options: Any) -> Any:
+        if options or len(args) != arity:
+            args, options = rules.sort_out(args, options)
+        raw, nodes, tensors, recorded = unpack(args, rules.name)
+        if not tensors:
+            return compute(*map(as_array, args), **options)
+        if recorded and None in rules.given:
+            nodes = [node if vjp else None for node, vjp in zip(nodes, rules.given, strict=True)]
+            recorded = any(nodes)
+        y = compute(*raw, **options)
+        if type(y) is not NDARRAY or y.dtype is FLOAT64:
+            y = as_data(y, raw)
+        if not recorded:
+            return wrap(y, None)
+        saved = rules.keep(y, raw, nodes, options)
+        return record(y, nodes, rules.vjps, saved, rules, args)
+
+    return call
 
 
-class Rules:
-    """What is known of a primitive before it is called: its parameters, and what its vjps name."""
+def explained(what: str, compute: Callable[..., Any]) -> Callable[..., Any]:
+    """`compute`, whose MemoryError says `what` was computed, of which shapes, and what can help."""
 
-    def __init__(self, forward: Callable[..., Array], vjps: Sequence[Vjp]) -> None:
-        self.name, self.signature = forward.__name__, inspect.signature(forward)
-        parameters = self.signature.parameters
-        if not 1 <= len(vjps) <= len(parameters):
-            raise TypeError(f"{self.name}{self.signature} has {len(vjps)} vjps: one is needed for "
-                            "each parameter that can be differentiated, the first ones")
-        self.arguments, self.options = list(parameters)[: len(vjps)], list(parameters)[len(vjps) :]
-        self.omissible = {p.name: p.default for p in parameters.values()
-                          if p.default is not p.empty}
-        self.defaults = {o: self.omissible[o] for o in self.options if o in self.omissible}
-        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
-        # What a vjp can name besides g, in the order in which `keep` lines it up.
-        names = ["y", *self.arguments, *(f"{a}_shape" for a in self.arguments), *self.options]
-        names += ["i"] if self.variadic else []
-        places = [self._places(vjp, names) for vjp in vjps]
-        self.picks = [_picker(p) for p in places]
-        self.plain = not self.options and max(itertools.chain(*places), default=0) <= len(vjps)
-        # One vjp for each input; of a variadic operation the same for all.
-        self.vjps: Iterable[Any] = itertools.repeat(vjps[0]) if self.variadic else vjps
-        self.places: Iterable[Any] = itertools.repeat(places[0]) if self.variadic else places
+    def run(*args: Any, **options: Any) -> Any:
+        try:
+            return compute(*args, **options)
+        except MemoryError as error:
+            raise out_of_memory(what, args, error) from None
 
-    def _places(self, vjp: Vjp, names: list[str]) -> list[int]:
-        """The places in `names` of what `vjp` names."""
-        used = list(inspect.signature(vjp).parameters) if vjp else ["g"]
-        if used[:1] != ["g"] or not set(used[1:]) <= set(names):
-            raise TypeError(f"a vjp of {self.name} has the parameters {used}: the first must be g, "
-                            f"the others can be {', '.join(names)}")
-        return [names.index(name) for name in used[1:]]
-
-    def sort_out(self, args: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Arguments and options of a call that gives any option, or an argument by name."""
-        names = self.options if self.variadic else [*self.arguments, *self.options]
-        placed = {} if self.variadic else dict(zip(names, args, strict=False))
-        given = {**self.omissible, **placed, **options}
-        if given.keys() != set(names) or len(placed) + len(options) != len(placed | options) \
-                or (len(args) > len(placed) and not self.variadic):
-            try:
-                self.signature.bind(*args, **options)
-            except TypeError as error:
-                hint = "".join(f": call it {_NAMES[o]}" for o in options if o in _NAMES)
-                raise TypeError(f"{self.name}({', '.join(self.signature.parameters)}): {error}"
-                                f"{hint}") from None
-        for option in self.options:
-            if isinstance(given[option], Tensor):
-                if given[option].requires_grad:
-                    raise TypeError(f"{self.name} cannot differentiate its option {option}: give "
-                                    "a number or an array, or .detach() the tensor")
-                given[option] = given[option].data
-        return (args if self.variadic else [given[a] for a in self.arguments],
-                {option: given[option] for option in self.options})
-
-    def keep(self, y: Array, raw: Any, nodes: Any, options: dict[str, Any]) -> list[Any]:
-        """For each input that will want a gradient, the values that its vjp names."""
-        shapes = [getattr(r, "shape", ()) for r in raw]
-        given = (options or self.defaults).values()
-        if self.variadic:
-            return [self.picks[0]((y, raw, shapes, *given, i)) for i in range(len(raw))]
-        values = (y, *raw, *shapes, *given)
-        return [pick(values) if node else None
-                for node, pick in zip(nodes, self.picks, strict=True)]
-
-    def prepare(self, g: Any, node: Node, path: Set[Node | None], graph: bool) -> tuple[Any, Any]:
-        """What was kept, as the tensors it belonged to: there the graph of the vjps goes on."""
-        owners = [node, node.inputs] if self.variadic else [node, *node.inputs]
-
-        def owned(value: Any, place: int) -> Any:
-            owner = owners[place] if place < len(owners) else None
-            if isinstance(owner, Node):
-                return wrap(value, owner)
-            return value if owner is None else [v if n is None else wrap(v, n)
-                                                for v, n in zip(value, owner, strict=True)]
-
-        return node.vjps, [values and [owned(value, place)
-                                       for value, place in zip(values, places, strict=True)]
-                           for values, places in zip(node.saved, self.places, strict=False)]
-
-
-def _picker(places: list[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    """A function that takes a tuple of the items at `places` out of a sequence (fast, in C)."""
-    if len(places) > 1:
-        return itemgetter(*places)
-    return itemgetter(slice(places[0], places[0] + 1)) if places else lambda values: ()
+    return run
 
 
 def _enlist(registry: dict[str, Callable[..., Any]], forward: Callable[..., Any],
@@ -245,63 +115,6 @@ def _enlist(registry: dict[str, Callable[..., Any]], forward: Callable[..., Any]
     code = getattr(forward, "__code__", None)
     if code is not None and code.co_filename.startswith(os.path.dirname(__file__) + os.sep):
         registry[forward.__name__] = operation
-
-
-def unpack(args: Sequence[Any], name: str) -> tuple[list[Any], list[Node | None], bool, bool]:
-    """The arrays of `args` and their nodes; is any a tensor, and is the operation recorded?"""
-    raw: list[Any] = []
-    nodes: list[Node | None] = []
-    tensors = traced = False
-    for a in args:
-        if isinstance(a, Tensor):
-            tensors = True
-            raw.append(a.data)
-            nodes.append(a.node)
-            if a.node is not None:
-                traced = True
-        else:
-            raw.append(a if type(a) in _CONSTANTS else as_operand(a, name))
-            nodes.append(None)
-    return raw, nodes, tensors, traced and mode.recording
-
-
-def as_operand(a: Any, name: str) -> Any:
-    """What an operation computes with for an argument that is no tensor.
-
-    Python scalars stay Python scalars, so that a float32 net stays float32.
-    """
-    if type(a) in _CONSTANTS:
-        return a
-    if isinstance(a, np.generic):
-        return a.item()
-    if isinstance(a, np.ndarray) and xp is not np:
-        raise TypeError(f"{name} mixes a CuPy tensor with a NumPy array of shape {a.shape}: "
-                        "upload it with tn.tensor(array)")
-    if isinstance(a, list | tuple | np.ndarray):
-        return asarray(a)
-    raise TypeError(f"{name} cannot compute with {type(a).__name__} {a!r}: use a Tensor, an array "
-                    "or a number")
-
-
-def _as_array(a: Any) -> Any:
-    """An argument of a call without tensors: lists become arrays, all else stays as it is."""
-    if xp is not np and isinstance(a, np.ndarray):
-        raise TypeError(f"a NumPy array of shape {a.shape} is given to an operation on the GPU: "
-                        "upload it with tn.tensor(array)")
-    return asarray(a) if isinstance(a, list | tuple) else a
-
-
-def as_data(y: Any, raw: Sequence[Any]) -> Array:
-    """A result as an array, and in float64 only if an operand is.
-
-    NumPy returns scalars from full reductions, and float64 from ``images / 255`` or from a
-    float32 array times an integer one, which would make a float64 net of a float32 net.
-    """
-    if y.dtype == _float64:
-        floats = {r.dtype for r in raw if hasattr(r, "dtype") and r.dtype.kind == "f"}
-        if _float64 not in floats:
-            y = y.astype(max(floats, default=get_default_dtype()))
-    return y if type(y) is _ndarray else xp.asarray(y)
 
 
 def fused(*, reference: Callable[..., Any], has_aux: bool = False
@@ -317,52 +130,22 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
     """
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
-        name = forward.__name__.strip("_")  # as errors call it
+        fusion = Fusion(forward, reference, has_aux)
+        compute = explained(fusion.name, forward)
 
         @functools.wraps(forward)
         def call(*args: Any, **options: Any) -> Any:
-            raw, nodes, tensors, recorded = unpack(args, name)
+            raw, nodes, tensors, recorded = unpack(args, fusion.name)
             needs = tuple([recorded and n is not None for n in nodes])
-            try:
-                y, backward, *aux = forward(*raw, needs=needs, **options)
-            except MemoryError as error:
-                raise out_of_memory(name, raw, error) from None
+            y, backward, *aux = compute(*raw, needs=needs, **options)
             if tensors:
                 y = as_data(y, raw)
-                y = record(y, nodes, None, (backward, raw, options), prepare) if recorded else \
-                    wrap(y, None)
+                if recorded:
+                    y = record(y, nodes, None, (backward, raw, options), fusion, args)
+                else:
+                    y = wrap(y, None)
             return (y, *aux) if has_aux else y
 
-        def prepare(g: Any, node: Node, path: Set[Node | None], graph: bool) -> tuple[Any, Any]:
-            """All gradients at once; the vjps only hand them out."""
-            backward, raw, options = node.saved
-            wanted = [i in path for i in node.inputs]
-            if not any(wanted):
-                return (), ()
-            if graph:
-                gradients = through_reference(g, node, wanted, raw, options)
-            else:
-                try:
-                    gradients = backward(g, wanted)
-                except MemoryError as error:
-                    raise out_of_memory(f"the backward of {name}", (g,), error) from None
-            if len(gradients) != len(wanted):
-                raise ValueError(f"the backward of {name} returned {len(gradients)} gradients for "
-                                 f"{len(wanted)} inputs: return None for those not wanted")
-            return itertools.repeat(_hand_out), [(gradient,) for gradient in gradients]
-
-        def through_reference(g: Any, node: Node, wanted: Sequence[bool], raw: Sequence[Any],
-                              options: dict[str, Any]) -> list[Any]:
-            """The gradients as functions of the inputs: a gradient of the reference."""
-            args = [r if i is None else wrap(r, i) for r, i in zip(raw, node.inputs, strict=True)]
-            # Aliases: an argument that appears twice, or further down, must count once here.
-            args = [alias(a) if w else a for a, w in zip(args, wanted, strict=True)]
-            y = reference(*args, **options)
-            sought = [a for a, w in zip(args, wanted, strict=True) if w]
-            found = iter(grad(y[0] if has_aux else y, sought, g, create_graph=True))
-            return [next(found) if w else None for w in wanted]
-
-        prepare.name = name  # type: ignore[attr-defined]
         call.reference = reference  # type: ignore[attr-defined]
         _enlist(fusions, forward, call)
         return call
@@ -370,13 +153,50 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
     return decorate
 
 
-def name_of(node: Node) -> str:
-    """The operation that made a node (of a leaf there is none)."""
-    name: str = getattr(node.prepare, "__self__", node.prepare).name
-    return name.strip("_")
+class Fusion:
+    """What is known of a fused operation before it is called: its name, and its reference."""
+
+    def __init__(self, forward: Callable[..., Any], reference: Callable[..., Any],
+                 has_aux: bool) -> None:
+        self.name = forward.__name__.strip("_")  # as errors call it
+        self.signature = inspect.signature(forward)
+        self.reference = reference
+        self.has_aux = has_aux
+
+    def pullbacks(self, g: Any, node: Node, path: Set[Node | None], graph: bool) -> Pullbacks:
+        """All gradients at once; the vjps only hand them out."""
+        backward, raw, options = node.saved
+        wanted = [i in path for i in node.inputs]
+        if not any(wanted):
+            return (), ()
+        if graph:
+            gradients = self._through_reference(g, node, wanted, raw, options)
+        else:
+            try:
+                gradients = backward(g, wanted)
+            except MemoryError as error:
+                raise out_of_memory(f"the backward of {self.name}", (g,), error) from None
+        if len(gradients) != len(wanted):
+            raise ValueError(f"the backward of {self.name} returned {len(gradients)} gradients for "
+                             f"{len(wanted)} inputs: return None for those not wanted")
+        return itertools.repeat(hand_out), [(gradient,) for gradient in gradients]
+
+    def _through_reference(self, g: Any, node: Node, wanted: Sequence[bool], raw: Sequence[Any],
+                           options: dict[str, Any]) -> list[Any]:
+        """The gradients as functions of the inputs: a gradient of the reference."""
+        args = [r if i is None else wrap(r, i) for r, i in zip(raw, node.inputs, strict=True)]
+        # Aliases: an argument that appears twice, or further down, must count once here.
+        args = [alias(a) if w else a for a, w in zip(args, wanted, strict=True)]
+        y = self.reference(*args, **options)
+        if self.has_aux:
+            y = y[0]
+        sought = [a for a, w in zip(args, wanted, strict=True) if w]
+        found = iter(grad(y, sought, g, create_graph=True))
+        return [next(found) if w else None for w in wanted]
 
 
-def _hand_out(g: Any, gradient: Any) -> Any:
+def hand_out(g: Any, gradient: Any) -> Any:
+    """The vjp of a fused operation: its gradient was computed by `Fusion.pullbacks`."""
     return gradient
 
 

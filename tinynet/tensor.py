@@ -10,17 +10,20 @@ any order. Where nodes come from is `operation.py`, read next.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from .backend import Array, DType, asarray, out_of_memory, to_numpy, xp
 from .kernels.broadcast import sum_to
 from .kernels.elementwise import add as add_arrays
+
+Pullbacks: TypeAlias = tuple[Iterable[Any], Iterable[Any]]
 
 _clock = itertools.count(1)  # creation order is a topological order of the graph
 _order = attrgetter("order")
@@ -60,23 +63,34 @@ def is_grad_enabled() -> bool:
     return mode.recording
 
 
+class Operation(Protocol):
+    """What a node knows of the operation that made it; `operation.py` has the two kinds."""
+
+    name: str
+    signature: inspect.Signature
+
+    def pullbacks(self, g: Any, node: Node, path: Set[Node | None], graph: bool) -> Pullbacks:
+        """The vjps of `node`, and what each is applied to besides g."""
+
+
 class Node:
     """What is left of an operation: its place in time, its inputs' nodes, how to pull back.
 
-    The gradient that goes to ``inputs[k]`` is ``vjps[k](g, *saved[k])``. With ``vjps`` None, and
-    whenever the gradients are to be recorded, ``prepare(g, node, path, graph)`` gives the vjps
-    and what they are applied to. A node does not hold its output (no reference cycles), and of
-    the inputs only what the vjps name. `record` makes it; freeing it sets inputs to None.
+    The gradient that goes to ``inputs[k]`` is ``vjps[k](g, *saved[k])``. Where ``vjps`` is None
+    (a fused operation computes all gradients at once), and whenever the gradients are to be
+    recorded, ``operation.pullbacks(g, node, path, graph)`` gives the vjps and what they are
+    applied to. A node does not hold its output (no reference cycles), and of the inputs only what
+    the vjps name. `record` makes it; freeing it sets inputs to None.
     """
 
-    __slots__ = ("dtype", "inputs", "order", "prepare", "saved", "shape", "vjps")
+    __slots__ = ("dtype", "inputs", "operation", "order", "saved", "shape", "vjps")
     order: int
     shape: tuple[int, ...]
     dtype: DType
     inputs: Any  # None where no gradient goes
     vjps: Any
     saved: Any
-    prepare: Any
+    operation: Operation
 
 
 class Leaf(Node):
@@ -287,8 +301,9 @@ def wrap(data: Array, node: Node | None) -> Tensor:
     return tensor
 
 
-def record(y: Array, inputs: Sequence[Node | None], vjps: Any, saved: Any, prepare: Any) -> Tensor:
-    """The result of an operation, with the node that remembers how it was made."""
+def record(y: Array, inputs: Sequence[Node | None], vjps: Any, saved: Any, operation: Operation,
+           args: Sequence[Any]) -> Tensor:
+    """The result of an operation of `args`, with the node that remembers how it was made."""
     node = _new(Node)  # and not Node(...): this is the price of every small operation
     node.order = next(_clock)
     node.shape = y.shape
@@ -296,11 +311,45 @@ def record(y: Array, inputs: Sequence[Node | None], vjps: Any, saved: Any, prepa
     node.inputs = inputs
     node.vjps = vjps
     node.saved = saved
-    node.prepare = prepare
+    node.operation = operation
     tensor = _new(Tensor)
     tensor.data = y
     tensor.node = node
+    if _watcher is not None:
+        _watcher.made(node, y, args)
     return tensor
+
+
+class Watcher:
+    """Is told of each operation that is recorded and of each derivative; see `watching`.
+
+    Subclasses say what they do with it: find the first nan, take the time, draw a graph.
+    """
+
+    def made(self, node: Node, y: Array, args: Sequence[Any]) -> None:
+        """An operation was recorded: its node, its result and its arguments as they were given."""
+
+    def pull(self, node: Node, compute: Callable[..., Any], *values: Any) -> Any:
+        """Compute a derivative of `node`; what is returned is used, so return compute(*values).
+
+        `compute` is a vjp, or ``node.operation.pullbacks``, which comes before the vjps.
+        """
+        return compute(*values)
+
+
+_watcher: Watcher | None = None
+
+
+@contextlib.contextmanager
+def watching(watcher: Watcher) -> Iterator[None]:
+    """Inside, `watcher` is told of all operations with a gradient, of all threads."""
+    global _watcher
+    before = _watcher
+    _watcher = watcher
+    try:
+        yield
+    finally:
+        _watcher = before
 
 
 def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: bool = False) -> Any:
@@ -398,40 +447,54 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, graph: bool,
     if output.order == 0:  # a leaf
         return grads
     nodes, path = _newest_first(output, targets)
+    watcher = _watcher
     for node in nodes:
         g = grads.pop(node, None)
         if g is None:  # nothing arrived
             continue
         if targets is not None and node in targets:
             asked[node] = g
-        inputs, vjps, saved = node.inputs, node.vjps, node.saved
+        inputs = node.inputs
+        vjps = node.vjps
+        saved = node.saved
         if graph or vjps is None:
-            vjps, saved = node.prepare(g, node, path, graph)
+            pullbacks = node.operation.pullbacks
+            if watcher is None:
+                vjps, saved = pullbacks(g, node, path, graph)
+            else:
+                vjps, saved = watcher.pull(node, pullbacks, g, node, path, graph)
         if free:
             node.inputs = node.vjps = node.saved = None
         for i, vjp, values in zip(inputs, vjps, saved):  # noqa: B905  (strict takes time)
             if i not in path:
                 continue
             try:
-                gi = vjp(g, *values)
+                if watcher is None:
+                    gi = vjp(g, *values)
+                else:
+                    gi = watcher.pull(node, vjp, g, *values)
             except MemoryError as error:
                 raise out_of_memory(f"the derivative {_place(vjp)}", (g,), error) from None
             if gi is None:
                 continue
             if gi.shape != i.shape:
-                # broadcasting is undone here, once, for all operations
-                try:
-                    gi = gi.sum_to(i.shape) if graph else sum_to(gi, i.shape)
-                except ValueError as error:
-                    error.add_note(f"the derivative {_place(vjp)} returned shape {gi.shape} for an "
-                                   f"argument of shape {i.shape}")
-                    raise
+                gi = _unbroadcast(gi, i.shape, vjp)
             if gi.dtype is not i.dtype:
                 gi = gi.astype(i.dtype)
             if i in grads:
                 gi = grads[i] + gi if graph else add_arrays(grads[i], gi)
             grads[i] = gi
     return grads | asked
+
+
+def _unbroadcast(g: Any, shape: tuple[int, ...], vjp: Any) -> Any:
+    """The gradient of an argument that was stretched: broadcasting is undone for all operations."""
+    try:
+        return g.sum_to(shape) if isinstance(g, Tensor) else sum_to(g, shape)
+    except ValueError as error:
+        error.add_note(f"the derivative {_place(vjp)} returned shape {g.shape} for an argument of "
+                       f"shape {shape}")
+        raise
 
 
 def _place(vjp: Any) -> str:

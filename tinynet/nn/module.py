@@ -88,6 +88,7 @@ class _Calls(threading.local):
         self.stack: list[Module] = []
         self.observers: tuple[Callable[[Call], object], ...] = ()
         self.order = count()
+        self.running: int | None = None  # the order of the innermost observed call
 
 
 _calls = _Calls()
@@ -115,15 +116,26 @@ def observe(callback: Callable[[Call], object]) -> Iterator[None]:
 
 def _observed(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call `module`, time it (waiting for the device), and tell the observers."""
-    order, path = next(_calls.order), _path(_calls.stack)
-    synchronize()
-    start = time.perf_counter()
-    output = module.forward(*args, **kwargs)
-    synchronize()
-    seconds = time.perf_counter() - start
+    order = next(_calls.order)
+    path = _path(_calls.stack)
+    outer = _calls.running
+    _calls.running = order
+    try:
+        synchronize()
+        start = time.perf_counter()
+        output = module.forward(*args, **kwargs)
+        synchronize()
+        seconds = time.perf_counter() - start
+    finally:
+        _calls.running = outer
     for callback in _calls.observers:
         callback(Call(order, path, module, args, kwargs, output, seconds))
     return output
+
+
+def call_in_progress() -> int | None:
+    """The `order` of the innermost call that this thread is observing now, if any."""
+    return _calls.running
 
 
 def layer_in_call() -> tuple[str, Module] | None:

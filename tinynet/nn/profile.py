@@ -1,7 +1,9 @@
 """Where the time of a training step goes: forward and backward of every layer, measured.
 
-The observer of `module.py` sees each layer's call; the nodes that the call left behind tell whose
-backward is being run. Read next: `../kernels/blocks.py`, or `bench/` for whole steps.
+The observer of `module.py` sees each layer's call; the watcher of `../tensor.py` sees which
+operations are made in it, and takes the time of their derivatives.
+
+Read next: `../kernels/blocks.py`, or `bench/` for whole steps.
 """
 
 from __future__ import annotations
@@ -9,14 +11,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from .. import random, text
-from ..backend import synchronize
-from ..tensor import Node, Tensor, grad
-from .module import Call, Module, observe
+from ..backend import Array, synchronize
+from ..tensor import Node, Tensor, Watcher, grad, watching
+from .module import Call, Module, call_in_progress, observe
 
 __all__ = ["Profile", "ProfileRow", "profile"]
 
@@ -103,59 +105,39 @@ class _Run(NamedTuple):
 
 def _run(model: Module, x: Tensor) -> _Run:
     calls: list[Call] = []
-    owner: dict[Node, int] = {}  # which call (by its order) left this node behind
-    seconds: dict[int, float] = defaultdict(float)
-
-    def ended(call: Call) -> None:
-        calls.append(call)
-        for node in _new_nodes(call, owner):
-            owner[node] = call.order
-            if node.vjps is not None:
-                node.vjps = [_timed(vjp, seconds, call.order)
-                             for _, vjp in zip(node.inputs, node.vjps, strict=False)]
-            else:
-                node.prepare = _timed(node.prepare, seconds, call.order)
-
-    with observe(ended):
-        output = model(x)
-    if output.requires_grad:
-        grad(output, [p for p in model.parameters() if p.requires_grad])
+    clock = _Clock()
+    with watching(clock):
+        with observe(calls.append):
+            output = model(x)
+        if output.requires_grad:
+            grad(output, [p for p in model.parameters() if p.requires_grad])
     calls.sort(key=attrgetter("order"))
-    inside = [sum(c.seconds for c in calls if _is_child(c.path, call.path)) for call in calls]
-    return _Run(calls, [max(0.0, call.seconds - s) for call, s in zip(calls, inside, strict=True)],
-                [seconds[call.order] for call in calls])
+    forward = []
+    for call in calls:
+        inside = sum(c.seconds for c in calls if _is_child(c.path, call.path))
+        forward.append(max(0.0, call.seconds - inside))
+    return _Run(calls, forward, [clock.seconds[call.order] for call in calls])
+
+
+class _Clock(Watcher):
+    """The seconds that the derivatives of each call's operations take, by the call's order."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[int | None, float] = defaultdict(float)
+        self._owners: dict[Node, int | None] = {}
+
+    def made(self, node: Node, y: Array, args: Sequence[Any]) -> None:
+        self._owners[node] = call_in_progress()
+
+    def pull(self, node: Node, compute: Callable[..., Any], *values: Any) -> Any:
+        synchronize()
+        start = time.perf_counter()
+        result = compute(*values)
+        synchronize()
+        self.seconds[self._owners[node]] += time.perf_counter() - start
+        return result
 
 
 def _is_child(path: str, of: str) -> bool:
     """Whether `path` names a module directly inside `of` (or inside a list that it holds)."""
     return path != of and path.startswith(of + "." if of else "") and path != ""
-
-
-def _new_nodes(call: Call, owner: dict[Node, int]) -> list[Node]:
-    """The nodes between a call's output and its inputs that no inner call has claimed."""
-    stop = {a.node for a in call.args if isinstance(a, Tensor)}
-    found: list[Node] = []
-    todo = [getattr(call.output, "node", None)]
-    seen: set[Node] = set()
-    while todo:
-        node = todo.pop()
-        if node is None or node in seen or node in owner or node in stop:
-            continue
-        seen.add(node)
-        found.append(node)
-        todo += node.inputs
-    return found
-
-
-def _timed(pull: Callable[..., Any], seconds: dict[int, float], order: int) -> Callable[..., Any]:
-    """`pull` with its time added to the account of call `order`."""
-
-    def timed(*args: Any) -> Any:
-        synchronize()
-        start = time.perf_counter()
-        result = pull(*args)
-        synchronize()
-        seconds[order] += time.perf_counter() - start
-        return result
-
-    return timed

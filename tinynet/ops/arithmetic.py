@@ -16,7 +16,8 @@ import numpy as np
 
 from ..backend import Array, accumulator, as_float, asarray, float_dtype, xp
 from ..kernels import elementwise, special
-from ..operation import primitive, unpack
+from ..operands import unpack
+from ..operation import primitive
 from ..tensor import Tensor, wrap
 
 P = ParamSpec("P")

@@ -18,18 +18,17 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import operation
 from ..backend import Array, is_array, xp
 from ..nn.module import layer_in_call
 from ..nn.noise import noise_state, set_noise_state
+from ..operation import hand_out
 from ..optim.clip import global_norm
-from ..tensor import Tensor
+from ..tensor import Node, Tensor, Watcher, watching
 from .callbacks import Callback
 
 if TYPE_CHECKING:
@@ -53,60 +52,43 @@ def find_nonfinite() -> Iterator[list[str]]:
     FloatingPointError: the backward pass of sqrt made 1 inf of finite numbers
       ...
     """
-    engine: Any = operation  # looks `record` up for each operation: replaced, it is seen by all
-    record = engine.record
-    passed_on: list[str] = []
+    detective = _Detective()
+    with watching(detective), np.errstate(all="ignore"):  # instead of NumPy's warnings
+        yield detective.passed_on
 
-    def watched(y: Array, inputs: Any, vjps: Any, saved: Any, prepare: Any) -> Tensor:
-        caller = sys._getframe(1).f_locals  # the operation's call, in operation.py
-        forward = caller["rules"].signature if vjps else inspect.signature(caller["forward"])
-        name = caller["rules"].name if vjps else caller["name"]
-        what = name.lstrip("_")
+
+class _Detective(Watcher):
+    """Checks what each operation, and each derivative, makes of what it is given."""
+
+    def __init__(self) -> None:
+        self.passed_on: list[str] = []
+        self._names: dict[Node, str] = {}  # operation and layer of each node
+
+    def made(self, node: Node, y: Array, args: Sequence[Any]) -> None:
+        what = node.operation.name.strip("_")
         if layer := layer_in_call():
             what += f" in layer {layer[0]!r} ({type(layer[1]).__name__})"
-        _check(what, _named(forward, caller["args"]), y, passed_on)
-        what = f"the backward pass of {what}"
-        if vjps:
-            vjps = [vjp and _watched_vjp(vjp, what, passed_on)
-                    for _, vjp in zip(inputs, vjps, strict=False)]
-        else:
-            prepare = _watched_prepare(prepare, what, forward, passed_on)
-        tensor: Tensor = record(y, inputs, vjps, saved, prepare)
-        return tensor
+        self._names[node] = what
+        _check(what, _named(node.operation.signature, args), y, self.passed_on)
 
-    engine.record = watched
-    try:
-        with np.errstate(all="ignore"):  # instead of NumPy's warnings
-            yield passed_on
-    finally:
-        engine.record = record
+    def pull(self, node: Node, compute: Callable[..., Any], *values: Any) -> Any:
+        result = compute(*values)
+        what = f"the backward pass of {self._names.get(node, node.operation.name)}"
+        if compute == node.operation.pullbacks:
+            if node.vjps is None:  # a fused operation: these are its gradients
+                _, raw, _ = node.saved
+                inputs = {"g": values[0], **_named(node.operation.signature, raw)}
+                for (gradient,) in result[1]:
+                    _check(what, inputs, gradient, self.passed_on)
+        elif compute is not hand_out:
+            _check(what, _named(inspect.signature(compute), values), result, self.passed_on)
+        return result
 
 
 def _named(signature: inspect.Signature, values: Iterable[Any]) -> dict[str, Any]:
     """Values by the names of the parameters they are for; those of a variadic one are numbered."""
     names = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
     return {names[i] if i < len(names) else str(i): x for i, x in enumerate(values)}
-
-
-def _watched_vjp(vjp: Any, what: str, passed_on: list[str]) -> Any:
-    def pull(*values: Any) -> Any:
-        result = vjp(*values)
-        _check(what, _named(inspect.signature(vjp), values), result, passed_on)
-        return result
-
-    return pull
-
-
-def _watched_prepare(prepare: Any, what: str, forward: inspect.Signature, passed_on: list[str]
-                     ) -> Any:
-    def pull(g: Any, node: Any, path: Any, graph: bool) -> Any:
-        inputs = {"g": g, **_named(forward, node.saved[1])}
-        vjps, gradients = prepare(g, node, path, graph)
-        for (gradient,) in gradients:
-            _check(what, inputs, gradient, passed_on)
-        return vjps, gradients
-
-    return pull
 
 
 def _check(what: str, inputs: Mapping[str, Any], output: Any, passed_on: list[str]) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-from ..operation import name_of
 from ..tensor import Leaf, Node, Tensor
 from .canvas import TRAIN, VAL, new_figure, save
 
@@ -46,7 +45,7 @@ def plot_graph(output: Tensor, path: str | os.PathLike[str],
     for node, (x, y) in places.values():
         leaf = isinstance(node, Leaf)
         name = called.get(id(node))
-        what = name or "leaf" if leaf else f"{name} = {name_of(node)}" if name else name_of(node)
+        what = _text(node, name)
         shape = f"\n{node.shape}" if node.shape else ""
         panel.text(x, y, what + shape, ha="center", va="center", fontsize=8, bbox={
             "boxstyle": "round", "facecolor": "white", "edgecolor": VAL if leaf else TRAIN})
@@ -58,6 +57,14 @@ def plot_graph(output: Tensor, path: str | os.PathLike[str],
                     "arrowstyle": "->", "color": "#777777", "linewidth": 0.8,
                     "connectionstyle": f"arc3,rad={bend}"})
     save(figure, path)
+
+
+def _text(node: Node, name: str | None) -> str:
+    """What stands in a node's box."""
+    if isinstance(node, Leaf):
+        return name or "leaf"
+    operation = node.operation.name.strip("_")
+    return f"{name} = {operation}" if name else operation
 
 
 def _places(last: Node) -> dict[int, tuple[Node, tuple[int, int]]]:

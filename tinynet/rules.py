@@ -1,0 +1,125 @@
+"""What is known of a primitive before it is called: its parameters, and what its vjps name.
+
+A vjp names what it needs besides g, such as ``lambda g, y, axis: ...``. `Rules` looks the names up
+once, when the operation is made: `keep` then picks these values after each call, by place, and
+`pullbacks` gives them back as tensors where the gradient itself is to be differentiated.
+
+Read next: `operands.py`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterable, Sequence, Set
+from operator import itemgetter
+from typing import Any
+
+from .backend import Array
+from .tensor import Node, Pullbacks, Tensor, wrap
+
+Vjp = Callable[..., Any] | None
+
+_NAMES = {"dim": "axis", "keepdim": "keepdims"}  # what users of PyTorch type
+
+
+class Rules:
+    """What is known of a primitive before it is called: its parameters, and what its vjps name."""
+
+    def __init__(self, forward: Callable[..., Array], vjps: Sequence[Vjp]) -> None:
+        self.name = forward.__name__
+        self.signature = inspect.signature(forward)
+        parameters = self.signature.parameters
+        if not 1 <= len(vjps) <= len(parameters):
+            raise TypeError(f"{self.name}{self.signature} has {len(vjps)} vjps: one is needed for "
+                            "each parameter that can be differentiated, the first ones")
+        self.given = vjps
+        self.arguments = list(parameters)[: len(vjps)]
+        self.options = list(parameters)[len(vjps) :]
+        self.omissible = {p.name: p.default for p in parameters.values()
+                          if p.default is not p.empty}
+        self.defaults = {o: self.omissible[o] for o in self.options if o in self.omissible}
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters.values())
+        # What a vjp can name besides g, in the order in which `keep` lines it up.
+        names = ["y", *self.arguments, *(f"{a}_shape" for a in self.arguments), *self.options]
+        if self.variadic:
+            names.append("i")
+        places = [self._places(vjp, names) for vjp in vjps]
+        self.picks = [_picker(p) for p in places]
+        # Plain: no options, and no vjp names more than y and the arguments.
+        self.plain = not self.options and max(itertools.chain(*places), default=0) <= len(vjps)
+        # One vjp for each input; of a variadic operation the same for all.
+        self.vjps: Iterable[Any] = vjps
+        self.places: Iterable[Any] = places
+        if self.variadic:
+            self.vjps = itertools.repeat(vjps[0])
+            self.places = itertools.repeat(places[0])
+
+    def _places(self, vjp: Vjp, names: list[str]) -> list[int]:
+        """The places in `names` of what `vjp` names."""
+        used = list(inspect.signature(vjp).parameters) if vjp else ["g"]
+        if used[:1] != ["g"] or not set(used[1:]) <= set(names):
+            raise TypeError(f"a vjp of {self.name} has the parameters {used}: the first must be g, "
+                            f"the others can be {', '.join(names)}")
+        return [names.index(name) for name in used[1:]]
+
+    def sort_out(self, args: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Arguments and options of a call that gives any option, or an argument by name."""
+        names = self.options if self.variadic else [*self.arguments, *self.options]
+        placed = {} if self.variadic else dict(zip(names, args, strict=False))
+        given = {**self.omissible, **placed, **options}
+        if given.keys() != set(names) or len(placed) + len(options) != len(placed | options) \
+                or (len(args) > len(placed) and not self.variadic):
+            try:
+                self.signature.bind(*args, **options)
+            except TypeError as error:
+                hint = "".join(f": call it {_NAMES[o]}" for o in options if o in _NAMES)
+                raise TypeError(f"{self.name}({', '.join(self.signature.parameters)}): {error}"
+                                f"{hint}") from None
+        for option in self.options:
+            if isinstance(given[option], Tensor):
+                if given[option].requires_grad:
+                    raise TypeError(f"{self.name} cannot differentiate its option {option}: give "
+                                    "a number or an array, or .detach() the tensor")
+                given[option] = given[option].data
+        return (args if self.variadic else [given[a] for a in self.arguments],
+                {option: given[option] for option in self.options})
+
+    def keep(self, y: Array, raw: Any, nodes: Any, options: dict[str, Any]) -> list[Any]:
+        """For each input that will want a gradient, the values that its vjp names."""
+        shapes = [getattr(r, "shape", ()) for r in raw]
+        given = (options or self.defaults).values()
+        if self.variadic:
+            return [self.picks[0]((y, raw, shapes, *given, i)) for i in range(len(raw))]
+        values = (y, *raw, *shapes, *given)
+        return [pick(values) if node else None
+                for node, pick in zip(nodes, self.picks, strict=True)]
+
+    def pullbacks(self, g: Any, node: Node, path: Set[Node | None], graph: bool) -> Pullbacks:
+        """What was kept, as the tensors it belonged to: there the graph of the vjps goes on."""
+        owners = [node, node.inputs] if self.variadic else [node, *node.inputs]
+        saved = [values and [_owned(value, owners, place)
+                             for value, place in zip(values, places, strict=True)]
+                 for values, places in zip(node.saved, self.places, strict=False)]
+        return node.vjps, saved
+
+
+def _owned(value: Any, owners: Sequence[Any], place: int) -> Any:
+    """A value that was kept, as a tensor of the node that stands at its place among `owners`.
+
+    Shapes and options stand behind the owners and stay as they are; of a variadic operation the
+    values of all inputs are one list.
+    """
+    owner = owners[place] if place < len(owners) else None
+    if owner is None:
+        return value
+    if isinstance(owner, Node):
+        return wrap(value, owner)
+    return [v if node is None else wrap(v, node) for v, node in zip(value, owner, strict=True)]
+
+
+def _picker(places: list[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
+    """A function that takes a tuple of the items at `places` out of a sequence (fast, in C)."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return itemgetter(slice(places[0], places[0] + 1)) if places else lambda values: ()
