@@ -34,7 +34,7 @@ MANY_PARAMETERS = {
     "train/search.py: run_trials", "train/search.py: successive_halving",
     "train/trainer.py: __init__",
 }
-LONG_FUNCTIONS = {"operation.py: primitive", "operation.py: decorate", "train/recipe.py: run"}
+LONG_FUNCTIONS = {"train/recipe.py: run"}
 
 
 @cache
