@@ -128,6 +128,29 @@ def test_train_and_eval_reach_every_module_and_return_it() -> None:
     assert all(module.training for _, module in model.named_modules())
 
 
+def test_train_and_eval_ask_a_childs_own_train_also_of_one_that_knows_its_parent() -> None:
+    asked: list[bool] = []
+
+    class Frozen(nn.Linear):
+        def train(self, mode: bool = True) -> Frozen:
+            asked.append(mode)
+            super().train(False)
+            return self
+
+    class Half(nn.Sequential):
+        def train(self, mode: bool = True) -> Half:
+            super().train(mode)
+            self[0].eval()
+            return self
+
+    model = nn.Sequential(Half(nn.Linear(1, 1), nn.Linear(1, 1)), Frozen(1, 1))
+    model[1].parent = model  # type: ignore[attr-defined]
+    assert model.train() is model and asked == [True] and not model[1].training
+    assert model.training and not model[0][0].training and model[0][1].training
+    model.eval()
+    assert asked == [True, False] and not model.training and not model[0][1].training
+
+
 def test_requires_grad_freezes_and_thaws() -> None:
     model = net()
     assert model.requires_grad_(False) is model

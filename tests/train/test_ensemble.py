@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +149,18 @@ def test_wrong_use_is_named(tmp_path: Path) -> None:
         Ensemble([net(), nn.Linear(2, 4)]).predict(np.zeros((1, 2), "float32"))
     with pytest.raises(ValueError, match="the ensemble got no batches"):
         Ensemble(trained(1)).evaluate([])
-    loader = data.DataLoader(np.zeros((9, 2), "float32"), np.arange(9) % 3, 9)
+    orders = iter(([0, 1, 2], [2, 1, 0]))
+
+    class Shuffling:
+        shuffle = True
+
+        def __iter__(self) -> Iterator[Any]:
+            yield np.zeros((3, 2), "float32"), np.array(next(orders))
+
     with pytest.raises(ValueError, match="other labels the second time: make it with shuffle=Fal"):
-        Ensemble(trained(2)).evaluate(loader)
+        Ensemble(trained(2)).evaluate(Shuffling())
+    with pytest.raises(ValueError, match="this Shuffling shuffles: make it with shuffle=False"):
+        Ensemble(trained(2)).predict(Shuffling())
     with pytest.raises(ValueError, match=r"labels .*3.*The nets have so many outputs"):
         Ensemble(trained(1)).evaluate([(np.zeros((1, 2), "float32"), np.array([3]))])
 

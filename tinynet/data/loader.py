@@ -13,6 +13,7 @@ Read next: `augment.py`.
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -94,6 +95,19 @@ class DataLoader:
         self.drop_last, self.transform, self.augment = drop_last, transform, augment
         self.batch_transform = batch_transform
         self._epoch = self._position = self._start = 0
+
+    def in_order(self) -> DataLoader:
+        """A loader of the same data for a test: in their order, all of them, not augmented.
+
+        >>> list(DataLoader(np.zeros((4, 2)), np.arange(4), 3, seed=5).in_order())[0][1]
+        array([0, 1, 2])
+        """
+        plain = copy.copy(self)
+        plain.shuffle = False
+        plain.augment = False
+        plain.drop_last = False
+        plain.set_epoch(0)
+        return plain
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -182,7 +196,7 @@ class DataLoader:
                 keys = None
                 if self.augment:
                     keys = key(self.seed, _AUGMENT, epoch, asarray(indices))
-                images = self.transform(images, keys)
+                images = self._transformed(images, keys)
                 if getattr(images, "shape", ())[:1] != labels.shape:
                     raise ValueError(f"transform must return the {len(labels)} pictures it is "
                                      f"given, but {self.transform!r} returned "
@@ -191,3 +205,13 @@ class DataLoader:
                 images, labels = self.batch_transform(images, labels,
                                                       key(self.seed, _MIX, epoch, k))
             return images, labels
+
+    def _transformed(self, images: Array, keys: Array | None) -> Any:
+        assert self.transform is not None
+        try:
+            return self.transform(images, keys)
+        except Exception as error:
+            if keys is None:
+                error.add_note("the transform was called with keys=None, as in every test: then "
+                               "it must leave out what is random, as those of tinynet.data do")
+            raise

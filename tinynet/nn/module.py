@@ -86,6 +86,7 @@ class _Calls(threading.local):
 
     def __init__(self) -> None:
         self.stack: list[Module] = []
+        self.switching: list[Module] = []  # those whose `train` runs now, outermost first
         self.observers: tuple[Callable[[Call], object], ...] = ()
         self.order = count()
         self.running: int | None = None  # the order of the innermost observed call
@@ -181,7 +182,7 @@ class Module:
      [('factor', Parameter([2., 3.], requires_grad=True))])
     """
 
-    training: bool = True  # set for the whole tree by train() and eval()
+    training: bool = True  # set for all inside by train() and eval(), module by module
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a parameter or buffer is not lost to something that is neither."""
@@ -286,9 +287,20 @@ class Module:
     # What is done to all of it
 
     def train(self, mode: bool = True) -> Self:
-        """Training behaviour (the default): dropout drops, batch norm uses the batch."""
-        for _, module in self.named_modules():
-            module.training = mode
+        """Training behaviour (the default): dropout drops, batch norm uses the batch.
+
+        The modules inside are asked by their own `train`, which a class may define anew.
+        """
+        switching = _calls.switching
+        if any(module is self for module in switching):
+            return self  # a child that knows its parent asks it back
+        self.training = mode
+        switching.append(self)
+        try:
+            for child in self.children():
+                child.train(mode)
+        finally:
+            switching.pop()
         return self
 
     def eval(self) -> Self:
@@ -423,12 +435,28 @@ def parameter_dtype(module: Module) -> Any:
     return next(found, get_default_dtype())
 
 
+Modes = list[tuple[Module, bool]]
+
+
+def modes_of(model: Module) -> Modes:
+    """Each module inside, outer ones first, and whether it is in training mode."""
+    return [(module, module.training) for _, module in model.named_modules()]
+
+
+def set_modes(modes: Modes) -> None:
+    """Bring each module into its mode, by its own `train`: that may do more than set a flag."""
+    for module, training in modes:
+        if module.training != training:
+            module.train(training)  # those inside follow, and have their turn later
+    for module, training in modes:  # and where a `train` decided otherwise
+        module.training = training
+
+
 @contextlib.contextmanager
 def modes_kept(model: Module) -> Iterator[None]:
     """Inside, training and evaluation mode may be changed; each module's own comes back after."""
-    modes = [(module, module.training) for _, module in model.named_modules()]
+    modes = modes_of(model)
     try:
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        set_modes(modes)

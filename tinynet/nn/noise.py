@@ -59,14 +59,13 @@ def _own_generators(model: Module) -> list[tuple[str, Generator]]:
 @contextlib.contextmanager
 def _only_noise(model: Module, generator: Generator) -> Iterator[None]:
     """Inside, the noise layers of `model` draw from `generator`, all else is in evaluation mode."""
-    modules = [module for _, module in model.named_modules()]
-    noisy = [module for module in modules if isinstance(module, Noise)]
+    noisy = [module for _, module in model.named_modules() if isinstance(module, Noise)]
     generators = [layer.generator for layer in noisy]
     try:
         with modes_kept(model):
-            for module in modules:
-                module.training = isinstance(module, Noise)
+            model.eval()
             for layer in noisy:
+                layer.training = True  # itself alone: what it wraps may be no noise
                 layer.generator = generator
             yield
     finally:

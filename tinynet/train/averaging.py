@@ -21,12 +21,12 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from ..nn.module import Module, modes_kept
+from ..nn.module import Modes, Module, modes_kept, modes_of, observe, set_modes
 from ..nn.norm import BatchNorm1d, BatchNorm2d
 from ..optim.averaging import Average
 from ..tensor import no_grad
 from .callbacks import Callback
-from .inputs import as_tensor
+from .inputs import as_tensor, undisturbed
 from .trainer import Trainer
 
 
@@ -36,9 +36,11 @@ def recompute_batch_norm(model: Module, batches: Iterable[Any]) -> None:
         running = sum_b n_b statistics(batch b) / sum_b n_b           n_b pictures in batch b
 
     `batches` are images, or tuples that begin with them, of the training set, prepared as in
-    training; a few thousand pictures do. (A `DataLoader` of its own: a pass moves it on by an
-    epoch.) All but the batch norms is in evaluation mode meanwhile (no dropout: there is none at
-    test time). Nothing else of the model changes.
+    training; a few thousand pictures do. A `DataLoader` is left where it is. All but the batch
+    norms is in evaluation mode meanwhile (no dropout: there is none at test time). A norm that is
+    in evaluation mode while other modules are not keeps its statistics, as it does in training,
+    and so does one that no batch reaches. Nothing else of the model changes; after an error
+    nothing at all.
     As PyTorch's ``swa_utils.update_bn``, but that weighs all batches alike and leaves dropout on.
 
     >>> from tinynet import nn
@@ -47,25 +49,47 @@ def recompute_batch_norm(model: Module, batches: Iterable[Any]) -> None:
     >>> norm.running_mean, norm.running_var                    # (2 + 7) / 2 and (2 + 8) / 2
     (Buffer([4.5]), Buffer([5.]))
     """
-    norms = [m for _, m in model.named_modules() if isinstance(m, BatchNorm1d | BatchNorm2d)]
-    if not norms:
+    if not _batch_norms(model):
         return
+    trains = any(training for _, training in modes_of(model))
+    norms = [norm for norm in _batch_norms(model) if norm.training or not trains]
     momenta = [norm.momentum for norm in norms]
-    seen = 0
+    old = [(norm, norm.running_mean.data.copy(), norm.running_var.data.copy()) for norm in norms]
+    reached: set[int] = set()
     try:
-        with modes_kept(model), no_grad():
-            model.eval()
-            for norm in norms:
-                norm.training = True
-            for batch in batches:
-                images = batch[0] if isinstance(batch, tuple | list) else batch
-                seen += len(images)
-                for norm in norms:  # a running mean with these weights is the mean of all so far
-                    norm.momentum = len(images) / seen
-                model(as_tensor(images))
+        _measure(model, norms, batches, reached)
+    except BaseException:
+        reached.clear()
+        raise
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+        for norm, mean, var in old:
+            if id(norm) not in reached:
+                norm.running_mean.copy_(mean)
+                norm.running_var.copy_(var)
+
+
+def _batch_norms(model: Module) -> list[BatchNorm1d | BatchNorm2d]:
+    return [m for _, m in model.named_modules() if isinstance(m, BatchNorm1d | BatchNorm2d)]
+
+
+def _measure(model: Module, norms: list[BatchNorm1d | BatchNorm2d], batches: Iterable[Any],
+             reached: set[int]) -> None:
+    """One pass over the batches; `reached` gets the ids of the modules that were called."""
+    seen = 0
+    for norm in norms:
+        norm.reset_running_stats()  # a nan of the past would stay: 0 * nan is nan
+    with modes_kept(model), no_grad(), observe(lambda call: reached.add(id(call.module))):
+        model.eval()
+        for norm in norms:
+            norm.training = True
+        for batch in undisturbed(batches):
+            images = batch[0] if isinstance(batch, tuple | list) else batch
+            seen += len(images)
+            for norm in norms:  # a running mean with these weights is the mean of all so far
+                norm.momentum = len(images) / seen
+            model(as_tensor(images))
     if seen == 0:
         raise ValueError("recompute_batch_norm() got no batches (was a generator used up before?)")
 
@@ -109,6 +133,11 @@ class WeightAveraging(Callback):
         if start < 1:
             raise ValueError(f"start is an epoch, counted from 1, got {start}")
         self.average, self.every, self.start, self.batches = average, every, start, batches
+        self._modes: Modes = []  # of the model's modules in this run
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Note which modules are trained: frozen norms are not measured anew."""
+        self._modes = modes_of(trainer.model)
 
     def on_step(self, trainer: Trainer) -> None:
         """Take the weights after a step into the average."""
@@ -125,7 +154,9 @@ class WeightAveraging(Callback):
         if self.average.n and trainer.history.stopped != "error":
             self.average.copy_to()
             if self.batches is not None:
-                recompute_batch_norm(trainer.model, self.batches)
+                with modes_kept(trainer.model):
+                    set_modes(self._modes)
+                    recompute_batch_norm(trainer.model, self.batches)
 
     def state_dict(self) -> dict[str, Any]:
         """The averages and how many updates they are made of."""

@@ -26,7 +26,14 @@ from ..nn.module import Module
 from ..tensor import Tensor
 from .callbacks import Callback
 from .checkpoint import read_model, save_model
-from .inputs import as_tensor, evaluating, is_pictures, picture_batches
+from .inputs import (
+    as_tensor,
+    check_keeps_order,
+    evaluating,
+    evaluation_batches,
+    is_pictures,
+    picture_batches,
+)
 from .trainer import Evaluation
 
 if TYPE_CHECKING:
@@ -81,10 +88,12 @@ class Ensemble:
             m if model is None or isinstance(m, Mapping) else read_model(m)[0] for m in members]
 
     def predict(self, images: Any, batch_size: int = 256) -> HostArray:
-        """Mean probabilities (N, classes) for images, or for the images of a loader."""
-        batches = images
+        """Mean probabilities (N, classes) for images, or a loader's as in `Trainer.predict`."""
         if is_pictures(images):
             batches = [(batch, None) for batch in picture_batches(images, batch_size)]
+        else:
+            check_keeps_order(images)
+            batches = images
         found: HostArray = np.exp(_mean(self._log_probabilities(batches)[0]))
         return found
 
@@ -96,7 +105,8 @@ class Ensemble:
     def table(self, loader: Iterable[Any]) -> EnsembleTable:
         """Loss and accuracy of the mean of the last m members, m = 1 .. M (D4).
 
-        The loader gives (images, class numbers), in the same order each time: shuffle=False.
+        The loader gives (images, class numbers), in the same order each time: a `DataLoader` those
+        of `Trainer.predict`.
         """
         log_p, labels = self._log_probabilities(loader)
         check_range("labels", labels, log_p.shape[2], "The nets have so many outputs.")
@@ -137,7 +147,7 @@ def _scores(model: Module, batches: Iterable[Any]) -> tuple[HostArray, HostArray
     """Outputs of a net in float64, and the labels, over all batches; on the host."""
     outputs, labels = [], []
     with evaluating(model):
-        for images, answers in batches:
+        for images, answers in evaluation_batches(batches):
             outputs.append(to_numpy(model(as_tensor(images)).data).astype(np.float64))
             labels.append(np.zeros(len(images), np.int64) if answers is None else
                           to_numpy(answers.data if isinstance(answers, Tensor) else answers))

@@ -24,13 +24,21 @@ import numpy as np
 from ..backend import Array, to_numpy, xp
 from ..checks import check_whole
 from ..functional.loss import cross_entropy
-from ..nn.module import Module
+from ..nn.module import Modes, Module, modes_kept, modes_of, set_modes
 from ..nn.noise import noise_state, set_noise_state
 from ..optim import Optimizer
 from ..tensor import Tensor
 from .callbacks import BestWeights, Callback, EarlyStopping, ReportToSchedule, UpdateRatio
 from .history import History
-from .inputs import as_labels, as_tensor, batch_count, evaluating, picture_batches
+from .inputs import (
+    as_labels,
+    as_tensor,
+    batch_count,
+    evaluating,
+    evaluation_batches,
+    picture_batches,
+    start_training,
+)
 from .progress import Progress
 from .resume import read_newest
 
@@ -112,6 +120,7 @@ class Trainer:
         self._stop = ""
         self._pending: list[_Step] = []
         self._loaders: list[Any] = []
+        self._modes: Modes = []  # of the model's modules while it is trained
         self._first_epoch, self._started = 0, 0.0  # of the fit; of the epoch (perf_counter)
         self._sums: dict[str, float] = {}  # of the epoch: batches, pictures, sums over them
         self.batch = self.batch_loss = None  # type: Any
@@ -127,7 +136,9 @@ class Trainer:
         may hold the checkpoint's state already).
 
         Ctrl-C ends the run cleanly and returns as well; ``history.stopped`` tells how it ended.
-        In every case the model has the best weights and is in evaluation mode. A loss that is not
+        In every case the model has the best weights, and each of its modules the mode it had
+        before: ``model.eval()`` before you call it yourself. Meanwhile all is in training mode but
+        the modules that you have put into evaluation mode (`start_training`). A loss that is not
         finite raises FloatingPointError with its step and learning rate.
         """
         epochs, batches = check_whole("epochs", epochs), batch_count("train_loader", train_loader)
@@ -139,20 +150,22 @@ class Trainer:
         self.planned_epochs = self._first_epoch + epochs
         self.planned_steps = ((self.planned_epochs - self.epoch) * batches
                               - int(self._sums.get("batches", 0)))
-        try:
-            self._call("on_start")
-            while self.epoch < self.planned_epochs and not self._stop:
-                self._fit_epoch(train_loader, val_loader)
-            why = self._stop or "finished"
-        except KeyboardInterrupt:
-            why = "interrupted"
-            self.read_metrics()
-            self.say(f"interrupted at step {self.step}")
-        finally:
-            self.history.stopped = why
-            self.batch = self.batch_loss = None
-            self.model.eval()
-            self._call("on_end")
+        with modes_kept(self.model):
+            self._modes = start_training(self.model)
+            try:
+                self._call("on_start")
+                while self.epoch < self.planned_epochs and not self._stop:
+                    self._fit_epoch(train_loader, val_loader)
+                why = self._stop or "finished"
+            except KeyboardInterrupt:
+                why = "interrupted"
+                self.read_metrics()
+                self.say(f"interrupted at step {self.step}")
+            finally:
+                self.history.stopped = why
+                self.batch = self.batch_loss = None
+                self.model.eval()
+                self._call("on_end")
         return self.history
 
     def stop(self, why: str) -> None:
@@ -165,7 +178,8 @@ class Trainer:
             self.progress.say(text)
 
     def evaluate(self, loader: Batches) -> Evaluation:
-        """Mean loss and accuracy over a loader, in evaluation mode.
+        """Mean loss and accuracy over a loader, in evaluation mode; of a `DataLoader` over all its
+        data, without augmentation. Model and loader are left as they were.
 
         The sums stay on the device until the last batch.
         """
@@ -173,7 +187,7 @@ class Trainer:
         correct: Any = 0.0
         seen = 0
         with evaluating(self.model):
-            for images, labels in loader:
+            for images, labels in evaluation_batches(loader):
                 images, labels = as_tensor(images), as_labels(labels)
                 outputs = self.model(images)
                 batch_loss = self.loss(outputs, labels).data
@@ -189,7 +203,9 @@ class Trainer:
         """The model's outputs, in evaluation mode, batch by batch, on the host.
 
         `images` are prepared as the model expects them (normalised), or a loader whose pictures
-        are; class numbers are ``predict(images).argmax(axis=1)``.
+        are: a `DataLoader` gives all its pictures in their order, without augmentation, whatever
+        it does in training. Class numbers are ``predict(images).argmax(axis=1)``. Model and loader
+        are left as they were.
         """
         with evaluating(self.model):
             outputs = [to_numpy(self.model(as_tensor(batch)).data)
@@ -264,7 +280,8 @@ class Trainer:
         if not self._sums:  # a new epoch, none that is resumed
             self._started = time.perf_counter()
             self._sums = dict.fromkeys(("batches", "mixed", "size", "loss", "accuracy"), 0.0)
-        self.model.train()
+        if not any(training for _, training in modes_of(self.model)):
+            set_modes(self._modes)  # a callback judged the model and left it in evaluation mode
         for images, labels in self._rest_of_epoch(train_loader):
             self.batch = (as_tensor(images), as_labels(labels))
             self._pending.append(self._fit_batch(*self.batch))
