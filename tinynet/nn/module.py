@@ -415,17 +415,21 @@ def _items(name: str, value: Any) -> Iterator[tuple[str, Parameter | Buffer | Mo
 
 
 def _as_array(name: str, value: Any) -> Array:
-    """`value` as an array of this backend."""
+    """`value` as an array of this backend; bfloat16, which NumPy lacks, as float32."""
     if isinstance(value, Tensor):
-        return value.data
-    if is_array(value):
-        return value
-    for step in ("detach", "cpu", "numpy"):  # the way out of a PyTorch tensor
-        value = getattr(value, step, lambda same=value: same)()
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} in the state is no array of numbers but {array.dtype}")
-    return asarray(array)
+        value = value.data
+    if str(getattr(value, "dtype", "")) == "torch.bfloat16":
+        value = value.float()
+    if not is_array(value):
+        for step in ("detach", "cpu", "numpy"):  # the way out of a PyTorch tensor
+            value = getattr(value, step, lambda same=value: same)()
+        value = np.asarray(value)
+    if value.dtype.name == "bfloat16":  # of the package ml_dtypes
+        value = value.astype("float32")
+    if value.dtype.kind not in "biuf":
+        raise TypeError(f"{name} in the state is no array of numbers but {value.dtype}: layers "
+                        "hold real numbers")
+    return asarray(value.astype(value.dtype.newbyteorder("="), copy=False))
 
 
 def parameter_dtype(module: Module) -> Any:

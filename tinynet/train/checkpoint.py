@@ -5,8 +5,9 @@ executes no code, and PyTorch reads the file as well. The header's metadata hold
 
     format = "tinynet model"   version = "1"   sha256 = digest of all that the file says
 
-because the format alone would not notice a flipped bit. A file of another program has no digest;
-it is loaded unchecked. A run's checkpoint (`resume.py`, read next) is such a file, too: the arrays
+because the format alone would not notice a flipped bit: not even one in the word "format", for two
+of the three tags suffice to know a file of ours. A file of another program has no digest; it is
+loaded unchecked. A run's checkpoint (`resume.py`, read next) is such a file, too: the arrays
 of its model stand there under their own names, all others under names that begin with "/".
 """
 
@@ -31,6 +32,12 @@ Net = TypeVar("Net", bound=Module)
 MODEL, CHECKPOINT = "tinynet model", "tinynet checkpoint"
 _VERSIONS = {MODEL: "1", CHECKPOINT: "1"}  # of the format: what this tinynet writes and reads
 _RESERVED = {"format", "version", "sha256"}
+_HEADER = "__metadata__"
+_TAGS = ("version", "sha256")  # a file that has both is ours, whatever its format says
+_TYPES = {"BOOL": "?", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U8": "u1",
+          "U16": "<u2", "U32": "<u4", "U64": "<u8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
+          "BF16": "<u2"}  # bfloat16 is the upper half of a float32: see `_array`
+_KNOWN = {np.dtype(text) for text in _TYPES.values()}
 
 
 def save_model(model: Module, path: str | os.PathLike[str],
@@ -38,13 +45,18 @@ def save_model(model: Module, path: str | os.PathLike[str],
     """Write all parameters and buffers of `model` to a safetensors file, atomically.
 
     `metadata` are short texts to keep with it, such as what it was trained on. OSError if the file
-    cannot be written; then an older file of that name is untouched.
+    cannot be written; then an older file of that name is untouched. TypeError names an array that
+    such a file cannot hold, such as one of complex numbers.
     """
     arrays = model.state_dict()
     if not arrays:
         raise ValueError(f"{type(model).__name__} has no parameters or buffers to save")
     if reserved := sorted((metadata or {}).keys() & _RESERVED):
         raise ValueError(f"metadata must not use the names {reserved}: they are tinynet's own")
+    for name, text in (metadata or {}).items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise TypeError(f"metadata must be texts by name, got {name!r}: {text!r}; "
+                            "write str(...) around it")
     write_file(path, MODEL, arrays, metadata or {})
 
 
@@ -77,8 +89,9 @@ def write_file(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, Any
     """Write arrays and texts, with format, version and digest, as one safetensors file."""
     from safetensors.numpy import save
 
-    # contiguous first: safetensors writes a transposed view's memory under the view's shape
-    host = {name: np.asarray(to_numpy(x), order="C") for name, x in arrays.items()}
+    if _HEADER in arrays:
+        raise ValueError(f"an array must not be called {_HEADER!r}: the header's texts are")
+    host = {name: _storable(name, x) for name, x in arrays.items()}
     texts = {**metadata, "format": kind, "version": _VERSIONS[kind]}
     write_atomic(path, save(host, metadata=texts | {"sha256": _digest(host, texts)}))
 
@@ -94,28 +107,50 @@ def read_file(path: str | os.PathLike[str]) -> tuple[HostArrays, dict[str, str]]
     if known and metadata.get("version") != known:
         raise ValueError(f"{path} has format version {metadata.get('version')!r}, and this tinynet "
                          f"reads version {known}: update tinynet")
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    from safetensors import SafetensorError, deserialize
 
     try:
-        arrays: HostArrays = load(data)
+        entries = deserialize(data)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or incomplete ({error}): copy or save it again"
                          ) from error
-    except (KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{path} holds numbers of a type that NumPy lacks ({error}): save it as "
-                         "float32") from error
-    if known and metadata.pop("sha256", "") != _digest(arrays, metadata):
+    arrays = {name: _array(path, name, entry) for name, entry in entries}
+    ours = known is not None or all(tag in metadata for tag in _TAGS)
+    if ours and metadata.pop("sha256", "") != _digest(arrays, metadata):
         raise ValueError(f"{path} is damaged: its numbers do not match the checksum they were "
                          "saved with. Use another copy")
     return arrays, metadata
+
+
+def _storable(name: str, array: Any) -> np.ndarray[Any, Any]:
+    """`array` as its bytes will stand in the file: on the host, C order, the lower byte first."""
+    host = to_numpy(array)
+    little = host.dtype.newbyteorder("<")
+    if little not in _KNOWN:
+        raise TypeError(f"the array {name!r} is {host.dtype}, which a safetensors file of tinynet "
+                        "cannot hold: it holds bool, integers, and floats of 2, 4 or 8 bytes")
+    # contiguous: safetensors writes a transposed view's memory under the view's shape
+    return np.asarray(host, dtype=little, order="C")
+
+
+def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    """One entry of a file, in the machine's byte order; bfloat16 becomes float32, exactly."""
+    kind = entry["dtype"]
+    if kind not in _TYPES:
+        raise ValueError(f"{path} holds {name!r} as {kind}, a type of numbers that tinynet does "
+                         "not read: save it as float32")
+    numbers = np.frombuffer(entry["data"], _TYPES[kind])
+    if kind == "BF16":
+        numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
+    native = numbers.dtype.newbyteorder("=")
+    return numbers.astype(native, copy=False).reshape(entry["shape"])
 
 
 def _digest(arrays: HostArrays, metadata: Mapping[str, str]) -> str:
     """SHA-256 over metadata, names, types, shapes and numbers, in the order of the names."""
     digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
     for name in sorted(arrays):
-        x = np.asarray(arrays[name], order="C")
+        x = _storable(name, arrays[name])
         digest.update(f"{name}\n{x.dtype.str} {x.shape}\n".encode())
         digest.update(x.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
@@ -128,7 +163,7 @@ def _metadata(path: Path, data: bytes) -> dict[str, str]:
         if length > len(data) - 8:
             raise ValueError("its header is cut off")
         header = json.loads(data[8 : 8 + length])
-        metadata = header.get("__metadata__", {})
+        metadata = header.get(_HEADER, {})
         return {str(name): str(text) for name, text in metadata.items()}
     except (struct.error, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is no safetensors file, or only the beginning of one ({error})"
