@@ -14,9 +14,10 @@ from .augment import (
 from .cifar10 import load_cifar10
 from .colour import ColorJitter, PCALighting
 from .crops import RandomCrop, RandomResizedCrop, ResNetCrop
-from .dataset import Dataset, from_arrays, from_folder
+from .dataset import Dataset, from_arrays
 from .download import DownloadError
 from .erase import Cutout, RandomErasing
+from .folder import from_folder
 from .geometry import LensDistortion, RandomAffine
 from .loader import DataLoader
 from .mix import BatchTransform, CutMix, Mixup

@@ -1,16 +1,14 @@
 """What every loader returns: pictures, labels, the names of the classes, and a name.
 
-`from_arrays` takes your own arrays (or memory maps), `from_folder` a folder with one subfolder of
-pictures for each class. All data stays on the host, as it came (uint8 is a quarter of float32);
-`DataLoader` uploads it batch by batch. Read next: `cifar10.py`, `loader.py`.
+`from_arrays` takes your own arrays (or memory maps). All data stays on the host, as it came (uint8
+is a quarter of float32); `DataLoader` uploads it batch by batch. Read next: `folder.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +16,7 @@ from ..backend import check_range, to_numpy
 from ..random import key, permutation
 from .checks import check_images
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 _STREAM = 0x4453  # part of the key of `Dataset.split`
-_PICTURES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,58 +86,3 @@ def from_arrays(images: Any, labels: Any, classes: Sequence[str] | None = None,
     if classes is None:
         classes = [str(i) for i in range(int(labels.max(initial=-1)) + 1)]
     return Dataset(images, labels, tuple(classes), name)
-
-
-def from_folder(path: str | Path, size: int | tuple[int, int] | None = None) -> Dataset:
-    """Pictures sorted into one subfolder for each class: path/cat/1.png, path/dog/7.jpg ...
-
-    PNG and JPEG; grey ones become RGB, camera rotation is undone. The classes are the subfolders
-    in alphabetical order. All pictures must have one size, or `size` (side, or (height, width))
-    resizes them. Returns uint8 images (N, 3, H, W). Needs Pillow, which comes with matplotlib.
-    """
-    root = Path(path)
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is no folder: it should hold one subfolder of pictures "
-                                "for each class")
-    if isinstance(size, int):
-        size = (size, size)
-    folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
-    if not folders:
-        raise FileNotFoundError(f"{root} holds no subfolders: put the pictures of each class into "
-                                f"one, as in {root / 'cat' / '1.png'}")
-    files: list[tuple[Path, int]] = []
-    for label, folder in enumerate(folders):
-        found = sorted(f for f in folder.iterdir()
-                       if f.suffix.lower() in _PICTURES and not f.name.startswith("."))
-        if not found:
-            raise FileNotFoundError(f"{folder} holds no pictures ({', '.join(_PICTURES)}): add "
-                                    "some, or remove the folder")
-        files += [(file, label) for file in found]
-
-    first = _read(files[0][0], size)
-    images = np.empty((len(files), 3, *first.shape[:2]), np.uint8)
-    for i, (file, _) in enumerate(files):
-        picture = _read(file, size)
-        if picture.shape != first.shape:
-            raise ValueError(f"{file} is {picture.shape[0]}x{picture.shape[1]}, but {files[0][0]} "
-                             f"is {first.shape[0]}x{first.shape[1]} (height x width): pass size= "
-                             "to bring all to one size")
-        images[i] = picture.transpose(2, 0, 1)
-    labels = np.array([label for _, label in files], np.int64)
-    return Dataset(images, labels, tuple(f.name for f in folders), root.resolve().name)
-
-
-def _read(file: Path, size: tuple[int, int] | None) -> np.ndarray[Any, Any]:
-    """(H, W, 3) uint8."""
-    from PIL import Image as pillow
-    from PIL import ImageOps
-
-    try:
-        with pillow.open(file) as opened:
-            picture: Image = ImageOps.exif_transpose(opened).convert("RGB")
-    except OSError as error:  # not a picture, or cut short
-        raise ValueError(f"{file} cannot be read as a picture ({error}): replace or remove it"
-                         ) from error
-    if size is not None and picture.size != size[::-1]:
-        picture = picture.resize(size[::-1], pillow.Resampling.BILINEAR)
-    return np.asarray(picture)
