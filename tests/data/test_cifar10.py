@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
+import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +65,15 @@ def test_found_in_the_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     check(load_cifar10(download=False))
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_python_files_saved_again_by_newer_versions(tmp_path: Path, protocol: int,
                                                     order: Any) -> None:
     for batch in fake.BATCHES:
         pixels, labels = fake.content(batch)
-        fields = {"data": np.array(pixels, order=order), "labels": labels.tolist()}
+        names = [b"a_s_%06d.png" % i for i in range(fake.RECORDS)]
+        fields = {"data": np.array(pixels, order=order), "labels": labels.tolist(),
+                  b"filenames": names}
         (tmp_path / batch).write_bytes(pickle.dumps(fields, protocol))
     check(load_cifar10(tmp_path))
 
@@ -115,6 +119,100 @@ def test_odd_pickles_are_refused_by_name(tmp_path: Path, program: bytes) -> None
     (tmp_path / "data_batch_2").write_bytes(program)
     with pytest.raises(ValueError, match=r"data_batch_2 is refused: .*restore it"):
         load_cifar10(tmp_path)
+
+
+def nested(n: int) -> bytes:
+    """A tuple of two, each of two ...: 2^n in all, in 7 n bytes."""
+    return b"Nq\0" + b"".join(b"h%bh%b\x86q%b" % (bytes([i]), bytes([i]), bytes([i + 1]))
+                              for i in range(n))
+
+
+def array(shape: bytes, dtype: bytes = b"U\x02u1") -> bytes:
+    return (b"cnumpy.core.multiarray\n_reconstruct\n)R(K\x01" + shape + b"cnumpy\ndtype\n"
+            + dtype + b"\x85R\x89U\x01xtb")
+
+
+@pytest.mark.parametrize("program", [
+    pytest.param(b"\x80\x02}r\0\0\0\x04.", id="a memo index of 2^26"),
+    pytest.param(b"\x80\x02}r\xff\xff\xff\xff.", id="a memo index of 2^32"),
+    pytest.param(nested(30) + b".", id="nested tuples"),
+    pytest.param(b"}(U\x04data" + array(nested(30)) + b"u.", id="nested tuples as the shape"),
+    pytest.param(b"}(U\x04data" + array(b"K\x01", nested(30)) + b"u.", id="and as the dtype"),
+    pytest.param(b"}(U\x06labels" + nested(30) + b"u.", id="and as the labels"),
+    pytest.param(b"}c_codecs\nencode\n" + nested(30) + b"\x85RK\x01s.", id="and in a key"),
+    pytest.param(b"}" + nested(30) + b"K\x01s.", id="and as a key"),
+    pytest.param(b"}N" + b"\x85" * 1000 + b"K\x01s.", id="a deep key"),
+    pytest.param(b"(" * 1500 + b".", id="marks alone"),
+    pytest.param(b"N0" * 900 + b".", id="an unknown instruction"),
+    pytest.param(b"c" + b"x" * 50_000 + b"\n" + b"y" * 50_000 + b"\n.", id="a long name"),
+    pytest.param(b"S" + b"x" * 100_000 + b"\n.", id="a long text without quotes"),
+    pytest.param(b"Na" * 5_000 + b".", id="a long program"),
+])
+def test_hostile_pickles_are_refused_at_once_in_a_short_text(tmp_path: Path, program: bytes
+                                                             ) -> None:
+    fake.write(tmp_path, "python")
+    (tmp_path / "data_batch_1").write_bytes(program)
+    start = time.perf_counter()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"data_batch_1 is refused: .*restore it") as caught:
+            load_cifar10(tmp_path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8_000_000 and time.perf_counter() - start < 5.0
+    error: BaseException | None = caught.value
+    while error is not None:  # the causes are printed, too
+        assert len(str(error)) < 1000
+        error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize("labels", [
+    pytest.param([10**30] * 20, id="beyond 64 bits"),
+    pytest.param([*[1] * 19, 10**5000], id="beyond what Python prints"),
+    pytest.param([-(2**63)] * 19 + [2**63], id="just beyond 64 bits"),
+    pytest.param({i: i for i in range(20)}, id="a dict"),
+    pytest.param(tuple(range(20)), id="a tuple"),
+    pytest.param("01234567890123456789", id="a text"),
+    pytest.param([True] * 20, id="truths"),
+    pytest.param([None] * 20, id="nothing"),
+    pytest.param([[]] * 20, id="lists"),
+    pytest.param(20, id="a number"),
+    pytest.param(np.zeros(20, np.uint8), id="an array"),
+])
+def test_labels_that_are_no_list_of_integers_are_refused_by_file(tmp_path: Path, labels: Any
+                                                                ) -> None:
+    fake.write(tmp_path, "python")
+    fields = {"data": fake.content("data_batch_1")[0], "labels": labels}
+    for protocol in (2, 4):
+        (tmp_path / "data_batch_1").write_bytes(pickle.dumps(fields, protocol))
+        with pytest.raises(ValueError, match=r"data_batch_1 is refused: .*restore it") as caught:
+            load_cifar10(tmp_path)
+        assert len(str(caught.value)) < 1000
+
+
+def test_a_python_file_damaged_anywhere_is_read_or_refused(tmp_path: Path) -> None:
+    """Only ValueError, and no file is taken for another: the pixels' bytes alone may differ."""
+    fake.write(tmp_path, "python")
+    path = tmp_path / "data_batch_1"
+    sound = path.read_bytes()
+    places = [*range(400), *range(len(sound) - 700, len(sound))]
+    for k, place in enumerate(places):
+        damaged = bytearray(sound)
+        damaged[place] ^= 1 << (k % 8)
+        try:
+            pixels, labels = cifar10._python(path, bytes(damaged))
+        except ValueError as error:
+            assert "data_batch_1 is refused" in str(error) and len(str(error)) < 1000
+        else:
+            assert pixels.shape == (20, 3072) and pixels.dtype == np.uint8
+            assert labels.shape == (20,) and labels.dtype == np.int64
+
+
+def test_an_odd_sha256sums_is_no_reason_to_fail(tmp_path: Path) -> None:
+    fake.write(tmp_path)
+    (tmp_path / "SHA256SUMS").write_bytes(b"\xff\xfe\0\x80 \n" * 100)
+    check(load_cifar10(tmp_path))
 
 
 def test_a_pickle_cannot_pass_other_shapes_or_types_as_pixels(tmp_path: Path) -> None:

@@ -2,24 +2,23 @@
 
 Two official formats are read. A *binary* file is 10,000 records of 3,073 bytes: the label, then
 1,024 red, 1,024 green and 1,024 blue values, row by row. A *python* file is a pickle of a dict
-with the same numbers. A pickle is a program, so it is never run: `_Recorder` writes down the few
-calls that official files make, refuses any other by name, and the array is then built from the
-notes. Every file is checked (size, labels, SHA256SUMS beside it) before it is used.
-Read next: `download.py`, `loader.py`.
+with the same numbers; it is a program that is never run (`pickles.py`): the array is built from
+notes of the few calls that official files make. Every file is checked (size, labels, SHA256SUMS
+beside it) before it is used. Read next: `pickles.py`, `download.py`, `loader.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import pickle
+import reprlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..backend import check_range
+from . import pickles
 from .dataset import Dataset
 from .download import extract, fetch
 
@@ -30,6 +29,12 @@ RECORDS = 10_000  # in each file
 _PIXELS = 3 * 32 * 32
 _BINARY, _PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 _BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
+_CALLS = frozenset({  # what official files, and those saved again by newer versions, ask for
+    "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
+    "numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer",
+    "numpy.ndarray", "numpy.dtype", "_codecs.encode",
+})
+_INSTRUCTIONS = 20  # of a pickle, for each picture; official files have 3, saved again 13
 _RENEW = "The file is damaged or no CIFAR-10: restore it, or remove its folder and load again."
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -109,7 +114,7 @@ def _read_sums(path: Path) -> dict[str, str]:
     """File name: SHA-256, as `sha256sum` prints them; empty without such a file."""
     if not path.is_file():
         return {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return {name.lstrip("*"): digest.lower() for digest, name in
             (line.split(maxsplit=1) for line in lines if len(line.split(maxsplit=1)) == 2)}
 
@@ -135,63 +140,52 @@ def _binary(path: Path, data: bytes) -> tuple[Bytes, Bytes]:
     return records[:, 1:], records[:, 0]
 
 
-class _Note:
-    """A call that a pickle asks for, written down instead of made: name, arguments, state."""
-
-    def __init__(self, name: str, args: tuple[Any, ...] = ()) -> None:
-        self.name, self.args, self.state = name, args, None
-
-    def __call__(self, *args: Any) -> _Note:
-        return _Note(self.name, args)
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _Recorder(pickle.Unpickler):
-    """Reads a pickle without calling anything: every global becomes a `_Note`, or is refused."""
-
-    allowed = frozenset({  # what official files, and those saved again by newer versions, need
-        ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"),
-        ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
-    })
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.allowed:
-            raise pickle.UnpicklingError(f"it wants to run {module}.{name}, which CIFAR-10 never "
-                                         "needs: this may be an attack, and nothing was run")
-        return _Note(f"{module}.{name}")
-
-
 def _python(path: Path, data: bytes) -> tuple[Bytes, Any]:
     """(pixels, labels) of an official python file."""
     try:
-        content = _Recorder(io.BytesIO(data), encoding="bytes").load()
+        content = pickles.read(data, _CALLS, _INSTRUCTIONS * RECORDS + 1000)
+        if not isinstance(content, dict):
+            raise ValueError(f"it holds a {type(content).__name__} instead of a dict")
         fields = {_text(name): value for name, value in content.items()}
-        pixels = _array(fields["data"])
-        labels = fields["labels"]
-        if len(labels) != RECORDS or not all(type(label) is int for label in labels):
-            raise ValueError(f"labels should be a list of {RECORDS:,} integers")
+        return _array(fields["data"]), _labels(fields["labels"])
     except Exception as error:  # a damaged or hostile pickle can fail in any way
-        raise ValueError(f"{path} is refused: {error!r:.300}. {_RENEW}") from error
-    return pixels, np.array(labels)
+        text = f"{path} is refused: {error!r:.300}. {_RENEW}"
+    raise ValueError(text)  # outside of the handler: the cause's own text may be long
 
 
-def _text(value: Any) -> Any:
+def _text(value: Any) -> str:
     """Text that may have been saved as bytes, or as a call that makes bytes: encode(text, ...)."""
-    if isinstance(value, _Note):
+    if isinstance(value, pickles.Note) and value.name == "_codecs.encode" and value.args:
         value = value.args[0]
-    return value.decode("latin1") if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        value = value.decode("latin1")
+    if not isinstance(value, str):
+        raise ValueError(f"it holds a {type(value).__name__} where text should be")
+    return value
+
+
+def _labels(values: Any) -> Any:
+    numbers = isinstance(values, list) and all(
+        type(label) is int and label.bit_length() < 64 for label in values)
+    if not numbers or len(values) != RECORDS:
+        raise ValueError(f"labels should be a list of {RECORDS:,} integers")
+    return np.array(values, np.int64)
 
 
 def _array(note: Any) -> Bytes:
-    """The (RECORDS, 3072) uint8 array that a note of numpy's `_reconstruct` describes."""
-    _, shape, dtype, column_order, content = note.state
+    """The (RECORDS, 3072) uint8 array that a note of numpy describes."""
+    if note.state is None:  # protocol 5: _frombuffer(content, dtype, shape, order)
+        content, dtype, shape, order = note.args
+        by_columns = order == "F"
+    else:  # _reconstruct(...), then its state
+        _, shape, dtype, by_columns, content = note.state
     kind = _text(dtype.args[0])
     if kind != "u1" or shape != (RECORDS, _PIXELS):
-        raise ValueError(f"data should be uint8 {(RECORDS, _PIXELS)}, it is {kind!r} {shape}")
-    data = content if isinstance(content, bytes) else _text(content).encode("latin1")
-    values: Bytes = np.frombuffer(data, np.uint8)
-    if column_order:
+        raise ValueError(f"data should be uint8 {(RECORDS, _PIXELS)}, it is {kind!r:.20} "
+                         f"{reprlib.repr(shape):.80}")
+    if not isinstance(content, bytes | bytearray):
+        content = _text(content).encode("latin1")
+    values: Bytes = np.frombuffer(content, np.uint8)
+    if by_columns:
         return values.reshape(_PIXELS, RECORDS).T
     return values.reshape(RECORDS, _PIXELS)

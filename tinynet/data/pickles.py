@@ -1,0 +1,182 @@
+"""Read a pickle without running it: the calls it asks for are written down, never made.
+
+A pickle is a program for a small machine with a stack and a memo. `read` walks its instructions
+one by one and knows the few that lists, dicts, numbers, texts and arrays need; any other is
+refused before anything is built. Names of functions are compared with those the caller allows, a
+call becomes a `Note` of its name and arguments. What a hostile file can cost is bounded by its
+size: the memo is a dict (Python's own is a list as long as the highest index asks for), the keys
+of a dict are texts (the hash of nested tuples may take for ever), and nothing is printed whole.
+Read next: `cifar10.py`.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable, Collection
+from typing import Any
+
+
+class Note:
+    """A call that a pickle asks for, written down instead of made: name, arguments, state."""
+
+    def __init__(self, name: str, args: tuple[Any, ...] | None = None) -> None:
+        self.name = name
+        self.args = args  # None: the function itself
+        self.state: Any = None
+
+
+def read(data: bytes, allowed: Collection[str], longest: int) -> Any:
+    """What the pickle `data` describes, with a `Note` for each call of an `allowed` function.
+
+    Raises ValueError for a function that is not allowed, an instruction that is not known, and
+    more than `longest` instructions; damaged files may raise any Exception.
+    """
+    machine = _Machine(allowed)
+    for count, (code, argument, _) in enumerate(pickletools.genops(data)):
+        if count == longest:
+            raise ValueError(f"it has more than {longest:,} instructions")
+        if code.name == "STOP":
+            return machine.pop()
+        act = _ACTIONS.get(code.name)
+        if act is None:
+            raise ValueError(f"it uses the instruction {code.name}, which plain data never need")
+        act(machine, argument)
+    raise ValueError("it has no end")
+
+
+class _Machine:
+    """The stack (cut into parts by the marks on it) and the memo."""
+
+    def __init__(self, allowed: Collection[str]) -> None:
+        self.allowed = allowed
+        self.stack: list[Any] = []
+        self.below: list[list[Any]] = []  # the parts of the stack under each mark
+        self.memo: dict[int, Any] = {}
+
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
+    def pop(self) -> Any:
+        return self.stack.pop()
+
+    def mark(self, _: Any) -> None:
+        self.below.append(self.stack)
+        self.stack = []
+
+    def pop_mark(self) -> list[Any]:
+        """All that lies above the last mark."""
+        above = self.stack
+        self.stack = self.below.pop()
+        return above
+
+    def top(self, kind: type) -> Any:
+        """The value on top, which must be a list, a dict or a Note, and stays there."""
+        value = self.stack[-1]
+        if type(value) is not kind:
+            raise ValueError(f"it changes a {type(value).__name__} as if it were a {kind.__name__}")
+        return value
+
+    def put(self, index: int | None) -> None:
+        place = len(self.memo) if index is None else index
+        self.memo[place] = self.stack[-1]
+
+    def tuple_of(self, count: int) -> None:
+        parts = [self.pop() for _ in range(count)]
+        self.push(tuple(reversed(parts)))
+
+    def set_items(self, pairs: list[Any]) -> None:
+        """pairs = key, value, key, value ..."""
+        target = self.top(dict)
+        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+            if not isinstance(key, str | bytes | Note):
+                raise ValueError(f"a {type(key).__name__} is a key in it, where texts should be")
+            target[key] = value
+
+    def function(self, module: str, name: str) -> None:
+        if f"{module}.{name}" not in self.allowed:
+            raise ValueError(f"it wants to run {module:.100}.{name:.100}, which such data never "
+                             "need: this may be an attack, and nothing was run")
+        self.push(Note(f"{module}.{name}"))
+
+    def call(self) -> None:
+        args = self.pop()
+        function = self.pop()
+        if not isinstance(function, Note) or function.args is not None:
+            raise ValueError(f"it calls a {type(function).__name__}")
+        if not isinstance(args, tuple):
+            raise ValueError(f"it calls {function.name} with a {type(args).__name__}")
+        self.push(Note(function.name, args))
+
+    def build(self) -> None:
+        state = self.pop()
+        self.top(Note).state = state
+
+
+def _named(m: _Machine, argument: str) -> None:
+    module, _, name = argument.partition(" ")
+    m.function(module, name)
+
+
+def _named_on_stack(m: _Machine, _: Any) -> None:
+    name = m.pop()
+    module = m.pop()
+    if not isinstance(name, str) or not isinstance(module, str):
+        raise ValueError("it wants to run something that has no name")
+    m.function(module, name)
+
+
+def _append(m: _Machine, _: Any) -> None:
+    value = m.pop()
+    m.top(list).append(value)
+
+
+def _extend(m: _Machine, _: Any) -> None:
+    values = m.pop_mark()
+    m.top(list).extend(values)
+
+
+def _set_item(m: _Machine, _: Any) -> None:
+    value = m.pop()
+    key = m.pop()
+    m.set_items([key, value])
+
+
+def _dict(m: _Machine, _: Any) -> None:
+    pairs = m.pop_mark()
+    m.push({})
+    m.set_items(pairs)
+
+
+Action = Callable[[_Machine, Any], None]
+_VALUES = (
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT "
+    "STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
+    "BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8"
+)
+_ACTIONS: dict[str, Action] = {
+    **dict.fromkeys(_VALUES.split(), _Machine.push),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.put),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda m, i: m.push(m.memo[i])),
+    **dict.fromkeys(("PROTO", "FRAME"), lambda m, _: None),
+    "NONE": lambda m, _: m.push(None),
+    "NEWTRUE": lambda m, _: m.push(True),
+    "NEWFALSE": lambda m, _: m.push(False),
+    "MARK": _Machine.mark,
+    "EMPTY_LIST": lambda m, _: m.push([]),
+    "LIST": lambda m, _: m.push(m.pop_mark()),
+    "APPEND": _append,
+    "APPENDS": _extend,
+    "EMPTY_DICT": lambda m, _: m.push({}),
+    "DICT": _dict,
+    "SETITEM": _set_item,
+    "SETITEMS": lambda m, _: m.set_items(m.pop_mark()),
+    "EMPTY_TUPLE": lambda m, _: m.push(()),
+    "TUPLE": lambda m, _: m.push(tuple(m.pop_mark())),
+    "TUPLE1": lambda m, _: m.tuple_of(1),
+    "TUPLE2": lambda m, _: m.tuple_of(2),
+    "TUPLE3": lambda m, _: m.tuple_of(3),
+    "GLOBAL": _named,
+    "STACK_GLOBAL": _named_on_stack,
+    "REDUCE": lambda m, _: m.call(),
+    "BUILD": lambda m, _: m.build(),
+}
