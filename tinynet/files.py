@@ -16,6 +16,7 @@ from pathlib import Path
 
 _REMEDIES = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space on that disk"),
+    errno.ENOTEMPTY: "remove the other files from that folder",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f), or write to another disk",
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a folder you may write to"),
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "part of that path is a file: choose a folder"),
@@ -52,9 +53,13 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        remedy = _REMEDIES.get(error.errno or 0, "choose another place")
         raise OSError(error.errno, f"{error.strerror}: {path} was not written, and what it held "
-                                   f"before is untouched. To mend it, {remedy}") from error
+                                   f"before is untouched. To mend it, {remedy(error)}") from error
+
+
+def remedy(error: OSError) -> str:
+    """What to do about a file that could not be written."""
+    return _REMEDIES.get(error.errno or 0, "choose another place")
 
 
 def append(file: FileIO, data: bytes, sync: bool = False) -> None:
@@ -74,6 +79,58 @@ def remove_leftovers(folder: Path, pattern: str) -> None:
     """Remove the temporary files that a killed `write_atomic` of a file like `pattern` left."""
     for temporary in folder.glob(f".{pattern}.*.tmp"):
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path, wait: bool = False) -> Iterator[None]:
+    """One process (and one thread of it) at a time is inside, for each lock file `path`.
+
+    BlockingIOError if another is inside, unless you `wait` for it. The lock is the system's: it
+    ends with the process, however that dies. Where the system or the disk has no such lock
+    (Windows, some network file systems), all are let in.
+    """
+    descriptor = _lock(path, wait)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()  # while it is held: who waits for it sees that, and opens the next
+        os.close(descriptor)
+
+
+def _lock(path: Path, wait: bool) -> int:
+    """An open file at `path`, held by this one alone."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _hold(descriptor, wait)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if _is_at(path, descriptor):
+            return descriptor
+        os.close(descriptor)  # who held it has removed it from the folder
+
+
+def _hold(descriptor: int, wait: bool) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # a disk that has no locks
+        return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file is the one that stands at `path` now."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _sync_folder(folder: Path) -> None:
