@@ -210,7 +210,7 @@ TABLES: dict[str, list[Case]] = {
         row("_mean_squared_error", loss.mse_loss, (5, 4), (5, 4)),
         row("_softmax_cross_entropy", lambda x: F.cross_entropy(x, _labels, label_smoothing=0.1),
             (5, 4)),
-        row("binary_cross_entropy",
+        row("_binary_cross_entropy",
             lambda x: F.binary_cross_entropy_with_logits(x, xp.asarray([0.0, 0.3, 1.0])), (3,)),
         row("hinge_loss", lambda x: F.hinge_loss(x, _labels), (5, 4)),
     ],

@@ -70,7 +70,7 @@ def test_concatenate_keeps_each_gradient_in_its_dtype() -> None:
     (lambda x: x.squeeze(-4), "axis -4 is out of range"),
     (lambda x: x.split(2, axis=3), "axis 3 is out of range"),
     (lambda x: x.split([1, 1], axis=1), r"sizes \[1, 1\] add up to 2, but axis 1 has length 3"),
-    (lambda x: x.split(0), "split sizes must be positive, got 0"),
+    (lambda x: x.split(0), "split: sizes must be an integer of at least 1, got 0"),
     (lambda x: tn.pad(x, -1), "none negative; got -1"),
     (lambda x: tn.pad(x, ((1, 1),)), r"for each of 3 axes.*got \(\(1, 1\),\)"),
     (lambda x: tn.concatenate([]), "at least one"),

@@ -10,14 +10,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import Array, xp
+from ..backend import Array, as_float, xp
 from ..kernels import elementwise
 from ..operation import primitive
-from ..ops.arithmetic import erf, exp, minimum, sigmoid, tanh, where
+from ..ops.arithmetic import clip, erf, exp, minimum, sigmoid, tanh, where, widened
 from ..ops.reduction import sum as total
 
 __all__ = ["elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu6", "sigmoid", "silu",
            "softmax", "softplus", "tanh"]
+
+
+# Further out than this sigmoid and Phi are 0 or 1 in any dtype; it stands for inf, so that no
+# 0 * inf makes a nan of a value or a slope that has a limit.
+_FAR = 1000.0
 
 
 @primitive(lambda g, gate: _where_positive(g, gate), None)
@@ -51,6 +56,9 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     >>> leaky_relu(xp.array([-2.0, 3.0]), 0.25).tolist()
     [-0.5, 3.0]
     """
+    x = as_float(x)
+    if negative_slope == 0:
+        return xp.maximum(x, 0)  # and not 0 * inf
     bent = negative_slope * x
     return xp.maximum(x, bent) if negative_slope <= 1 else xp.minimum(x, bent)
 
@@ -62,6 +70,7 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
     >>> [round(float(y), 4) for y in elu(xp.array([-1.0, 2.0]))]
     [-0.6321, 2.0]
     """
+    x = as_float(x)
     return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
 
 
@@ -77,6 +86,7 @@ def _gelu_tanh_argument(x: Any) -> Any:
 
 def _gelu_slope(x: Any, approximate: str) -> Any:
     """(x Phi)' = Phi + x Phi'."""
+    x = clip(x, -_FAR, _FAR)
     if approximate == "none":
         density = exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
     else:
@@ -85,6 +95,7 @@ def _gelu_slope(x: Any, approximate: str) -> Any:
     return _passes(x, approximate) + x * density
 
 
+@widened
 @primitive(lambda g, x, approximate: g * _gelu_slope(x, approximate))
 def gelu(x: Array, approximate: str = "none") -> Array:
     """x Phi(x), Phi being the normal distribution function (Hendrycks and Gimpel 2016).
@@ -97,15 +108,17 @@ def gelu(x: Array, approximate: str = "none") -> Array:
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
-    return x * _passes(x, approximate)
+    return xp.maximum(x, -_FAR) * _passes(xp.clip(x, -_FAR, _FAR), approximate)
 
 
-@primitive(lambda g, x: g * sigmoid(x) * ((1.0 - sigmoid(x)) * x + 1.0))
+@widened
+@primitive(lambda g, x: g * sigmoid(x) * ((1.0 - sigmoid(x)) * clip(x, -_FAR, _FAR) + 1.0))
 def silu(x: Array) -> Array:
     """x sigmoid(x), also known as swish."""
-    return x * sigmoid(x)
+    return xp.maximum(x, -_FAR) * sigmoid(x)
 
 
+@widened
 @primitive(lambda g, x, beta: g * sigmoid(beta * x))
 def softplus(x: Array, beta: float = 1.0) -> Array:
     """log(1 + e^(beta x)) / beta, a smooth ReLU; computed so that nothing overflows.
@@ -118,6 +131,14 @@ def softplus(x: Array, beta: float = 1.0) -> Array:
     return xp.logaddexp(beta * x, 0) / beta
 
 
+def largest(x: Array, axis: int) -> Array:
+    """The largest element along `axis`, which is kept; of no elements 0."""
+    if not x.size:
+        return x.sum(axis=axis, keepdims=True)
+    return x.max(axis=axis, keepdims=True)
+
+
+@widened
 @primitive(lambda g, y, axis: y * (g - total(g * y, axis, True)))
 def softmax(x: Array, axis: int = -1) -> Array:
     """e^x / sum(e^x) along `axis`: positive numbers that add up to 1.
@@ -125,11 +146,12 @@ def softmax(x: Array, axis: int = -1) -> Array:
     >>> softmax(xp.array([1e4, 1e4])).tolist()      # shifted by the largest: no overflow
     [0.5, 0.5]
     """
-    e = xp.exp(x - x.max(axis=axis, keepdims=True))
+    e = xp.exp(x - largest(x, axis))
     e /= e.sum(axis=axis, keepdims=True)
     return e
 
 
+@widened
 @primitive(lambda g, y, axis: g - exp(y) * total(g, axis, True))
 def log_softmax(x: Array, axis: int = -1) -> Array:
     """log(softmax(x)) along `axis`, without taking the logarithm of a rounded zero.
@@ -137,5 +159,5 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
     >>> [round(float(y), 3) for y in log_softmax(xp.array([0.0, 1000.0]))]
     [-1000.0, 0.0]
     """
-    shifted = x - x.max(axis=axis, keepdims=True)
+    shifted = x - largest(x, axis)
     return shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))

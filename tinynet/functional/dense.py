@@ -6,6 +6,7 @@ Its derivatives are linear maps again, so it is exact at any order. Read next: `
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..backend import Array
@@ -44,4 +45,5 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
                          f"{tuple(w)}: it must be {tuple(w[:1])}")
     if len(shape) == 2:
         return _linear(x, weight, bias)
-    return reshape(_linear(reshape(x, (-1, w[1])), weight, bias), (*shape[:-1], w[0]))
+    rows = reshape(x, (math.prod(shape[:-1]), w[1]))  # -1 is not defined where w[1] is 0
+    return reshape(_linear(rows, weight, bias), (*shape[:-1], w[0]))

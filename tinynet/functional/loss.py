@@ -3,7 +3,8 @@ r"""Losses: one number that says how wrong the outputs are, and so what training
 Shapes must be equal, never broadcast: (n, 1) minus (n,) would be n^2 differences and a net that
 learns nothing. Class labels are checked on the host; on a GPU, where reading them back would stall
 the device, a label out of range makes the loss NaN instead. `reduction` is "mean", "sum" or
-"none" (one loss for each sample). Read next: `kernels/loss.py`.
+"none" (one loss for each sample). Losses of float16 are computed in float32 and rounded at the
+end; 0 log 0 is 0. Read next: `kernels/loss.py`.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from ..backend import Array, asarray, check_range, on_gpu, xp
 from ..kernels import loss as kernel
 from ..operation import fused, primitive
 from ..ops.arithmetic import abs as absolute
-from ..ops.arithmetic import astype, square
+from ..ops.arithmetic import astype, equal, logical_and, sigmoid, square, where, widened
 from ..ops.creation import one_hot
 from ..ops.indexing import take_along_axis
 from ..ops.reduction import mean
 from ..ops.reduction import sum as total
 from ..ops.shape import moveaxis, reshape, squeeze
 from ..tensor import Tensor
-from .activation import log_softmax, relu, softplus
+from .activation import log_softmax, relu
 
 __all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "hinge_loss", "l1_loss",
            "mse_loss", "nll_loss"]
@@ -37,6 +38,12 @@ def _check_reduction(reduction: str) -> None:
 def _reduce(losses: Any, reduction: str) -> Any:
     _check_reduction(reduction)
     return losses if reduction == "none" else (mean if reduction == "mean" else total)(losses)
+
+
+def _weighted(losses: Any, weights: Any) -> Any:
+    """losses * weights, and 0 where a loss is infinite but its weight 0: 0 log 0 = 0."""
+    nothing = logical_and(equal(weights, 0), equal(absolute(losses), math.inf))
+    return where(nothing, 0.0, losses) * weights
 
 
 # Regression
@@ -62,6 +69,7 @@ def _mean_squared_error(x: Array, target: Array) -> Array:
     return (difference * difference).sum() / x.size
 
 
+@widened
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
     """The mean of (x - target)^2 over all elements.
 
@@ -75,18 +83,29 @@ def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
     return _reduce(square(x - target), reduction)
 
 
+@widened
 def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
     """The mean of |x - target| over all elements."""
     return _reduce(absolute(x - _alike("l1_loss", x, target)), reduction)
 
 
+@primitive(lambda g, x, target: g * (sigmoid(x) * (1.0 - target) - sigmoid(-x) * target),
+           lambda g, x: -g * x)
+def _binary_cross_entropy(x: Array, target: Array) -> Array:
+    """log(1 + e^-|x|) + |x| (1 - t or t): no digits cancel, as in log(1 + e^x) - t x."""
+    wrong = xp.where(x > 0, 1 - target, target)  # how much of the target is on the other side
+    size = xp.where(wrong == 0, 0, xp.abs(x))  # no 0 * inf
+    return xp.log1p(xp.exp(-xp.abs(x))) + size * wrong
+
+
+@widened
 def binary_cross_entropy_with_logits(logits: Any, target: Any, reduction: str = "mean") -> Any:
     """The mean of -t log(p) - (1 - t) log(1 - p), p = sigmoid(logit), targets t from 0 to 1.
 
-    Computed as log(1 + e^logit) - t logit, which neither overflows nor takes log(0).
+    Computed from the logits, so that nothing overflows and right answers keep all their digits.
     """
     target = _alike("binary_cross_entropy_with_logits", logits, target)
-    return _reduce(softplus(logits) - logits * target, reduction)
+    return _reduce(_binary_cross_entropy(logits, target), reduction)
 
 
 # Classification
@@ -153,6 +172,7 @@ def _pick(rows: Any, labels: Array) -> Any:
     return squeeze(take_along_axis(rows, labels[:, None], 1), 1)
 
 
+@widened
 def nll_loss(log_probs: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """The mean of -w_y log_probs[i, y_i]: cross-entropy for outputs of `log_softmax`.
 
@@ -165,7 +185,7 @@ def nll_loss(log_probs: Any, target: Any, weight: Any = None, reduction: str = "
     losses = _mark_bad_labels(-_pick(rows, labels), labels, shape[1])
     if weights is not None:
         weights = weights[labels]
-        losses = losses * weights
+        losses = _weighted(losses, weights)
     return _reduce_weighted(losses, weights, reduction, shape)
 
 
@@ -180,6 +200,7 @@ def _softmax_cross_entropy(logits: Array, *, labels: Array, needs: Sequence[bool
     return losses, lambda g, wanted: (kernel.softmax_cross_entropy_backward(g, p, labels),)
 
 
+@widened
 def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing: float = 0.0,
                   reduction: str = "mean") -> Any:
     r"""L_i = -sum_c w_c q_ic log p_ic,  p = softmax(logits); the mean over samples i.
@@ -208,20 +229,23 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing:
             target = target * (1.0 - label_smoothing) + label_smoothing / shape[1]
         if weights is not None:
             target = target * weights
-        losses = -total(target * log_softmax(rows), 1)
+        losses = -total(_weighted(log_softmax(rows), target), 1)
         return _reduce_weighted(losses, None, reduction, shape)
     labels = _labels("cross_entropy", target, shape)
     losses = _softmax_cross_entropy(rows, labels=labels)  # marks bad labels by itself
     if label_smoothing:
-        spread = log_softmax(rows) if weights is None else log_softmax(rows) * weights
+        spread = log_softmax(rows)
+        if weights is not None:
+            spread = _weighted(spread, weights)
     if weights is not None:
         weights = weights[labels]
-        losses = losses * weights
+        losses = _weighted(losses, weights)
     if label_smoothing:
         losses = losses * (1.0 - label_smoothing) - mean(spread, 1) * label_smoothing
     return _reduce_weighted(losses, weights, reduction, shape)
 
 
+@widened
 def hinge_loss(scores: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
     r"""L_i = sum over classes j other than y_i of max(0, s_ij - s_iy + margin)  (multiclass SVM).
 

@@ -10,16 +10,16 @@ is kept for the backward pass. Read next: `norm.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from ..backend import Array, xp
+from ..backend import Array, accumulator, float_dtype, xp
 from ..kernels import elementwise, memory
 from ..operation import primitive
 from ..ops.arithmetic import abs as absolute
-from ..ops.arithmetic import square
+from ..ops.arithmetic import astype, square
 from ..ops.reduction import sum as total
 from ..random import Generator, default_generator
 from ..random import mask as draw_mask
@@ -111,6 +111,15 @@ def drop_path(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool =
                  generator, key)
 
 
+def _added_up(measure: Callable[[Any], Any], weights: Iterable[Any]) -> Any:
+    """The sum of measure(w); of float16 weights it is taken in float32, and rounded at the end."""
+    weights = list(weights)
+    parts = [measure(astype(w, accumulator(float_dtype(w.dtype)))) for w in weights]
+    if not parts:
+        return 0.0
+    return astype(sum(parts), np.result_type(*[float_dtype(w.dtype) for w in weights]))
+
+
 def l2_penalty(weights: Iterable[Any]) -> Any:
     """R(W) = 1/2 sum of w^2 over all arrays, to add to a loss as strength * R.
 
@@ -120,9 +129,9 @@ def l2_penalty(weights: Iterable[Any]) -> Any:
     >>> float(l2_penalty([xp.asarray([3.0, 4.0]), xp.asarray([[1.0]])]))
     13.0
     """
-    return 0.5 * sum(total(square(w)) for w in weights)
+    return 0.5 * _added_up(lambda w: total(square(w)), weights)
 
 
 def l1_penalty(weights: Iterable[Any]) -> Any:
     """R(W) = sum of |w| over all arrays; its gradient is sign(w), 0 at 0. Both make elastic net."""
-    return sum(total(absolute(w)) for w in weights)
+    return _added_up(lambda w: total(absolute(w)), weights)

@@ -59,9 +59,9 @@ def _reshape(self: Tensor, *lengths: Any) -> Any:
 
 def _transpose(self: Tensor, *axes: Any) -> Any:
     """The axes in another order: ``x.transpose(1, 0)``, ``x.transpose((1, 0))``, or reversed."""
-    if len(axes) == 1 and not isinstance(axes[0], int):
-        axes = axes[0]
-    return shape.transpose(self, axes or None)
+    if len(axes) == 1 and isinstance(axes[0], tuple | list):
+        axes = tuple(axes[0])
+    return shape.transpose(self, None if axes in ((), (None,)) else axes)
 
 
 def _iterate(self: Tensor) -> Any:

@@ -1,6 +1,7 @@
 """Reductions over axes: sums, extremes, norms, and the running sum.
 
 `axis` is None (all axes), an integer or a tuple; `keepdims` keeps the reduced axes with length 1.
+What is added up or multiplied together is so in the dtype that `backend.accumulator` says.
 Read next: `shape.py`.
 """
 
@@ -9,11 +10,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import Array, xp
+import numpy as np
+
+from ..backend import Array, accumulator, add_up, asarray, float_dtype, xp
 from ..operation import primitive
 from .arithmetic import abs as absolute
-from .arithmetic import astype, exp, multiply, where, without_derivative
-from .shape import Axis, all_axes, broadcast_to, concatenate, flip, moveaxis, reshape
+from .arithmetic import astype, equal, exp, multiply, where, widened, without_derivative
+from .shape import Axis, all_axes, broadcast_to, concatenate, flip, moveaxis, one_axis, reshape
+
+_WIDE = {"e": np.float32}  # by the character of a dtype; NumPy widens integers by itself
 
 
 def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
@@ -29,16 +34,26 @@ def _count(shape: tuple[int, ...], axis: Axis) -> int:
     return math.prod(shape if axis is None else [shape[a] for a in all_axes(axis, len(shape))])
 
 
+def _wide(g: Any) -> Any:
+    """A gradient in the dtype of sums: 1 / 70,000 has few digits in float16."""
+    if g.dtype.char == "e":
+        return astype(g, np.float32)
+    return g
+
+
 @primitive(lambda g, x_shape, axis: _spread(g, x_shape, axis))
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The sum over `axis`."""
-    return x.sum(axis=axis, keepdims=keepdims)
+    return add_up(x, axis, keepdims)
 
 
-@primitive(lambda g, x_shape, axis: _spread(g / _count(x_shape, axis), x_shape, axis))
+@primitive(lambda g, x_shape, axis: _spread(_wide(g) / (_count(x_shape, axis) or 1), x_shape,
+                                            axis))
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The mean over `axis`."""
-    return x.sum(axis=axis, keepdims=keepdims) / _count(x.shape, axis)
+    total = x.sum(axis=axis, dtype=_WIDE.get(x.dtype.char), keepdims=keepdims)
+    y = total / _count(x.shape, axis)
+    return y if y.dtype == x.dtype else y.astype(float_dtype(x.dtype))
 
 
 @primitive(lambda g, x, x_shape, axis, ddof: _spread(g, x_shape, axis)
@@ -51,6 +66,7 @@ def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> A
     return x.var(axis=axis, ddof=ddof, keepdims=keepdims)
 
 
+@widened
 def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """The standard deviation over `axis`, the square root of `var`; gradient 0 where it is 0."""
     return _root(var(x, axis, ddof, keepdims))
@@ -64,19 +80,27 @@ def _root(x: Array) -> Array:
 def _winners(g: Any, y: Any, x: Any, axis: Axis) -> Any:
     """The gradient of an extreme: shared equally by all elements that attain it."""
     won = x == _spread(y, x.shape, axis)
-    share = astype(won, g.dtype)
+    share = astype(won, accumulator(g.dtype))
     return _spread(g, x.shape, axis) * share / sum(share, axis, True)
+
+
+def _check_not_empty(what: str, x: Array, axis: Axis) -> None:
+    if not x.size and not _count(x.shape, axis):
+        raise ValueError(f"{what} over axis {axis} of an array of shape {x.shape}: there are no "
+                         "elements to choose from")
 
 
 @primitive(lambda g, y, x, axis: _winners(g, y, x, axis))
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The largest element over `axis`; equal ones share the gradient."""
+    _check_not_empty("max", x, axis)
     return x.max(axis=axis, keepdims=keepdims)
 
 
 @primitive(lambda g, y, x, axis: _winners(g, y, x, axis))
 def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The smallest element over `axis`; equal ones share the gradient."""
+    _check_not_empty("min", x, axis)
     return x.min(axis=axis, keepdims=keepdims)
 
 
@@ -86,31 +110,52 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     Multiplying pairs, not dividing the product by each factor, keeps the gradient right (at any
     order) when factors are zero.
     """
-    shape, axes = x.shape, all_axes(axis, x.ndim)
+    if isinstance(x, list | tuple):
+        x = asarray(x)
+    shape = x.shape
+    dtype = x.dtype
+    axes = all_axes(axis, len(shape))
     rest = tuple(i for i in range(len(shape)) if i not in axes)
+    if dtype != accumulator(dtype):
+        x = astype(x, accumulator(dtype))
     x = reshape(x.transpose((*rest, *axes)), (*(shape[i] for i in rest), _count(shape, axis)))
     if x.shape[-1] == 0:
-        x = sum(x, -1, True) + 1.0
+        x = sum(x, -1, True) + 1  # an empty product
     while x.shape[-1] > 1:
         half = x.shape[-1] // 2
         odd = x[..., 2 * half :]
         x = multiply(x[..., :half], x[..., half : 2 * half])
         if odd.shape[-1]:
             x = concatenate([x, odd], axis=-1)
-    kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
-    return reshape(x, kept if keepdims else tuple(shape[i] for i in rest))
+    if x.dtype.kind == "f" and x.dtype != dtype:
+        x = astype(x, dtype)
+    if not keepdims:
+        return reshape(x, tuple(shape[i] for i in rest))
+    return reshape(x, tuple(1 if i in axes else n for i, n in enumerate(shape)))
 
 
 @primitive(lambda g, axis: flip(cumsum(flip(g, axis), axis), axis))
 def cumsum(x: Array, axis: int) -> Array:
     """The running sum along `axis`."""
-    return xp.cumsum(x, axis=axis)
+    y = xp.cumsum(x, axis=one_axis(axis, x.ndim), dtype=_WIDE.get(x.dtype.char))
+    return y.astype(x.dtype) if x.dtype.char == "e" else y
 
 
-@primitive(lambda g, y, x, x_shape, axis: _spread(g, x_shape, axis)
-           * exp(x - _spread(y, x_shape, axis)))
+def _shares(x: Any, y: Any, axis: Axis) -> Any:
+    """softmax(x) from y = logsumexp(x); zeros where all of x is -inf, and so is y."""
+    y = where(equal(y, -math.inf), 0.0, y)
+    return exp(x - _spread(y, x.shape, axis))
+
+
+@widened
+@primitive(lambda g, y, x, x_shape, axis: _spread(g, x_shape, axis) * _shares(x, y, axis))
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    """log(sum(exp(x))) over `axis`, computed around the largest element: no overflow."""
+    """log(sum(exp(x))) over `axis`, computed around the largest element: no overflow.
+
+    Of no elements, and of -inf alone, it is -inf; there its gradient is 0.
+    """
+    if not x.size:
+        return xp.log(x.sum(axis=axis, keepdims=keepdims))  # log(0) for each
     top = x.max(axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
     y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
@@ -122,6 +167,7 @@ def _euclidean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return xp.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
 
 
+@widened
 def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Any:
     """The vector norm over `axis`: ord 2 (Euclid), 1 (the sum of |x|) or inf (the largest |x|).
 
@@ -136,16 +182,20 @@ def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> A
     raise ValueError(f"norm knows ord 1, 2 and inf, got {ord!r}")
 
 
+def _one_or_all(axis: int | None, ndim: int) -> int | None:
+    return None if axis is None else one_axis(axis, ndim)
+
+
 @without_derivative
 def argmax(x: Array, axis: int | None = None) -> Array:
     """The place of the largest element (the first of equal ones)."""
-    return x.argmax(axis=axis)
+    return x.argmax(axis=_one_or_all(axis, x.ndim))
 
 
 @without_derivative
 def argmin(x: Array, axis: int | None = None) -> Array:
     """The place of the smallest element (the first of equal ones)."""
-    return x.argmin(axis=axis)
+    return x.argmin(axis=_one_or_all(axis, x.ndim))
 
 
 @without_derivative
@@ -163,7 +213,7 @@ def any(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 @without_derivative
 def argsort(x: Array, axis: int = -1) -> Array:
     """The order that sorts `x` along `axis`, equal elements in their old order."""
-    return xp.argsort(x, axis=axis, kind="stable")
+    return xp.argsort(x, axis=one_axis(axis, x.ndim), kind="stable")
 
 
 def sort(x: Any, axis: int = -1) -> Any:
@@ -173,8 +223,14 @@ def sort(x: Any, axis: int = -1) -> Any:
     return take_along_axis(x, argsort(x, axis), axis)
 
 
+@widened
 def median(x: Any, axis: int = -1) -> Any:
-    """The middle element along `axis` (the mean of the two middle ones)."""
+    """The middle element along `axis` (the mean of the two middle ones); nan if one is nan."""
     ordered = moveaxis(sort(x, axis), axis, -1)
     n = ordered.shape[-1]
-    return (ordered[..., (n - 1) // 2] + ordered[..., n // 2]) * 0.5
+    if n == 0:
+        raise ValueError(f"median along axis {axis} of an array of shape {x.shape}: there are no "
+                         "elements")
+    middle = (ordered[..., (n - 1) // 2] + ordered[..., n // 2]) * 0.5
+    last = ordered[..., -1]  # nan sorts to the end
+    return where(equal(last, last), middle, last)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 from ..backend import Array, xp
+from ..checks import check_whole
 from ..kernels import broadcast
 from ..operation import primitive
 
@@ -19,16 +21,25 @@ Axis = int | tuple[int, ...] | None
 
 def one_axis(axis: int, ndim: int) -> int:
     """`axis` as a number from 0 to ndim - 1."""
-    if not -ndim <= axis < ndim:
+    try:
+        place = index(axis)
+    except TypeError:
+        raise TypeError(f"axis must be an integer, got {axis!r}") from None
+    if not -ndim <= place < ndim:
         raise ValueError(f"axis {axis} is out of range: there are {ndim} axes")
-    return axis % ndim
+    return place % ndim
 
 
 def all_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     """`axis` as a tuple of numbers from 0 to ndim - 1; None is all of them."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple([one_axis(a, ndim) for a in ((axis,) if isinstance(axis, int) else axis)])
+    if not isinstance(axis, tuple | list):
+        return (one_axis(axis, ndim),)
+    axes = tuple([one_axis(a, ndim) for a in axis])
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"axis {axis} names an axis twice")
+    return axes
 
 
 @primitive(lambda g, x_shape: reshape(g, x_shape))
@@ -48,7 +59,11 @@ def _undo(axes: Sequence[int] | None) -> tuple[int, ...] | None:
 @primitive(lambda g, axes: transpose(g, _undo(axes)))
 def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
     """The axes in another order; None turns them all around."""
-    return x.transpose(axes)
+    try:
+        return x.transpose(axes)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"transpose: axes {axes} are not an order of the {x.ndim} axes of shape "
+                         f"{x.shape}: {error}") from None
 
 
 def swapaxes(x: Any, a: int, b: int) -> Any:
@@ -59,34 +74,43 @@ def swapaxes(x: Any, a: int, b: int) -> Any:
     return transpose(x, axes)
 
 
-def moveaxis(x: Any, source: int, destination: int) -> Any:
-    """Axis `source` moved to place `destination`."""
-    source, destination = one_axis(source, x.ndim), one_axis(destination, x.ndim)
-    axes = [i for i in range(x.ndim) if i != source]
-    axes.insert(destination, source)
+def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Any:
+    """Axis `source` moved to place `destination`; or several to as many places."""
+    sources = all_axes(source, x.ndim)
+    places = all_axes(destination, x.ndim)
+    if len(sources) != len(places):
+        raise ValueError(f"moveaxis: source {source} and destination {destination} must name as "
+                         "many axes")
+    axes = [i for i in range(x.ndim) if i not in sources]
+    for place, axis in sorted(zip(places, sources, strict=True)):
+        axes.insert(place, axis)
     return transpose(x, axes)
 
 
-def expand_dims(x: Any, axis: int) -> Any:
-    """A new axis of length 1 at place `axis`."""
-    shape = list(x.shape)
-    shape.insert(one_axis(axis, len(shape) + 1), 1)
-    return reshape(x, tuple(shape))
+def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
+    """A new axis of length 1 at place `axis` of the result; or several."""
+    count = len(axis) if isinstance(axis, tuple | list) else 1
+    new = all_axes(axis, x.ndim + count)
+    lengths = iter(x.shape)
+    return reshape(x, tuple(1 if i in new else next(lengths) for i in range(x.ndim + count)))
 
 
-def squeeze(x: Any, axis: int | None = None) -> Any:
+def squeeze(x: Any, axis: Axis = None) -> Any:
     """Without the axes of length 1 (or without `axis`, which must have length 1)."""
-    drop = None if axis is None else one_axis(axis, x.ndim)
-    if drop is not None and x.shape[drop] != 1:
-        raise ValueError(f"squeeze: axis {axis} of shape {x.shape} has length {x.shape[drop]}, "
-                         "only length 1 can be dropped")
-    return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or drop not in (None, i)))
+    if axis is None:
+        return reshape(x, tuple(n for n in x.shape if n != 1))
+    drop = all_axes(axis, x.ndim)
+    for i in drop:
+        if x.shape[i] != 1:
+            raise ValueError(f"squeeze: axis {i} of shape {x.shape} has length {x.shape[i]}, only "
+                             "length 1 can be dropped")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in drop))
 
 
 def flatten(x: Any, start_axis: int = 0) -> Any:
     """All axes from `start_axis` on as one."""
-    start_axis = start_axis % max(1, len(x.shape))
-    return reshape(x, (*x.shape[:start_axis], math.prod(x.shape[start_axis:])))
+    start = one_axis(start_axis, max(1, len(x.shape)))
+    return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
 
 
 @primitive(lambda g: g)
@@ -104,14 +128,18 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
 @primitive(lambda g, axis: flip(g, axis))
 def flip(x: Array, axis: int | tuple[int, ...]) -> Array:
     """The elements in reverse order along `axis`."""
-    return xp.flip(x, axis)
+    return xp.flip(x, all_axes(axis, x.ndim))
 
 
 def _pairs(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     """`pad_width` as (before, after) for each axis."""
-    widths = [pad_width] * ndim if isinstance(pad_width, int) else pad_width
-    pairs = [tuple(p) if not isinstance(p, int) else (p, p) for p in widths]
-    if len(pairs) != ndim or any(len(p) != 2 or min(p) < 0 for p in pairs):
+    try:
+        widths = pad_width if isinstance(pad_width, tuple | list) else [pad_width] * ndim
+        sides = [p if isinstance(p, tuple | list) else (p, p) for p in widths]
+        pairs = [(index(before), index(after)) for before, after in sides]
+    except (TypeError, ValueError):
+        pairs = []
+    if len(pairs) != ndim or any(min(p) < 0 for p in pairs):
         raise ValueError(f"pad_width must be a number or (before, after) for each of {ndim} axes, "
                          f"none negative; got {pad_width!r}")
     return pairs
@@ -142,6 +170,7 @@ def _concatenate(*xs: Array, axis: int = 0) -> Array:
 
 def concatenate(tensors: Sequence[Any], axis: int = 0) -> Any:
     """The tensors one after the other along an axis they have."""
+    tensors = list(tensors)  # a generator can be read once
     if not tensors:
         raise ValueError("concatenate needs at least one tensor")
     shapes = [tuple(t.shape) for t in tensors]
@@ -154,6 +183,7 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Any:
 
 def stack(tensors: Sequence[Any], axis: int = 0) -> Any:
     """The tensors, all of one shape, side by side along a new axis."""
+    tensors = list(tensors)
     shapes = [tuple(t.shape) for t in tensors]
     if len(set(shapes)) != 1:
         raise ValueError(f"stack needs tensors of one shape, got {shapes}")
@@ -164,12 +194,13 @@ def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> list[Any]:
     """Cut along `axis`: in pieces of length `sizes` (as PyTorch does), or of the lengths given."""
     axis = one_axis(axis, x.ndim)
     n = x.shape[axis]
-    if isinstance(sizes, int):
-        if sizes < 1:
-            raise ValueError(f"split sizes must be positive, got {sizes}")
-        sizes = [min(sizes, n - start) for start in range(0, n, sizes)]
+    if isinstance(sizes, tuple | list):
+        sizes = [check_whole("split: every one of sizes", size, least=0) for size in sizes]
+    else:
+        length = check_whole("split: sizes", sizes)
+        sizes = [min(length, n - start) for start in range(0, n, length)] or [0]
     if sum(sizes) != n:
-        raise ValueError(f"split sizes {list(sizes)} add up to {sum(sizes)}, but axis {axis} has "
+        raise ValueError(f"split: sizes {sizes} add up to {sum(sizes)}, but axis {axis} has "
                          f"length {n}")
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
     before = (slice(None),) * axis

@@ -13,13 +13,17 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..backend import Array, xp
+from ..backend import Array, accumulator, get_default_dtype, wide, xp
 from ..tensor import Tensor
 from .parameters import named_tensors
 
 
 def global_norm(arrays: Sequence[Array], norm_type: float = 2.0) -> Array:
-    """(sum over all elements of all arrays of |g|^p)^(1/p), a 0-d array; p = inf: the largest."""
+    """(sum over all elements of all arrays of |g|^p)^(1/p), a 0-d array; p = inf: the largest.
+
+    Of float16 it is float32: the norm of many gradients is easily larger than 65504.
+    """
+    arrays = [wide(g) for g in arrays if g.size] or [xp.zeros(1, get_default_dtype())]
     if norm_type == math.inf:
         return xp.stack([xp.abs(g).max() for g in arrays]).max()
     if norm_type == 2.0:  # one BLAS call each, no temporary array
@@ -34,7 +38,12 @@ def clipped_by_norm(arrays: Sequence[Array], max_norm: float,
     """g * min(1, max_norm / norm) for every array, and the norm; stays on the device."""
     norm = global_norm(arrays, norm_type)
     scale = max_norm / xp.maximum(norm, max_norm)  # = min(1, max_norm / norm), also at norm 0
-    return [g * scale.astype(g.dtype) for g in arrays], norm
+    return [_scaled(g, scale) for g in arrays], norm
+
+
+def _scaled(g: Array, scale: Array) -> Array:
+    """g * scale in the dtype of g, computed in that of the norm's sum."""
+    return (wide(g) * scale.astype(accumulator(g.dtype))).astype(g.dtype, copy=False)
 
 
 def clip_grad_norm_(params: Iterable[Any], max_norm: float, norm_type: float = 2.0) -> Tensor:
