@@ -74,7 +74,7 @@ SETTINGS: dict[str, Callable[[], Any]] = {
     "number of workers": blocks.get_num_workers,
     "single_threaded_blas users": lambda: blocks._blas_users,
     "NumPy's floating-point warnings": np.geterr,
-    "grad mode": _loaded("tinynet.tensor", "is_grad_enabled"),
+    "grad mode": _loaded("tinynet.graph", "is_grad_enabled"),
     "forced convolution algorithm": _loaded("tinynet.kernels.conv", "get_algorithm"),
 }
 

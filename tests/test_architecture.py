@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     "backend": 0, "checks": 0, "files": 0, "random": 0, "text": 0,
     "kernels": 1,
-    "tensor": 2, "operation": 2, "rules": 2, "operands": 2, "fast_calls": 2, "ops": 2,
+    "graph": 2, "tensor": 2, "operation": 2, "rules": 2, "operands": 2, "fast_calls": 2, "ops": 2,
     "functional": 3, "calculus": 3, "gradcheck": 3, "gradcheck_cases": 3,
     "nn": 4, "optim": 4, "data": 4,
     "train": 5, "models": 5,
@@ -35,7 +35,7 @@ FLOORS = {
     "__init__": 7, "__main__": 7,
 }
 # data knows arrays only, although tensors live below it.
-ENGINE = ("tensor", "operation", "rules", "operands", "fast_calls", "ops")
+ENGINE = ("graph", "tensor", "operation", "rules", "operands", "fast_calls", "ops")
 NEVER = {("data", room) for room in (*ENGINE, "functional")}
 
 # Imported inside functions, by those who need them; Pillow (PIL) comes with matplotlib, requests

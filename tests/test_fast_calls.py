@@ -12,8 +12,8 @@ import tinynet as tn
 from tinynet import Tensor, operation
 from tinynet.backend import asarray, to_numpy
 from tinynet.fast_calls import fast_call
+from tinynet.graph import Node, Watcher, watching
 from tinynet.operation import general_call
-from tinynet.tensor import Node, Watcher, watching
 
 OPTIONS: dict[str, dict[str, Any]] = {  # of those that cannot do without
     "cumsum": {"axis": 0}, "pad": {"pad_width": 1}, "reshape": {"shape": (9,)},

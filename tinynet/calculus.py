@@ -16,8 +16,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .backend import xp
+from .graph import enable_grad
 from .ops.shape import stack
-from .tensor import Tensor, enable_grad, grad
+from .tensor import Tensor, grad
 
 Function = Callable[[Tensor], Any]
 
@@ -92,7 +93,8 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     along = [_like(part, leaf, "hvp") for part, leaf in zip(parts, leaves, strict=True)]
     slopes = grad(_scalar(f(*leaves), "hvp"), leaves, create_graph=True)
     # d (v . grad f) / d x; the sum over the parts is one graph
-    products = grad(sum((g * a).sum() for g, a in zip(slopes, along, strict=True)), leaves)
+    along_slopes: Any = sum((g * a).sum() for g, a in zip(slopes, along, strict=True))
+    products = grad(along_slopes, leaves)
     return tuple(products) if isinstance(x, tuple) else products[0]
 
 

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .backend import Array, out_of_memory
+from .graph import mode
 from .operands import CONSTANTS, FLOAT64, NDARRAY, as_array, as_data, as_operand
 from .rules import Rules
-from .tensor import Tensor, mode, record, wrap
+from .tensor import Tensor, record, wrap
 
 
 def fast_call(rules: Rules, compute: Callable[..., Array]) -> Callable[..., Any] | None:

@@ -29,8 +29,9 @@ import numpy as np
 
 from . import random
 from .backend import Array, asarray, to_numpy
+from .graph import enable_grad
 from .ops.shape import concatenate, reshape
-from .tensor import Tensor, enable_grad, grad
+from .tensor import Tensor, grad
 
 BANDS = ((1e-2, "wrong"), (1e-4, "uncomfortable"), (1e-7, "fine with kinks"))
 _ROUNDING = 2.0**-49  # of a sum, relative to the sum of the sizes of its terms

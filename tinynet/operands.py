@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .backend import Array, asarray, get_default_dtype, xp
-from .tensor import Node, Tensor, mode
+from .graph import Node, mode
+from .tensor import Tensor
 
 NDARRAY = xp.ndarray
 FLOAT64 = np.dtype(np.float64)

@@ -44,13 +44,14 @@ import inspect
 import itertools
 import os
 from collections.abc import Callable, Sequence, Set
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec, overload
 
 from .backend import Array, out_of_memory
 from .fast_calls import fast_call
+from .graph import Node, Pullbacks
 from .operands import FLOAT64, NDARRAY, as_array, as_data, unpack
 from .rules import Rules, Vjp
-from .tensor import Node, Pullbacks, Tensor, grad, record, wrap
+from .tensor import Tensor, grad, record, wrap
 
 P = ParamSpec("P")
 
@@ -117,6 +118,12 @@ def _enlist(registry: dict[str, Callable[..., Any]], forward: Callable[..., Any]
         registry[forward.__name__] = operation
 
 
+@overload
+def fused(*, reference: Callable[..., Any], has_aux: Literal[False] = False
+          ) -> Callable[[Callable[..., Any]], Callable[..., Tensor]]: ...
+@overload
+def fused(*, reference: Callable[..., Any], has_aux: bool
+          ) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
 def fused(*, reference: Callable[..., Any], has_aux: bool = False
           ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make an operation of array code with its own backward; see the module's text.

@@ -16,7 +16,8 @@ from operator import itemgetter
 from typing import Any
 
 from .backend import Array
-from .tensor import Node, Pullbacks, Tensor, wrap
+from .graph import Node, Pullbacks
+from .tensor import Tensor, wrap
 
 Vjp = Callable[..., Any] | None
 

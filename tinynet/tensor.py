@@ -1,109 +1,32 @@
 """The engine: tensors that remember how they were made, and the walk that differentiates them.
 
-A `Tensor` is an array and, if gradients are wanted, a `Node`. A node says which nodes it was made
-from and how to pull a gradient back to them. `grad` and `backward` walk the nodes from the newest
-to the oldest and add up what arrives at each. The walk carries raw arrays (full speed, nothing
-recorded) or, with ``create_graph=True``, tensors: then the gradient is itself differentiable, to
-any order. Where nodes come from is `operation.py`, read next.
+A `Tensor` is an array and, if gradients are wanted, a node of the `graph.py`. `grad` and `backward`
+walk the nodes from the newest to the oldest and add up what arrives at each. The walk carries raw
+arrays (full speed, nothing recorded) or, with ``create_graph=True``, tensors: then the gradient is
+itself differentiable, to any order. Where nodes come from is `operation.py`.
+
+Read next: `operation.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import itertools
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from . import graph
 from .backend import Array, DType, asarray, out_of_memory, to_numpy, xp
+from .graph import Leaf, Node, Operation, clock, mode, recording
 from .kernels.broadcast import sum_to
 from .kernels.elementwise import add as add_arrays
 
-Pullbacks: TypeAlias = tuple[Iterable[Any], Iterable[Any]]
+Axis = int | tuple[int, ...] | None
 
-_clock = itertools.count(1)  # creation order is a topological order of the graph
 _order = attrgetter("order")
 _new = object.__new__
 _ndarray = xp.ndarray
-
-
-class _Mode(threading.local):
-    recording = True
-
-
-mode = _Mode()
-
-
-@contextlib.contextmanager
-def recording(on: bool) -> Iterator[None]:
-    """Record operations (or not) inside; per thread, restored on errors."""
-    before, mode.recording = mode.recording, on
-    try:
-        yield
-    finally:
-        mode.recording = before
-
-
-def no_grad() -> contextlib._GeneratorContextManager[None]:
-    """Inside, operations keep nothing and their results need no gradient."""
-    return recording(False)
-
-
-def enable_grad() -> contextlib._GeneratorContextManager[None]:
-    """Undo `no_grad` inside."""
-    return recording(True)
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations of this thread are being recorded."""
-    return mode.recording
-
-
-class Operation(Protocol):
-    """What a node knows of the operation that made it; `operation.py` has the two kinds."""
-
-    name: str
-    signature: inspect.Signature
-
-    def pullbacks(self, g: Any, node: Node, path: Set[Node | None], graph: bool) -> Pullbacks:
-        """The vjps of `node`, and what each is applied to besides g."""
-
-
-class Node:
-    """What is left of an operation: its place in time, its inputs' nodes, how to pull back.
-
-    The gradient that goes to ``inputs[k]`` is ``vjps[k](g, *saved[k])``. Where ``vjps`` is None
-    (a fused operation computes all gradients at once), and whenever the gradients are to be
-    recorded, ``operation.pullbacks(g, node, path, graph)`` gives the vjps and what they are
-    applied to. A node does not hold its output (no reference cycles), and of the inputs only what
-    the vjps name. `record` makes it; freeing it sets inputs to None.
-    """
-
-    __slots__ = ("dtype", "inputs", "operation", "order", "saved", "shape", "vjps")
-    order: int
-    shape: tuple[int, ...]
-    dtype: DType
-    inputs: Any  # None where no gradient goes
-    vjps: Any
-    saved: Any
-    operation: Operation
-
-
-class Leaf(Node):
-    """The node of a tensor that the user made: nothing came before, and its gradient stays."""
-
-    __slots__ = ("changed", "grad")
-    last_write = 0  # when any leaf was last written in place; operations since need no check
-
-    def __init__(self, y: Array) -> None:
-        self.order, self.shape, self.dtype = 0, y.shape, y.dtype
-        self.inputs = self.vjps = self.saved = ()
-        self.changed = 0  # when this one was last written in place
-        self.grad: Tensor | None = None
 
 
 class Tensor:
@@ -129,10 +52,25 @@ class Tensor:
         if requires_grad:
             self.requires_grad = True
 
-    shape = property(attrgetter("data.shape"), doc="The lengths of the axes.")
-    dtype = property(attrgetter("data.dtype"), doc="The element type.")
-    ndim = property(attrgetter("data.ndim"), doc="The number of axes.")
-    size = property(attrgetter("data.size"), doc="The number of elements.")
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The lengths of the axes."""
+        return self.data.shape  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> DType:
+        """The element type."""
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.data.ndim  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.data.size  # type: ignore[no-any-return]
 
     @property
     def requires_grad(self) -> bool:
@@ -182,7 +120,8 @@ class Tensor:
                                "with .sum() or .mean(), or pass grad_output of that shape")
         g = _seed(self, grad_output).data
         taken = {id(g), id(g.base)}  # .grad shares no memory with anything
-        for leaf, gx in _walk(self.node, g, None, graph=False, free=not retain_graph).items():
+        free = not retain_graph
+        for leaf, gx in _walk(self.node, g, None, create_graph=False, free=free).items():
             if leaf.grad is not None:
                 gx = leaf.grad.data + gx
             if type(gx) is not _ndarray:  # NumPy's arithmetic without axes gives scalars
@@ -224,7 +163,7 @@ class Tensor:
         Tensors that require gradients are watched; constants and plain arrays are not.
         """
         if isinstance(self.node, Leaf):
-            self.node.changed = Leaf.last_write = next(_clock)
+            self.node.changed = Leaf.last_write = next(clock)
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The data as a NumPy array: shared on NumPy, a copy on the host on CuPy."""
@@ -282,16 +221,71 @@ class Tensor:
                         "gradients: build a new one with tn.where(...), or write x.data[i] = v "
                         "before the tensor is used")
 
-    if TYPE_CHECKING:  # the operators and array methods come from ops/methods.py
+    if TYPE_CHECKING:  # given by ops/methods.py; a test compares the signatures
 
-        def __getattr__(self, name: str) -> Callable[..., Any]: ...
+        T: Tensor
+
+        def exp(self) -> Tensor: ...
+        def log(self) -> Tensor: ...
+        def log1p(self) -> Tensor: ...
+        def expm1(self) -> Tensor: ...
+        def sqrt(self) -> Tensor: ...
+        def square(self) -> Tensor: ...
+        def sin(self) -> Tensor: ...
+        def cos(self) -> Tensor: ...
+        def tanh(self) -> Tensor: ...
+        def sigmoid(self) -> Tensor: ...
+        def erf(self) -> Tensor: ...
+        def abs(self) -> Tensor: ...
+        def sign(self) -> Tensor: ...
+        def clip(self, low: Any = None, high: Any = None) -> Tensor: ...
+        def astype(self, dtype: Any) -> Tensor: ...
+        def maximum(self, b: Any) -> Tensor: ...
+        def minimum(self, b: Any) -> Tensor: ...
+        def matmul(self, b: Any) -> Tensor: ...
+        def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+        def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+        def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor: ...
+        def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor: ...
+        def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+        def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+        def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+        def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+        def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+        def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+        def norm(self, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+        def cumsum(self, axis: int) -> Tensor: ...
+        def argmax(self, axis: int | None = None) -> Tensor: ...
+        def argmin(self, axis: int | None = None) -> Tensor: ...
+        def argsort(self, axis: int = -1) -> Tensor: ...
+        def sort(self, axis: int = -1) -> Tensor: ...
+        def median(self, axis: int = -1) -> Tensor: ...
+        def reshape(self, *lengths: Any) -> Tensor: ...
+        def view(self, *lengths: Any) -> Tensor: ...
+        def transpose(self, *axes: Any) -> Tensor: ...
+        def permute(self, *axes: Any) -> Tensor: ...
+        def broadcast_to(self, shape: tuple[int, ...]) -> Tensor: ...
+        def sum_to(self, shape: tuple[int, ...]) -> Tensor: ...
+        def swapaxes(self, a: int, b: int) -> Tensor: ...
+        def moveaxis(self, source: int, destination: int) -> Tensor: ...
+        def expand_dims(self, axis: int) -> Tensor: ...
+        def squeeze(self, axis: Axis = None) -> Tensor: ...
+        def flatten(self, start_axis: int = 0) -> Tensor: ...
+        def flip(self, axis: int | tuple[int, ...]) -> Tensor: ...
+        def split(self, sizes: int | Sequence[int], axis: int = 0) -> list[Tensor]: ...
+        def __iter__(self) -> Iterator[Tensor]: ...
         def __getitem__(self, index: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
         def _binary(self, other: Any) -> Tensor: ...
 
         __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _binary
         __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __matmul__ = __rmatmul__ = _binary
-        __lt__ = __le__ = __gt__ = __ge__ = _binary
-        def __neg__(self) -> Tensor: ...
+        __lt__ = __le__ = __gt__ = __ge__ = __and__ = __or__ = _binary
+        __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = _binary
+        def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
 
 
 def wrap(data: Array, node: Node | None) -> Tensor:
@@ -305,7 +299,7 @@ def record(y: Array, inputs: Sequence[Node | None], vjps: Any, saved: Any, opera
            args: Sequence[Any]) -> Tensor:
     """The result of an operation of `args`, with the node that remembers how it was made."""
     node = _new(Node)  # and not Node(...): this is the price of every small operation
-    node.order = next(_clock)
+    node.order = next(clock)
     node.shape = y.shape
     node.dtype = y.dtype
     node.inputs = inputs
@@ -315,43 +309,17 @@ def record(y: Array, inputs: Sequence[Node | None], vjps: Any, saved: Any, opera
     tensor = _new(Tensor)
     tensor.data = y
     tensor.node = node
-    if _watcher is not None:
-        _watcher.made(node, y, args)
+    if graph.watcher is not None:
+        graph.watcher.made(node, y, args)
     return tensor
 
 
-class Watcher:
-    """Is told of each operation that is recorded and of each derivative; see `watching`.
-
-    Subclasses say what they do with it: find the first nan, take the time, draw a graph.
-    """
-
-    def made(self, node: Node, y: Array, args: Sequence[Any]) -> None:
-        """An operation was recorded: its node, its result and its arguments as they were given."""
-
-    def pull(self, node: Node, compute: Callable[..., Any], *values: Any) -> Any:
-        """Compute a derivative of `node`; what is returned is used, so return compute(*values).
-
-        `compute` is a vjp, or ``node.operation.pullbacks``, which comes before the vjps.
-        """
-        return compute(*values)
-
-
-_watcher: Watcher | None = None
-
-
-@contextlib.contextmanager
-def watching(watcher: Watcher) -> Iterator[None]:
-    """Inside, `watcher` is told of all operations with a gradient, of all threads."""
-    global _watcher
-    before = _watcher
-    _watcher = watcher
-    try:
-        yield
-    finally:
-        _watcher = before
-
-
+@overload
+def grad(output: Tensor, inputs: Tensor, grad_output: Any = ...,
+         create_graph: bool = ...) -> Tensor: ...
+@overload
+def grad(output: Tensor, inputs: Sequence[Tensor], grad_output: Any = ...,
+         create_graph: bool = ...) -> list[Tensor]: ...
 def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: bool = False) -> Any:
     r"""The gradients of ``sum(output * grad_output)`` with respect to `inputs`.
 
@@ -439,7 +407,7 @@ def _refuse_changed(node: Node) -> None:
                 "after the forward pass that used it: compute the result anew")
 
 
-def _walk(output: Node, g: Any, targets: Set[Node | None] | None, graph: bool,
+def _walk(output: Node, g: Any, targets: Set[Node | None] | None, create_graph: bool,
           free: bool) -> dict[Any, Any]:
     """Pull `g` back from `output`; the gradients of `targets` (None: of all leaves)."""
     grads: dict[Any, Any] = {output: g}
@@ -447,7 +415,7 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, graph: bool,
     if output.order == 0:  # a leaf
         return grads
     nodes, path = _newest_first(output, targets)
-    watcher = _watcher
+    watcher = graph.watcher
     for node in nodes:
         g = grads.pop(node, None)
         if g is None:  # nothing arrived
@@ -457,12 +425,12 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, graph: bool,
         inputs = node.inputs
         vjps = node.vjps
         saved = node.saved
-        if graph or vjps is None:
+        if create_graph or vjps is None:
             pullbacks = node.operation.pullbacks
             if watcher is None:
-                vjps, saved = pullbacks(g, node, path, graph)
+                vjps, saved = pullbacks(g, node, path, create_graph)
             else:
-                vjps, saved = watcher.pull(node, pullbacks, g, node, path, graph)
+                vjps, saved = watcher.pull(node, pullbacks, g, node, path, create_graph)
         if free:
             node.inputs = node.vjps = node.saved = None
         for i, vjp, values in zip(inputs, vjps, saved):  # noqa: B905  (strict takes time)
@@ -482,7 +450,7 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, graph: bool,
             if gi.dtype is not i.dtype:
                 gi = gi.astype(i.dtype)
             if i in grads:
-                gi = grads[i] + gi if graph else add_arrays(grads[i], gi)
+                gi = grads[i] + gi if create_graph else add_arrays(grads[i], gi)
             grads[i] = gi
     return grads | asked
 

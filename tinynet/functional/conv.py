@@ -13,6 +13,7 @@ from ..backend import Array
 from ..kernels import conv as kernel
 from ..operation import fused
 from ..ops.shape import pad, reshape
+from ..tensor import Tensor
 from .checks import Pair, float_of_one_dtype, images, pair, window_count
 from .windows import unfold
 
@@ -20,7 +21,7 @@ __all__ = ["conv2d"]
 
 
 def conv2d_reference(x: Any, weight: Any, bias: Any = None, *, stride: Pair, padding: Pair,
-                     dilation: Pair, groups: int) -> Any:
+                     dilation: Pair, groups: int) -> Tensor:
     """Windows as columns, times the weights as a matrix, for each group of channels."""
     n, _, h, w = x.shape
     o, i, *kernel = weight.shape
@@ -49,7 +50,7 @@ def _conv2d(x: Array, weight: Array, bias: Array | None, *, stride: Pair, paddin
 
 
 def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
-           dilation: Any = 1, groups: int = 1) -> Any:
+           dilation: Any = 1, groups: int = 1) -> Tensor:
     r"""y[n, o, p, q] = bias[o] + sum over c, i, j of weight[o, c, i, j]
     * x[n, c, p stride + i dilation - padding, q stride + j dilation - padding]
 

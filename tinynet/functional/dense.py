@@ -14,6 +14,7 @@ from ..kernels import matmul as kernel
 from ..operation import primitive
 from ..ops.linalg import matmul
 from ..ops.shape import reshape
+from ..tensor import Tensor
 
 __all__ = ["linear"]
 
@@ -26,7 +27,7 @@ def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     return y
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     """y = x weight^T + bias
 
     Shapes: x (..., in), weight (out, in), bias (out,) or None; y (..., out).

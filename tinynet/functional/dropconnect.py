@@ -41,6 +41,7 @@ from ..operation import fused, primitive
 from ..ops.arithmetic import clip, erf, exp, maximum, sqrt
 from ..ops.shape import moveaxis, reshape
 from ..random import Generator
+from ..tensor import Tensor
 from .checks import Pair
 from .conv import checked, conv2d
 from .dense import linear
@@ -183,7 +184,7 @@ def _winograd_backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequ
 
 
 def dropconnect_reference(x: Any, weight: Any, bias: Any = None, *, key: int, keep: float,
-                          stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Any:
+                          stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Tensor:
     """All masked weights at once, each times the windows of its example."""
     n, (o, i, *kernel) = x.shape[0], weight.shape
     raw = xp.empty(weight.shape, x.dtype)
@@ -223,7 +224,7 @@ def _dropconnect(x: Array, weight: Array, bias: Array | None, *, key: int, keep:
 
 def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
                        dilation: Any = 1, groups: int = 1, p: float = 0.5, training: bool = True,
-                       *, generator: Generator | None = None, key: int | None = None) -> Any:
+                       *, generator: Generator | None = None, key: int | None = None) -> Tensor:
     """u_n = conv2d(x_n, M_n * weight) + m_n * bias in training, its mean over masks in evaluation
 
     `p` is the probability of ZEROING a weight (the paper's p is that of keeping it): the mean is
@@ -248,7 +249,7 @@ def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, p
 
 def dropconnect_linear(x: Any, weight: Any, bias: Any = None, p: float = 0.5,
                        training: bool = True, *, generator: Generator | None = None,
-                       key: int | None = None) -> Any:
+                       key: int | None = None) -> Tensor:
     """u_n = (M_n * weight) x_n + m_n * bias in training, its mean over masks in evaluation
 
     Options as in `dropconnect_conv2d`. Shapes: x (N, ..., in), weight (out, in), bias (out,) or

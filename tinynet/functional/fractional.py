@@ -32,6 +32,7 @@ from ..kernels.memory import as_nchw, as_nhwc, empty
 from ..operation import fused
 from ..ops.shape import reshape
 from ..random import Generator, default_generator
+from ..tensor import Tensor
 from .checks import Pair, float_of_one_dtype, images, pair
 from .pool import first_largest
 
@@ -102,7 +103,7 @@ def _share(g: Array, places: list[Array], won: list[Array], length: int) -> Arra
     return dx.reshape(-1, length, dx.shape[1])
 
 
-def fractional_reference(x: Any, *, rows: Array, columns: Array) -> Any:
+def fractional_reference(x: Any, *, rows: Array, columns: Array) -> Tensor:
     """Copy out every region, short ones padded with their first pixel, and take the largest."""
     n, c = x.shape[:2]
     p = rows.transpose(1, 2, 0)[:, None, :, None, :, None]  # (samples, 1, H', 1, taps, 1)
@@ -155,7 +156,7 @@ def _fractional_max_pool2d(x: Array, *, rows: Array, columns: Array, needs: Sequ
 def fractional_max_pool2d(x: Any, output_size: int | Pair | None = None, *,
                           ratio: float | tuple[float, float] | None = None, pseudo: bool = True,
                           overlapping: bool = True, per_sample: bool = False,
-                          generator: Generator | None = None, key: int | None = None) -> Any:
+                          generator: Generator | None = None, key: int | None = None) -> Tensor:
     """The largest value of each of random regions, 1 or 2 pixels a side (2 or 3 overlapping).
 
     Give the `output_size` or the `ratio` (input / output, between 1 and 2; the size is rounded), a

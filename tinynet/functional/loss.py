@@ -35,7 +35,7 @@ def _check_reduction(reduction: str) -> None:
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
 
 
-def _reduce(losses: Any, reduction: str) -> Any:
+def _reduce(losses: Any, reduction: str) -> Tensor:
     _check_reduction(reduction)
     return losses if reduction == "none" else (mean if reduction == "mean" else total)(losses)
 
@@ -70,7 +70,7 @@ def _mean_squared_error(x: Array, target: Array) -> Array:
 
 
 @widened
-def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
+def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     """The mean of (x - target)^2 over all elements.
 
     >>> from tinynet import xp
@@ -84,7 +84,7 @@ def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
 
 
 @widened
-def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
+def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     """The mean of |x - target| over all elements."""
     return _reduce(absolute(x - _alike("l1_loss", x, target)), reduction)
 
@@ -99,7 +99,7 @@ def _binary_cross_entropy(x: Array, target: Array) -> Array:
 
 
 @widened
-def binary_cross_entropy_with_logits(logits: Any, target: Any, reduction: str = "mean") -> Any:
+def binary_cross_entropy_with_logits(logits: Any, target: Any, reduction: str = "mean") -> Tensor:
     """The mean of -t log(p) - (1 - t) log(1 - p), p = sigmoid(logit), targets t from 0 to 1.
 
     Computed from the logits, so that nothing overflows and right answers keep all their digits.
@@ -160,7 +160,7 @@ def _mark_bad_labels(losses: Any, labels: Array, classes: int) -> Any:
 
 
 def _reduce_weighted(losses: Any, weights: Array | None, reduction: str,
-                     shape: tuple[int, ...]) -> Any:
+                     shape: tuple[int, ...]) -> Tensor:
     """Losses of the rows, which carry their weights already; the mean divides by their sum."""
     if reduction == "mean":
         return total(losses) / (losses.size if weights is None else weights.sum())
@@ -173,7 +173,7 @@ def _pick(rows: Any, labels: Array) -> Any:
 
 
 @widened
-def nll_loss(log_probs: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+def nll_loss(log_probs: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
     """The mean of -w_y log_probs[i, y_i]: cross-entropy for outputs of `log_softmax`.
 
     Shapes: log_probs (N, C) or (N, C, ...), target (N,) or (N, ...), weight (C,) or None.
@@ -189,7 +189,7 @@ def nll_loss(log_probs: Any, target: Any, weight: Any = None, reduction: str = "
     return _reduce_weighted(losses, weights, reduction, shape)
 
 
-def cross_entropy_reference(logits: Any, *, labels: Array) -> Any:
+def cross_entropy_reference(logits: Any, *, labels: Array) -> Tensor:
     """-log softmax, at the place of the label."""
     return -_pick(log_softmax(logits), labels)
 
@@ -202,7 +202,7 @@ def _softmax_cross_entropy(logits: Array, *, labels: Array, needs: Sequence[bool
 
 @widened
 def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing: float = 0.0,
-                  reduction: str = "mean") -> Any:
+                  reduction: str = "mean") -> Tensor:
     r"""L_i = -sum_c w_c q_ic log p_ic,  p = softmax(logits); the mean over samples i.
 
     `target` holds class labels (integers) or probabilities t_ic (floats, in the shape of the
@@ -246,7 +246,7 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing:
 
 
 @widened
-def hinge_loss(scores: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
+def hinge_loss(scores: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
     r"""L_i = sum over classes j other than y_i of max(0, s_ij - s_iy + margin)  (multiclass SVM).
 
     Shapes: scores (N, C), target (N,) class labels. Slope 0 at the kink. Source: lecture id E1.

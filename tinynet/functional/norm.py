@@ -90,7 +90,7 @@ def _data(running: Any) -> Array:
 
 
 def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
-               training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Any:
+               training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
     r"""y = weight (x - m) / sqrt(v + eps) + bias, for each channel (axis 1) of x
 
     In training m and v are the mean and (biased) variance of the batch, and the running arrays
@@ -113,13 +113,13 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
 
 def batch_norm_relu(x: Any, running_mean: Any, running_var: Any, weight: Any = None,
                     bias: Any = None, training: bool = False, momentum: float = 0.1,
-                    eps: float = 1e-5) -> Any:
+                    eps: float = 1e-5) -> Tensor:
     """relu(batch_norm(...)) in one operation, which saves two passes over the images."""
     return _either_norm(x, running_mean, running_var, weight, bias, training, momentum, eps, True)
 
 
 def _either_norm(x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any,
-                 training: bool, momentum: float, eps: float, with_relu: bool) -> Any:
+                 training: bool, momentum: float, eps: float, with_relu: bool) -> Tensor:
     shape = tuple(x.shape)
     if len(shape) not in (2, 3, 4):
         raise ValueError(f"batch_norm: x must have shape (N, C), (N, C, L) or (N, C, H, W), got "
@@ -152,7 +152,7 @@ def _folded(running_mean: Array, running_var: Array, weight: Any, bias: Any, eps
 
 
 def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None,
-               bias: Any = None, eps: float = 1e-5) -> Any:
+               bias: Any = None, eps: float = 1e-5) -> Tensor:
     r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over the last axes of each sample
 
     Shapes: x (..., *normalized_shape); weight and bias have `normalized_shape` or are None.
@@ -178,7 +178,7 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
 
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
-               eps: float = 1e-5) -> Any:
+               eps: float = 1e-5) -> Tensor:
     r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over a group of channels of a sample
 
     Shapes: x (N, C, ...), C a multiple of `num_groups`; weight and bias (C,) or None.

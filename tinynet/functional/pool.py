@@ -17,6 +17,7 @@ from ..operation import fused, primitive
 from ..ops.indexing import take_along_axis
 from ..ops.reduction import argmax, mean
 from ..ops.shape import expand_dims, pad, reshape, squeeze
+from ..tensor import Tensor
 from .checks import Pair, float_of_one_dtype, images, pair, window_count
 from .windows import unfold
 
@@ -30,7 +31,7 @@ def _windows(x: Any, kernel: Pair, stride: Pair) -> Any:
     return reshape(unfold(x, kernel, stride=stride), (n, c, kernel[0] * kernel[1], -1))
 
 
-def first_largest(windows: Any, axis: int) -> Any:
+def first_largest(windows: Any, axis: int) -> Tensor:
     """The largest value along `axis`; of equal ones the first is taken, and gets the gradient."""
     return squeeze(take_along_axis(windows, expand_dims(argmax(windows, axis), axis), axis), axis)
 
@@ -41,7 +42,7 @@ def _bordered(x: Any, padding: Pair, value: float) -> Any:
     return pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), value) if ph or pw else x
 
 
-def max_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair) -> Any:
+def max_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
     """Copy every window out, with a border of -infinity, and take its first largest value."""
     count = window_count("max_pool2d", x.shape[2:], kernel, stride, padding)
     windows = _windows(_bordered(x, padding, -math.inf), kernel, stride)
@@ -55,7 +56,7 @@ def _max_pool2d(x: Array, *, kernel: Pair, stride: Pair, padding: Pair,
     return y, lambda g, wanted: (kernels.max_pool2d_backward(g, x, y, kernel, stride, padding),)
 
 
-def avg_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair) -> Any:
+def avg_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
     """Copy every window out, with a border of zeros, and take its mean."""
     count = window_count("avg_pool2d", x.shape[2:], kernel, stride, padding)
     windows = _windows(_bordered(x, padding, 0.0), kernel, stride)
@@ -70,7 +71,7 @@ def _avg_pool2d(x: Array, *, kernel: Pair, stride: Pair, padding: Pair,
     return y, lambda g, wanted: (kernels.avg_pool2d_backward(g, shape, kernel, stride, padding),)
 
 
-def global_max_pool2d_reference(x: Any) -> Any:
+def global_max_pool2d_reference(x: Any) -> Tensor:
     """All pixels of a channel in a row, and their first largest value."""
     return first_largest(reshape(x, (*x.shape[:2], -1)), 2)
 
@@ -119,7 +120,7 @@ def _options(what: str, x: Any, kernel_size: Any, stride: Any, padding: Any
     return {"kernel": kernel, "stride": steps, "padding": border}
 
 
-def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
+def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Tensor:
     """The largest value of each window; the border counts as -infinity.
 
     Shapes: x (N, C, H, W); y (N, C, H', W'), H' = floor((H + 2 padding - kernel) / stride) + 1.
@@ -133,7 +134,7 @@ def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -
 
 
 def avg_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
-               count_include_pad: bool = True) -> Any:
+               count_include_pad: bool = True) -> Tensor:
     """The mean of each window; the border counts as zeros, or not at all.
 
     Shapes as in `max_pool2d`.
@@ -181,7 +182,7 @@ def _even(what: str, x: Any, output_size: Any) -> tuple[Pair, Pair | None]:
     return (p, q), (None if h % p or w % q else (h // p, w // q))
 
 
-def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
+def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
     """The mean of each of output_size (height, width) regions, equal or nearly so.
 
     Region i of n pixels goes from floor(i n / parts) to ceil((i + 1) n / parts).
@@ -193,7 +194,7 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
     return _means(x.shape[2], p, x.dtype) @ x @ _means(x.shape[3], q, x.dtype).T
 
 
-def adaptive_max_pool2d(x: Any, output_size: Any) -> Any:
+def adaptive_max_pool2d(x: Any, output_size: Any) -> Tensor:
     """The largest value of each of output_size regions, cut as in `adaptive_avg_pool2d`."""
     (p, q), kernel = _even("adaptive_max_pool2d", x, output_size)
     if kernel is not None:
@@ -201,13 +202,13 @@ def adaptive_max_pool2d(x: Any, output_size: Any) -> Any:
     return _largest_of_regions(x, _regions(x.shape[2], p), _regions(x.shape[3], q))
 
 
-def global_avg_pool2d(x: Any) -> Any:
+def global_avg_pool2d(x: Any) -> Tensor:
     """The mean of each channel: (N, C, H, W) to (N, C)."""
     images("global_avg_pool2d", x)
     return _pixel_mean(x)
 
 
-def global_max_pool2d(x: Any) -> Any:
+def global_max_pool2d(x: Any) -> Tensor:
     """The largest value of each channel: (N, C, H, W) to (N, C)."""
     images("global_max_pool2d", x)
     return _global_max_pool2d(x)

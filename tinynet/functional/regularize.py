@@ -50,7 +50,7 @@ def draw_key(what: str, p: float, generator: Generator | None, key: int | None,
 
 
 def _drop(what: str, x: Any, p: float, training: bool, shape: tuple[int, ...], inverted: bool,
-          generator: Generator | None, key: int | None) -> Any:
+          generator: Generator | None, key: int | None) -> Tensor:
     key, keep = draw_key(what, p, generator, key, training), 1.0 - p
     if p == 0.0 or (inverted and not training):
         return x
@@ -66,7 +66,7 @@ def _drop(what: str, x: Any, p: float, training: bool, shape: tuple[int, ...], i
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
-            generator: Generator | None = None, key: int | None = None) -> Any:
+            generator: Generator | None = None, key: int | None = None) -> Tensor:
     """Inverted dropout: x * mask / (1 - p) in training, x itself in evaluation.
 
     `p` is the probability of ZEROING, as in PyTorch. (In the lecture's code p is the probability
@@ -86,7 +86,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = T
 
 
 def dropout2d(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
-              generator: Generator | None = None, key: int | None = None) -> Any:
+              generator: Generator | None = None, key: int | None = None) -> Tensor:
     """Dropout of whole channels: of an (N, C, ...) array, each x[n, c] is zeroed or kept at once.
 
     Neighbouring pixels of a feature map are alike: what is zeroed alone is still seen beside it.
@@ -101,7 +101,7 @@ def dropout2d(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool =
 
 
 def drop_path(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
-              generator: Generator | None = None, key: int | None = None) -> Any:
+              generator: Generator | None = None, key: int | None = None) -> Tensor:
     """Dropout of whole samples: of an (N, ...) array, each x[n] is zeroed or kept at once.
 
     What stochastic depth does to the body of a residual block, sample by sample.
@@ -120,7 +120,7 @@ def _added_up(measure: Callable[[Any], Any], weights: Iterable[Any]) -> Any:
     return astype(sum(parts), np.result_type(*[float_dtype(w.dtype) for w in weights]))
 
 
-def l2_penalty(weights: Iterable[Any]) -> Any:
+def l2_penalty(weights: Iterable[Any]) -> Tensor:
     """R(W) = 1/2 sum of w^2 over all arrays, to add to a loss as strength * R.
 
     Its gradient is w: for SGD the same as ``weight_decay=strength``. Source: lecture id E3.
@@ -132,6 +132,6 @@ def l2_penalty(weights: Iterable[Any]) -> Any:
     return 0.5 * _added_up(lambda w: total(square(w)), weights)
 
 
-def l1_penalty(weights: Iterable[Any]) -> Any:
+def l1_penalty(weights: Iterable[Any]) -> Tensor:
     """R(W) = sum of |w| over all arrays; its gradient is sign(w), 0 at 0. Both make elastic net."""
     return _added_up(lambda w: total(absolute(w)), weights)

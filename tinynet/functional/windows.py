@@ -11,6 +11,7 @@ from typing import Any
 
 from ..backend import Array, xp
 from ..operation import primitive
+from ..tensor import Tensor
 from .checks import Pair, images, pair, window_count
 
 __all__ = ["fold", "unfold"]
@@ -55,7 +56,8 @@ def _fold(columns: Array, size: Pair, kernel: Pair, dilation: Pair, padding: Pai
     return x[:, :, ph : ph + h, pw : pw + w]
 
 
-def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Any:
+def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
+           stride: Any = 1) -> Tensor:
     """Every window of an image as a column (im2col).
 
     Shapes: x (N, C, H, W); result (N, C kH kW, L) for L windows, from left to right and down.
@@ -69,7 +71,7 @@ def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride
 
 
 def fold(columns: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
-         stride: Any = 1) -> Any:
+         stride: Any = 1) -> Tensor:
     """Columns of windows added into an image, where they overlap summed (col2im).
 
     Shapes: columns (N, C kH kW, L); result (N, C, *output_size). The opposite of `unfold` in

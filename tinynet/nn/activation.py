@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
+from ..tensor import Tensor
 from .module import Module
 
 __all__ = ["ELU", "GELU", "LeakyReLU", "LogSoftmax", "ReLU", "Sigmoid", "Softmax", "Softplus",
@@ -18,7 +19,7 @@ __all__ = ["ELU", "GELU", "LeakyReLU", "LogSoftmax", "ReLU", "Sigmoid", "Softmax
 class ReLU(Module):
     """max(x, 0); slope 0 at 0."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.relu(x)
 
 
@@ -28,7 +29,7 @@ class LeakyReLU(Module):
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.leaky_relu(x, self.negative_slope)
 
     def extra_repr(self) -> str:
@@ -41,7 +42,7 @@ class ELU(Module):
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.elu(x, self.alpha)
 
     def extra_repr(self) -> str:
@@ -56,7 +57,7 @@ class GELU(Module):
             raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
         self.approximate = approximate
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.gelu(x, approximate=self.approximate)
 
     def extra_repr(self) -> str:
@@ -71,7 +72,7 @@ class Softplus(Module):
             raise ValueError(f"beta must be positive, got {beta}")
         self.beta = beta
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.softplus(x, self.beta)
 
     def extra_repr(self) -> str:
@@ -81,14 +82,14 @@ class Softplus(Module):
 class Tanh(Module):
     """(e^x - e^-x) / (e^x + e^-x), from -1 to 1."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.tanh(x)
 
 
 class Sigmoid(Module):
     """1 / (1 + e^-x), from 0 to 1."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.sigmoid(x)
 
 
@@ -98,7 +99,7 @@ class Softmax(Module):
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.softmax(x, self.axis)
 
     def extra_repr(self) -> str:
@@ -111,7 +112,7 @@ class LogSoftmax(Module):
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.log_softmax(x, self.axis)
 
     def extra_repr(self) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from .. import functional as F
 from ..checks import check_probability, check_whole
 from ..random import Generator
+from ..tensor import Tensor
 from .container import Sequential
 from .conv import Conv2d
 from .linear import Identity
@@ -94,7 +95,7 @@ class Residual(_Skipping):
         self.shortcut = Identity() if shortcut is None else shortcut
         self._set(p, mode, inverted, generator)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         kept = self.shortcut(x)
 
         def checked(x: Any) -> Any:
@@ -152,6 +153,6 @@ class ResidualBlock(_Skipping):
             x = conv(norm(x)) if self.pre_activation else norm(conv(x))
         return x
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         y = self._add(x if self.downsample is None else self.downsample(x), self._body, x)
         return y if self.pre_activation else F.relu(y)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
+from ..tensor import Tensor
 from .module import Module
 
 
@@ -87,7 +88,7 @@ class Sequential(_Listed):
         named = len(layers) == 1 and isinstance(layers[0], Mapping)
         super().__init__(layers[0] if named else _numbered(layers))  # type: ignore[arg-type]
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         for layer in self:
             x = layer(x)
         return x

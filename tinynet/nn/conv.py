@@ -11,6 +11,7 @@ from typing import Any
 from .. import functional as F
 from ..checks import check_whole
 from ..functional.checks import pair
+from ..tensor import Tensor
 from . import init
 from .checks import check_dtype, empty
 from .module import Module, Parameter
@@ -53,7 +54,7 @@ class Conv2d(Module):
         for parameter in self.own_parameters():
             init.default_(parameter, init.fans(self.weight.shape)[0])
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         check_dtype(x, self.weight)
         return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation,
                         self.groups)

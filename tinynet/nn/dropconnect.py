@@ -11,6 +11,7 @@ from typing import Any
 from .. import functional as F
 from ..checks import check_probability
 from ..random import Generator
+from ..tensor import Tensor
 from .checks import check_dtype
 from .conv import Conv2d
 from .linear import Linear
@@ -37,7 +38,7 @@ class _DropConnect(Noise):
         self.p, self.relu, self.inference = check_probability("p (of zeroing)", p), relu, inference
         self.generator = generator
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         check_dtype(x, self.weight)
         training = self.training and self.p > 0.0
         u = self._connected(x, self.weight, self.bias, self.p, self.training,

@@ -13,6 +13,7 @@ from typing import Any
 from .. import functional as F
 from ..checks import check_probability
 from ..random import Generator
+from ..tensor import Tensor
 from .noise import Noise
 
 __all__ = ["Dropout", "Dropout2d"]
@@ -40,7 +41,7 @@ class Dropout(_Dropout):
     (True, Tensor([0.75, 1.5 ]))
     """
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.dropout(x, self.p, self.training, inverted=self.inverted,
                          generator=self.generator)
 
@@ -48,6 +49,6 @@ class Dropout(_Dropout):
 class Dropout2d(_Dropout):
     """Dropout of whole channels: each x[n, c] of (N, C, H, W) is zeroed or kept at once."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.dropout2d(x, self.p, self.training, inverted=self.inverted,
                            generator=self.generator)

@@ -11,6 +11,7 @@ from typing import Any
 from .. import functional as F
 from ..checks import check_whole
 from ..ops.shape import reshape
+from ..tensor import Tensor
 from . import init
 from .checks import check_dtype, empty
 from .module import Module, Parameter
@@ -36,7 +37,7 @@ class Linear(Module):
         for parameter in self.own_parameters():
             init.default_(parameter, fan_in=in_features)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         check_dtype(x, self.weight)
         return F.linear(x, self.weight, self.bias)
 
@@ -58,7 +59,7 @@ class Flatten(Module):
     def __init__(self, start_axis: int = 1, end_axis: int = -1) -> None:
         self.start_axis, self.end_axis = start_axis, end_axis
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         ndim = len(x.shape)
         first, last = (axis + ndim if axis < 0 else axis for axis in (self.start_axis,
                                                                       self.end_axis))
@@ -75,5 +76,5 @@ class Flatten(Module):
 class Identity(Module):
     """y = x, to stand where a layer may be left out."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return x

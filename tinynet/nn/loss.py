@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import functional as F
 from ..checks import check_probability
+from ..tensor import Tensor
 from .module import Buffer, Module
 
 __all__ = ["CrossEntropyLoss", "HingeLoss", "MSELoss"]
@@ -42,7 +43,7 @@ class CrossEntropyLoss(_Loss):
         self.label_smoothing = check_probability("label_smoothing", label_smoothing)
         self._set_reduction(reduction)
 
-    def forward(self, logits: Any, target: Any) -> Any:
+    def forward(self, logits: Any, target: Any) -> Tensor:
         return F.cross_entropy(logits, target, weight=self.weight,
                                label_smoothing=self.label_smoothing, reduction=self.reduction)
 
@@ -53,7 +54,7 @@ class MSELoss(_Loss):
     def __init__(self, reduction: str = "mean") -> None:
         self._set_reduction(reduction)
 
-    def forward(self, prediction: Any, target: Any) -> Any:
+    def forward(self, prediction: Any, target: Any) -> Tensor:
         return F.mse_loss(prediction, target, reduction=self.reduction)
 
 
@@ -64,7 +65,7 @@ class HingeLoss(_Loss):
         self.margin = margin
         self._set_reduction(reduction)
 
-    def forward(self, scores: Any, target: Any) -> Any:
+    def forward(self, scores: Any, target: Any) -> Tensor:
         return F.hinge_loss(scores, target, margin=self.margin, reduction=self.reduction)
 
     def extra_repr(self) -> str:

@@ -203,7 +203,8 @@ class Module:
         raise TypeError(f"{type(self).__name__} has no forward: define `def forward(self, x)` in "
                         "its class")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Call `forward`; the type is what a layer returns (yours may return several tensors)."""
         stack = _calls.stack
         stack.append(self)
         try:

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..checks import check_whole
+from ..graph import no_grad
 from ..random import Generator, default_generator
-from ..tensor import no_grad
 from .module import Module, modes_kept
 
 __all__ = ["Noise", "marginalize"]

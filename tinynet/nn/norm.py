@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from .. import functional as F
 from ..checks import check_whole
+from ..tensor import Tensor
 from . import init
 from .checks import check_dtype, empty
 from .module import Buffer, Module, Parameter
@@ -64,7 +65,7 @@ class _BatchNorm(_Norm):
         init.ones_(self.running_var)
         return self
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         check_dtype(x, self.running_mean)
         if len(x.shape) not in self.axes or x.shape[1] != self.num_features:
             raise ValueError(f"{type(self).__name__}({self.num_features}) takes inputs of shape "
@@ -118,7 +119,7 @@ class LayerNorm(_Norm):
         self.normalized_shape = tuple(check_whole("normalized_shape", n) for n in lengths)
         super().__init__(self.normalized_shape, eps, elementwise_affine, bias)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         check_dtype(x, self.weight)
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
@@ -141,7 +142,7 @@ class GroupNorm(_Norm):
             raise ValueError(f"num_groups={num_groups} must divide num_channels={num_channels}")
         super().__init__((num_channels,), eps, affine)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         check_dtype(x, self.weight)
         if len(x.shape) < 2 or x.shape[1] != self.num_channels:
             raise ValueError(f"GroupNorm takes inputs of shape (N, C, ...) with C = "

@@ -13,6 +13,7 @@ from ..checks import check_whole
 from ..functional.checks import Pair, pair
 from ..functional.fractional import fractional_size
 from ..random import Generator, key
+from ..tensor import Tensor
 from .module import Module
 from .noise import Noise
 
@@ -41,14 +42,14 @@ class MaxPool2d(_Pool):
     [[[[5.0, 7.0], [13.0, 15.0]]]]
     """
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
 
 
 class AvgPool2d(_Pool):
     """The mean of each window (zeros of the padding count); `stride` is its size by default."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
 
 
@@ -58,7 +59,7 @@ class AdaptiveAvgPool2d(Module):
     def __init__(self, output_size: int | Pair) -> None:
         self.output_size = pair("output_size", output_size, 1)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.adaptive_avg_pool2d(x, self.output_size)
 
     def extra_repr(self) -> str:
@@ -87,7 +88,7 @@ class FractionalMaxPool2d(Noise):
         self.pseudo, self.overlapping, self.per_sample = pseudo, overlapping, per_sample
         self.passes, self.generator = check_whole("passes", passes), generator
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         keys = [self.draw_key()] if self.training else [key(0, k) for k in range(self.passes)]
         first, *others = (F.fractional_max_pool2d(
             x, self.output_size, ratio=self.ratio, pseudo=self.pseudo, key=k,
@@ -103,12 +104,12 @@ class FractionalMaxPool2d(Noise):
 class GlobalAvgPool2d(Module):
     """The mean of each channel: (N, C, H, W) -> (N, C)."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.global_avg_pool2d(x)
 
 
 class GlobalMaxPool2d(Module):
     """The largest value of each channel: (N, C, H, W) -> (N, C)."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any) -> Tensor:
         return F.global_max_pool2d(x)

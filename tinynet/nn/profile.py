@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from .. import random, text
 from ..backend import Array, synchronize
-from ..tensor import Node, Tensor, Watcher, grad, watching
+from ..graph import Node, Watcher, watching
+from ..tensor import Tensor, grad
 from .module import Call, Module, call_in_progress, observe
 
 __all__ = ["Profile", "ProfileRow", "profile"]

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from .. import random, text
 from ..backend import DType, xp
-from ..tensor import Tensor, no_grad
+from ..graph import no_grad
+from ..tensor import Tensor
 from .module import Call, Module, modes_kept, observe, parameter_dtype
 
 __all__ = ["Row", "Summary", "summary"]

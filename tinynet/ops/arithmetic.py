@@ -57,7 +57,8 @@ def widened(function: Callable[P, Any]) -> Callable[P, Any]:
         if dtype is None or dtype is _FLOAT32 or dtype is _FLOAT64:
             return function(x, *others, **options)
         result = float_dtype(dtype)
-        y = function(astype(x, accumulator(result)), *others, **options)
+        wide: Any = astype(x, accumulator(result))
+        y = function(wide, *others, **options)
         return astype(y, result)
 
     return call
@@ -199,7 +200,7 @@ def minimum(a: Array, b: Array) -> Array:
     return xp.minimum(a, b)
 
 
-def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+def clip(x: Any, low: Any = None, high: Any = None) -> Tensor:
     """min(max(x, low), high); at a bound that x just reaches, half of the gradient passes."""
     if low is None and high is None:
         raise ValueError("clip needs low, high or both")
@@ -222,7 +223,7 @@ def _astype(x: Array, dtype: Any) -> Array:
     return x.astype(dtype, copy=False)
 
 
-def astype(x: Any, dtype: Any) -> Any:
+def astype(x: Any, dtype: Any) -> Tensor:
     """`x` converted to `dtype`; from float to float, the gradient is converted back."""
     if isinstance(x, Tensor) and (x.dtype.kind != "f" or np.dtype(dtype).kind != "f"):
         return wrap(x.data.astype(dtype), None)

@@ -73,7 +73,7 @@ def _put(x: Array, index: Any, shape: tuple[int, ...]) -> Array:
     return out
 
 
-def getitem(x: Any, index: Any) -> Any:
+def getitem(x: Any, index: Any) -> Tensor:
     """x[index]: slices, integers, None, ..., integer arrays, boolean masks, and mixtures.
 
     >>> from tinynet import Tensor, grad
@@ -84,12 +84,12 @@ def getitem(x: Any, index: Any) -> Any:
     return _get(x, index=_plain(_uploaded(index, x.shape) if on_gpu else index))
 
 
-def put(x: Any, index: Any, shape: tuple[int, ...]) -> Any:
+def put(x: Any, index: Any, shape: tuple[int, ...]) -> Tensor:
     """Zeros of `shape` with `x` added at `index`; the opposite of ``[index]``."""
     return _put(x, index=_plain(_uploaded(index, shape) if on_gpu else index), shape=shape)
 
 
-def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
+def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
     """For each position, the element of `x` whose place along `axis` is in `indices`."""
     axis = one_axis(axis, x.ndim)
     check_range("indices", indices.data if isinstance(indices, Tensor) else indices, x.shape[axis])

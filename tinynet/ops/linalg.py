@@ -22,7 +22,7 @@ def _matmul(a: Array, b: Array) -> Array:
     return kernel.matmul(a, b)
 
 
-def matmul(a: Any, b: Any) -> Any:
+def matmul(a: Any, b: Any) -> Tensor:
     """a @ b for matrices, stacks of matrices (leading axes broadcast) and vectors.
 
     Shapes: (..., n, k) @ (..., k, m) -> (..., n, m); a vector (k,) counts as a row before the
@@ -74,7 +74,7 @@ def _einsum(*xs: Array, subscripts: str) -> Array:
     return xp.einsum(subscripts, *xs)
 
 
-def einsum(subscripts: str, *tensors: Any) -> Any:
+def einsum(subscripts: str, *tensors: Any) -> Tensor:
     """Einstein's summation: ``einsum("ij,jk->ik", a, b)`` is a @ b.
 
     Letters that are missing behind ``->`` are summed; without ``->``, those that appear once

@@ -11,7 +11,8 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from ..tensor import Tensor, is_grad_enabled
+from ..graph import is_grad_enabled
+from ..tensor import Tensor
 from . import arithmetic, indexing, linalg, reduction, shape
 
 _SAME_NAME = {
@@ -43,7 +44,7 @@ def _reverse(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 def _in_place(self: Tensor, other: Any, symbol: str, apply: Callable[[Any, Any], Any]) -> Tensor:
     """``x += y``: a new tensor, except for leaves with gradients, which it would cut off."""
     if self.node is None or not self.is_leaf:
-        return apply(self, other)  # type: ignore[no-any-return]
+        return apply(self, other)
     if is_grad_enabled():
         raise RuntimeError(f"{symbol} on a leaf tensor that requires grad: inside tn.no_grad() it "
                            "updates the tensor in place; elsewhere write a new name, "

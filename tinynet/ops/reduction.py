@@ -14,6 +14,7 @@ import numpy as np
 
 from ..backend import Array, accumulator, add_up, asarray, float_dtype, xp
 from ..operation import primitive
+from ..tensor import Tensor
 from .arithmetic import abs as absolute
 from .arithmetic import astype, equal, exp, multiply, where, widened, without_derivative
 from .shape import Axis, all_axes, broadcast_to, concatenate, flip, moveaxis, one_axis, reshape
@@ -67,7 +68,7 @@ def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> A
 
 
 @widened
-def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
+def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """The standard deviation over `axis`, the square root of `var`; gradient 0 where it is 0."""
     return _root(var(x, axis, ddof, keepdims))
 
@@ -104,7 +105,7 @@ def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return x.min(axis=axis, keepdims=keepdims)
 
 
-def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The product over `axis`, folded in half again and again.
 
     Multiplying pairs, not dividing the product by each factor, keeps the gradient right (at any
@@ -168,7 +169,7 @@ def _euclidean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 @widened
-def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Any:
+def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The vector norm over `axis`: ord 2 (Euclid), 1 (the sum of |x|) or inf (the largest |x|).
 
     At 0 the Euclidean norm has gradient 0 here, and no meaningful second derivative.
@@ -216,7 +217,7 @@ def argsort(x: Array, axis: int = -1) -> Array:
     return xp.argsort(x, axis=one_axis(axis, x.ndim), kind="stable")
 
 
-def sort(x: Any, axis: int = -1) -> Any:
+def sort(x: Any, axis: int = -1) -> Tensor:
     """`x` sorted along `axis`, ascending."""
     from .indexing import take_along_axis
 
@@ -224,7 +225,7 @@ def sort(x: Any, axis: int = -1) -> Any:
 
 
 @widened
-def median(x: Any, axis: int = -1) -> Any:
+def median(x: Any, axis: int = -1) -> Tensor:
     """The middle element along `axis` (the mean of the two middle ones); nan if one is nan."""
     ordered = moveaxis(sort(x, axis), axis, -1)
     n = ordered.shape[-1]

@@ -15,6 +15,7 @@ from ..backend import Array, xp
 from ..checks import check_whole
 from ..kernels import broadcast
 from ..operation import primitive
+from ..tensor import Tensor
 
 Axis = int | tuple[int, ...] | None
 
@@ -66,7 +67,7 @@ def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
                          f"{x.shape}: {error}") from None
 
 
-def swapaxes(x: Any, a: int, b: int) -> Any:
+def swapaxes(x: Any, a: int, b: int) -> Tensor:
     """Axes `a` and `b` exchanged."""
     axes = list(range(x.ndim))
     a, b = one_axis(a, x.ndim), one_axis(b, x.ndim)
@@ -74,7 +75,7 @@ def swapaxes(x: Any, a: int, b: int) -> Any:
     return transpose(x, axes)
 
 
-def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Any:
+def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
     """Axis `source` moved to place `destination`; or several to as many places."""
     sources = all_axes(source, x.ndim)
     places = all_axes(destination, x.ndim)
@@ -87,7 +88,7 @@ def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int
     return transpose(x, axes)
 
 
-def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
+def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Tensor:
     """A new axis of length 1 at place `axis` of the result; or several."""
     count = len(axis) if isinstance(axis, tuple | list) else 1
     new = all_axes(axis, x.ndim + count)
@@ -95,7 +96,7 @@ def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
     return reshape(x, tuple(1 if i in new else next(lengths) for i in range(x.ndim + count)))
 
 
-def squeeze(x: Any, axis: Axis = None) -> Any:
+def squeeze(x: Any, axis: Axis = None) -> Tensor:
     """Without the axes of length 1 (or without `axis`, which must have length 1)."""
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
@@ -107,7 +108,7 @@ def squeeze(x: Any, axis: Axis = None) -> Any:
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in drop))
 
 
-def flatten(x: Any, start_axis: int = 0) -> Any:
+def flatten(x: Any, start_axis: int = 0) -> Tensor:
     """All axes from `start_axis` on as one."""
     start = one_axis(start_axis, max(1, len(x.shape)))
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
@@ -168,7 +169,7 @@ def _concatenate(*xs: Array, axis: int = 0) -> Array:
     return xp.concatenate(xs, axis=axis)
 
 
-def concatenate(tensors: Sequence[Any], axis: int = 0) -> Any:
+def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors one after the other along an axis they have."""
     tensors = list(tensors)  # a generator can be read once
     if not tensors:
@@ -181,7 +182,7 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Any:
     return _concatenate(*tensors, axis=axis)
 
 
-def stack(tensors: Sequence[Any], axis: int = 0) -> Any:
+def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors, all of one shape, side by side along a new axis."""
     tensors = list(tensors)
     shapes = [tuple(t.shape) for t in tensors]

@@ -27,8 +27,9 @@ from numbers import Integral, Real
 from typing import Any
 
 from ..backend import Array, asarray, xp
+from ..graph import enable_grad
 from ..kernels import update
-from ..tensor import Tensor, enable_grad
+from ..tensor import Tensor
 from .clip import clipped_by_norm
 from .parameters import make_groups
 from .schedule import Schedule

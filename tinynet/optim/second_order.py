@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, xp
+from ..graph import enable_grad
 from ..ops.shape import concatenate
-from ..tensor import Tensor, enable_grad, grad
+from ..tensor import Tensor, grad
 from .line_search import LineSearch, Point, strong_wolfe
 from .optimizer import Closure, Optimizer, check_settings, graph_is_alive
 
@@ -171,7 +172,7 @@ class FlatOptimizer(Optimizer):
                 raise RuntimeError(f"{type(self).__name__} differentiates the loss twice: its "
                                    "closure must return the loss and not call backward()")
             parts = grad(loss, self.params, create_graph=True)
-            return concatenate([g.reshape(-1) for g in parts])  # type: ignore[no-any-return]
+            return concatenate([g.reshape(-1) for g in parts])
 
     def pull_back(self, gradient: Tensor, v: Array) -> Array:
         """d(gradient . v) / d weights = H v, flat; `gradient` is from `gradient_graph`."""

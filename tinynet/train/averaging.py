@@ -21,10 +21,10 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
+from ..graph import no_grad
 from ..nn.module import Modes, Module, modes_kept, modes_of, observe, set_modes
 from ..nn.norm import BatchNorm1d, BatchNorm2d
 from ..optim.averaging import Average
-from ..tensor import no_grad
 from .callbacks import Callback
 from .inputs import as_tensor, undisturbed
 from .trainer import Trainer

@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backend import Array, is_array, xp
+from ..graph import Node, Watcher, watching
 from ..nn.module import layer_in_call
 from ..nn.noise import noise_state, set_noise_state
 from ..operation import hand_out
 from ..optim.clip import global_norm
-from ..tensor import Node, Tensor, Watcher, watching
+from ..tensor import Tensor
 from .callbacks import Callback
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ import numpy as np
 
 from ..backend import Array, asarray, is_array, to_numpy
 from ..data.loader import DataLoader
+from ..graph import no_grad
 from ..nn.module import Modes, Module, modes_kept, modes_of, set_modes
-from ..tensor import Tensor, no_grad
+from ..tensor import Tensor
 
 
 @contextlib.contextmanager

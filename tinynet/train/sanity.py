@@ -22,9 +22,9 @@ import numpy as np
 
 from ..backend import to_numpy
 from ..functional.loss import cross_entropy, hinge_loss
+from ..graph import no_grad
 from ..nn.module import Module
 from ..optim import Optimizer
-from ..tensor import no_grad
 from .callbacks import Callback
 from .history import finite_or_none, smooth
 from .inputs import as_labels, as_tensor, class_numbers

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-from ..tensor import Leaf, Node, Tensor
+from ..graph import Leaf, Node
+from ..tensor import Tensor
 from .canvas import TRAIN, VAL, new_figure, save
 
 MOST = 300  # operations, of a picture that can still be read

@@ -18,8 +18,9 @@ import numpy as np
 
 from ..backend import asarray, to_numpy
 from ..calculus import hessian
+from ..graph import no_grad
 from ..optim.landscapes import Landscape, Path
-from ..tensor import Tensor, no_grad
+from ..tensor import Tensor
 from .canvas import QUIET, look, new_figure, save
 
 if TYPE_CHECKING:

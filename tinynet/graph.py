@@ -1,0 +1,133 @@
+"""What is remembered of a computation: nodes, the switch that records them, and who watches.
+
+Every operation whose result wants a gradient leaves a `Node`: when it was made, from which nodes,
+and how to pull a gradient back to them. That is the graph; nobody holds it but the tensors made
+last. Inside `no_grad` nothing is remembered. A `Watcher` is told of each operation and each
+derivative: so the first nan is found, and the time of a layer's backward pass.
+
+Read next: `tensor.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from typing import Any, Protocol, TypeAlias
+
+from .backend import Array, DType
+
+Pullbacks: TypeAlias = tuple[Iterable[Any], Iterable[Any]]
+
+clock = itertools.count(1)  # creation order is a topological order of the graph
+
+
+class _Mode(threading.local):
+    recording = True
+
+
+mode = _Mode()
+
+
+@contextlib.contextmanager
+def recording(on: bool) -> Iterator[None]:
+    """Record operations (or not) inside; per thread, restored on errors."""
+    before, mode.recording = mode.recording, on
+    try:
+        yield
+    finally:
+        mode.recording = before
+
+
+def no_grad() -> contextlib._GeneratorContextManager[None]:
+    """Inside, operations keep nothing and their results need no gradient."""
+    return recording(False)
+
+
+def enable_grad() -> contextlib._GeneratorContextManager[None]:
+    """Undo `no_grad` inside."""
+    return recording(True)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations of this thread are being recorded."""
+    return mode.recording
+
+
+class Operation(Protocol):
+    """What a node knows of the operation that made it; `operation.py` has the two kinds."""
+
+    name: str
+    signature: inspect.Signature
+
+    def pullbacks(self, g: Any, node: Node, path: Set[Node | None], graph: bool) -> Pullbacks:
+        """The vjps of `node`, and what each is applied to besides g."""
+
+
+class Node:
+    """What is left of an operation: its place in time, its inputs' nodes, how to pull back.
+
+    The gradient that goes to ``inputs[k]`` is ``vjps[k](g, *saved[k])``. Where ``vjps`` is None
+    (a fused operation computes all gradients at once), and whenever the gradients are to be
+    recorded, ``operation.pullbacks(g, node, path, graph)`` gives the vjps and what they are
+    applied to. A node does not hold its output (no reference cycles), and of the inputs only what
+    the vjps name. `record` makes it; freeing it sets inputs to None.
+    """
+
+    __slots__ = ("dtype", "inputs", "operation", "order", "saved", "shape", "vjps")
+    order: int
+    shape: tuple[int, ...]
+    dtype: DType
+    inputs: Any  # None where no gradient goes
+    vjps: Any
+    saved: Any
+    operation: Operation
+
+
+class Leaf(Node):
+    """The node of a tensor that the user made: nothing came before, and its gradient stays."""
+
+    __slots__ = ("changed", "grad")
+    last_write = 0  # when any leaf was last written in place; operations since need no check
+
+    def __init__(self, y: Array) -> None:
+        self.order = 0
+        self.shape = y.shape
+        self.dtype = y.dtype
+        self.inputs = self.vjps = self.saved = ()
+        self.changed = 0  # when this one was last written in place
+        self.grad: Any = None  # a Tensor, once `backward` has been here
+
+
+class Watcher:
+    """Is told of each operation that is recorded and of each derivative; see `watching`.
+
+    Subclasses say what they do with it: find the first nan, take the time, draw a graph.
+    """
+
+    def made(self, node: Node, y: Array, args: Sequence[Any]) -> None:
+        """An operation was recorded: its node, its result and its arguments as they were given."""
+
+    def pull(self, node: Node, compute: Callable[..., Any], *values: Any) -> Any:
+        """Compute a derivative of `node`; what is returned is used, so return compute(*values).
+
+        `compute` is a vjp, or ``node.operation.pullbacks``, which comes before the vjps.
+        """
+        return compute(*values)
+
+
+watcher: Watcher | None = None
+
+
+@contextlib.contextmanager
+def watching(listener: Watcher) -> Iterator[None]:
+    """Inside, `listener` is told of all operations with a gradient, of all threads."""
+    global watcher
+    before = watcher
+    watcher = listener
+    try:
+        yield
+    finally:
+        watcher = before
