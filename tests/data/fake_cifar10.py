@@ -7,6 +7,7 @@ import io
 import struct
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -86,13 +87,22 @@ def archive(extra: dict[str, bytes] | None = None, leave_out: str = "") -> bytes
 
 @dataclass
 class Server:
-    """What the server gives, how far (`cut` bytes of an answer), and what it was asked."""
+    """What the server gives, how far (`cut` bytes of an answer), and what it was asked.
+
+    `portal`: a page that it sends instead, whatever it is asked. `shift`: its parts begin so many
+    bytes before those that were asked for. `length`: whether it says how long an answer is.
+    `pause`: seconds before an answer.
+    """
 
     url: str
     data: bytes
     cut: int | None = None
     ranges: bool = True
     status: int = 200
+    portal: bytes | None = None
+    shift: int = 0
+    length: bool = True
+    pause: float = 0.0
     asked: list[str | None] = field(default_factory=list)
 
 
@@ -104,17 +114,32 @@ def serve(data: bytes) -> Iterator[Server]:
         def do_GET(self) -> None:
             wanted = self.headers.get("Range")
             server.asked.append(wanted)
+            time.sleep(server.pause)
             if server.status != 200:
                 self.send_error(server.status)
+                return
+            if server.portal is not None:
+                self.answer(200, server.portal, {"Content-Type": "text/html"})
                 return
             resume = wanted is not None and server.ranges
             first = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and resume else 0
             if resume and first >= len(server.data):
                 self.send_error(416)
                 return
-            body = server.data[first:]
-            self.send_response(206 if resume else 200)
-            self.send_header("Content-Length", str(len(body)))
+            if not resume:
+                self.answer(200, server.data, {})
+                return
+            first -= server.shift
+            last = len(server.data) - 1
+            given = f"bytes {first}-{last}/{len(server.data)}"
+            self.answer(206, server.data[first:], {"Content-Range": given})
+
+        def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            if server.length:
+                self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body[: server.cut])
 

@@ -5,22 +5,34 @@ A server on this machine stands for the official one; nothing leaves the machine
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import hashlib
 import io
+import os
+import resource
+import shutil
+import subprocess
+import sys
 import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+import urllib3
 
 from tests.data import fake_cifar10 as fake
 from tests.data.test_cifar10 import BINARY, check
+from tests.processes import environment
 from tinynet.data import DownloadError, cifar10, download, load_cifar10
 
 ARCHIVE = fake.archive()
+MD5 = f"md5:{hashlib.md5(ARCHIVE).hexdigest()}"
 
 
 @pytest.fixture
@@ -30,7 +42,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[fake.Server]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with fake.serve(ARCHIVE) as running:
         monkeypatch.setattr(cifar10, "URL", running.url)
-        monkeypatch.setattr(cifar10, "HASH", f"md5:{hashlib.md5(ARCHIVE).hexdigest()}")
+        monkeypatch.setattr(cifar10, "HASH", MD5)
         yield running
 
 
@@ -87,6 +99,178 @@ def test_a_wrong_hash_is_refused_and_the_next_try_is_fresh(server: fake.Server,
         load_cifar10(tmp_path)
     assert files(tmp_path) == []
     check(load_cifar10(tmp_path))
+
+
+PART = "cifar-10-binary.tar.gz.part"
+
+
+@pytest.mark.parametrize("answer", ["a portal's page", "a longer page", "an empty page",
+                                    "another range", "an error", "a cut-off whole"])
+def test_a_bad_answer_leaves_what_has_arrived(server: fake.Server, tmp_path: Path, answer: str
+                                              ) -> None:
+    (tmp_path / PART).write_bytes(ARCHIVE[:100_000])
+    changes: dict[str, dict[str, Any]] = {
+        "a portal's page": {"portal": b"<html>Please log in</html>"},
+        "a longer page": {"portal": b"<html>" + b"x" * 200_000},
+        "an empty page": {"portal": b""},
+        "another range": {"shift": 1000},
+        "an error": {"status": 404},
+        "a cut-off whole": {"ranges": False, "cut": 150_000},
+    }
+    for name, value in changes[answer].items():
+        setattr(server, name, value)
+    with pytest.raises(DownloadError, match=r"failed \(.*100,000 bytes are kept in .*\.part: run "
+                                            r"again to go on from there\. CIFAR-10 is not in"):
+        load_cifar10(tmp_path)
+    assert files(tmp_path) == [PART]
+    assert (tmp_path / PART).read_bytes() == ARCHIVE[:100_000]
+    for field in dataclasses.fields(fake.Server):
+        if field.name in changes[answer]:
+            setattr(server, field.name, field.default)
+    check(load_cifar10(tmp_path))
+    assert server.asked == ["bytes=100000-"] * 2 and files(tmp_path) == COMPLETE
+
+
+@pytest.mark.parametrize("extra", [0, 1, 5000], ids=["as long", "longer", "much longer"])
+def test_a_part_that_is_no_beginning_is_replaced_by_the_whole(server: fake.Server, tmp_path: Path,
+                                                              extra: int) -> None:
+    """The server says that nothing follows (416), but the hash is wrong."""
+    (tmp_path / PART).write_bytes(bytes(len(ARCHIVE) + extra))
+    check(load_cifar10(tmp_path))
+    assert server.asked == [f"bytes={len(ARCHIVE) + extra}-", None]
+    assert files(tmp_path) == COMPLETE
+
+
+def test_an_answer_that_ends_early_is_resumed_whatever_notices_it(
+        server: fake.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older versions of requests take a short answer for the whole."""
+    stream = urllib3.HTTPResponse.stream
+
+    def lenient(self: Any, *args: Any, **options: Any) -> Iterator[bytes]:
+        self.enforce_content_length = False
+        return stream(self, *args, **options)
+
+    monkeypatch.setattr(urllib3.HTTPResponse, "stream", lenient)
+    server.cut = 150_000
+    with pytest.raises(DownloadError, match=r"cut off after 150,000 of .* bytes.*are kept"):
+        load_cifar10(tmp_path)
+    server.cut = None
+    check(load_cifar10(tmp_path))
+    assert server.asked == [None, "bytes=150000-"]
+
+
+def test_a_length_that_is_not_told_is_not_needed(server: fake.Server, tmp_path: Path) -> None:
+    server.length = False
+    check(load_cifar10(tmp_path))
+
+
+def test_a_disk_that_fills_up_keeps_what_has_arrived(server: fake.Server, tmp_path: Path) -> None:
+    """A limit on the size of a file stands for the disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(DownloadError, match=r"\.part cannot be written \(.*File too large.*To "
+                                                r"mend it, raise the limit.*100,000 bytes are kept "
+                                                r"in .*By hand: fetch"):
+            load_cifar10(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (tmp_path / PART).read_bytes() == ARCHIVE[:100_000]
+    check(load_cifar10(tmp_path))
+    assert server.asked == [None, "bytes=100000-"] and files(tmp_path) == COMPLETE
+
+
+def test_a_disk_that_fills_up_while_unpacking_keeps_the_archive(
+        server: fake.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(DownloadError, match=r"batches-bin cannot be written \(.*No space left.*"
+                                            r"free some space on that disk\. CIFAR-10 is not in"):
+        load_cifar10(tmp_path)
+    monkeypatch.undo()
+    assert files(tmp_path) == ["cifar-10-binary.tar.gz"]
+    for name, value in {"RECORDS": fake.RECORDS, "URL": server.url, "HASH": MD5}.items():
+        monkeypatch.setattr(cifar10, name, value)
+    check(load_cifar10(tmp_path))
+    assert server.asked == [None] and files(tmp_path) == COMPLETE  # not downloaded again
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+@pytest.mark.parametrize("call", ["mkdir", "open"])
+def test_a_folder_that_cannot_be_written_is_told_before_the_network_is_asked(
+        server: fake.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, call: str
+        ) -> None:
+    def refuse(*args: Any, **options: Any) -> Any:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(DownloadError, match=r"cannot be written \(.*To mend it, (choose a folder "
+                                            r"you may write to|free some space).*By hand: fetch"):
+        load_cifar10(tmp_path / "new")
+    assert server.asked == []
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DownloadError, match=r"cannot be written .*part of that path is a file"):
+        load_cifar10(tmp_path / "file" / "below")
+
+
+LOAD = """
+import sys
+from pathlib import Path
+from tests.data import fake_cifar10
+from tests.data.test_cifar10 import check
+from tinynet.data import cifar10, load_cifar10
+cifar10.RECORDS = fake_cifar10.RECORDS
+cifar10.URL, cifar10.HASH = sys.argv[2:]
+check(load_cifar10(sys.argv[1]))
+print("right")
+"""
+
+
+def load_elsewhere(server: fake.Server, folder: Path) -> subprocess.Popen[str]:
+    """Another process that loads CIFAR-10 from `folder`."""
+    return subprocess.Popen([sys.executable, "-c", LOAD, str(folder), server.url, MD5],
+                            env=environment(), text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE)
+
+
+def test_two_processes_at_once_download_once(server: fake.Server, tmp_path: Path) -> None:
+    server.pause = 1.0
+    processes = [load_elsewhere(server, tmp_path) for _ in range(2)]
+    said = [process.communicate() for process in processes]
+    assert [out for out, _ in said] == ["right\n"] * 2, said
+    assert server.asked == [None] and files(tmp_path) == COMPLETE
+
+
+def test_threads_at_once_download_once(server: fake.Server, tmp_path: Path,
+                                       capsys: pytest.CaptureFixture[str]) -> None:
+    server.pause = 0.3
+    with ThreadPoolExecutor(4) as pool:
+        for both in pool.map(load_cifar10, [tmp_path] * 4):
+            check(both)
+    assert server.asked == [None] and files(tmp_path) == COMPLETE
+    assert f"another process is downloading to {tmp_path}: waiting" in capsys.readouterr().err
+
+
+def test_a_download_that_was_killed_leaves_no_lock_and_no_rubbish(server: fake.Server,
+                                                                  tmp_path: Path) -> None:
+    server.pause = 60.0
+    process = load_elsewhere(server, tmp_path)
+    while not server.asked:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    leftover = tmp_path / f"{BINARY}.new"  # as if it had been unpacking
+    leftover.mkdir()
+    (leftover / "data_batch_1.bin").write_bytes(b"half")
+    server.pause = 0.0
+    check(load_cifar10(tmp_path))
+    assert files(tmp_path) == COMPLETE
 
 
 def test_an_error_of_the_server_is_told(server: fake.Server, tmp_path: Path) -> None:

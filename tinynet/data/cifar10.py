@@ -20,7 +20,7 @@ import numpy as np
 from ..backend import check_range
 from . import pickles
 from .dataset import Dataset
-from .download import extract, fetch
+from .download import install
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -48,8 +48,9 @@ def load_cifar10(root: str | Path | None = None, download: bool = True) -> tuple
     and in `cifar-10-batches-bin` and `cifar-10-batches-py` within. If they are nowhere, 170 MB
     are downloaded once into `root` or the cache folder, unless `download` is False.
 
-    Raises FileNotFoundError (not there, or incomplete), DownloadError (no network), ValueError
-    (a file is damaged, or no CIFAR-10); each names the file and says what to do.
+    Raises FileNotFoundError (not there, or incomplete), DownloadError (no network, or no place to
+    write to), ValueError (a file is damaged, or no CIFAR-10); each names the file and says what
+    to do.
     """
     folder = _find_or_download(_homes(root), download)
     paths = _batches(folder)
@@ -87,7 +88,7 @@ def _batches(folder: Path) -> list[Path]:
     """Where the six files should be, in the format of which there are any; else nothing."""
     for suffix in (".bin", ""):
         paths = [folder / (batch + suffix) for batch in _BATCHES]
-        if any(path.exists() for path in paths):
+        if any(map(os.path.exists, paths)):  # False, too, where it may not be looked at
             return paths
     return []
 
@@ -103,10 +104,9 @@ def _find_or_download(homes: list[Path], download: bool) -> Path:
                f"it, and set TINYNET_DATA to the folder that holds {_BINARY}.")
     if not download:
         raise FileNotFoundError(f"{by_hand} Or load with download=True.")
-    archive = fetch(URL, HASH, home, by_hand)
     size = RECORDS * (1 + _PIXELS)
-    extract(archive, {f"{_BINARY}/{batch}.bin": size for batch in _BATCHES}, home / _BINARY)
-    archive.unlink()
+    members = {f"{_BINARY}/{batch}.bin": size for batch in _BATCHES}
+    install(URL, HASH, members, home / _BINARY, by_hand)
     return home / _BINARY
 
 
