@@ -243,6 +243,21 @@ def test_without_data_and_network_auto_falls_back_and_says_so(
     assert "error: no connection" in capsys.readouterr().err
 
 
+def test_a_cache_that_cannot_be_written_is_no_reason_not_to_train(
+        run_python: Run, tmp_path: Path) -> None:
+    """As in a container with a read-only home; said before any network is asked."""
+    (tmp_path / "file").touch()
+    closed = str(tmp_path / "file" / "cache")
+    done = run_python("examples/train_cifar10.py", "--limit", "40", "--epochs", "1", "--out",
+                      str(tmp_path / "out"),
+                      env={"HOME": closed, "XDG_CACHE_HOME": closed, "TINYNET_DATA": ""})
+    assert done.returncode == 0, done.stderr
+    assert "cannot be written" in done.stdout and "set TINYNET_DATA to the folder" in done.stdout
+    assert "Using the built-in set `shapes` instead" in done.stdout
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert result["dataset"] == "shapes"
+
+
 def test_a_folder_that_cannot_be_is_refused_before_training(
         run_python: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
