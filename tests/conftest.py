@@ -72,7 +72,7 @@ def _loaded(module: str, name: str) -> Callable[[], Any]:
 SETTINGS: dict[str, Callable[[], Any]] = {
     "default dtype": get_default_dtype,
     "number of workers": blocks.get_num_workers,
-    "single_threaded_blas users": lambda: blocks._blas_users,
+    "single_threaded_blas users": lambda: len(blocks._blas_users),
     "NumPy's floating-point warnings": np.geterr,
     "grad mode": _loaded("tinynet.graph", "is_grad_enabled"),
     "forced convolution algorithm": _loaded("tinynet.kernels.conv", "get_algorithm"),

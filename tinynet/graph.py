@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import Any, Protocol, TypeAlias
 
 from .backend import Array, DType
+from .kernels.blocks import shared_count
 
 Pullbacks: TypeAlias = tuple[Iterable[Any], Iterable[Any]]
 
-clock = itertools.count(1)  # creation order is a topological order of the graph
+clock = shared_count()  # creation order is a topological order of the graph
 
 
 class _Mode(threading.local):

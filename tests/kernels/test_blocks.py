@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -193,3 +195,81 @@ def test_a_forked_child_starts_its_own_threads() -> None:
     assert queue.get(timeout=30) == 100
     child.join(30)
     assert child.exitcode == 0
+
+
+def test_where_no_thread_can_be_started_the_caller_does_all_blocks(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    set_num_workers(3)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    here = threading.get_ident()
+    seen: list[tuple[int, int]] = []
+    pmap(lambda i, j: seen.append((i, threading.get_ident())), 5, 1)
+    assert seen == [(i, here) for i in range(5)]
+    monkeypatch.undo()
+    meeting = threading.Barrier(3)
+    pmap(lambda i, j: meeting.wait(30) and None, 3, 1)  # and as soon as threads are to be had
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_helper_that_died_is_replaced() -> None:
+    class Deadly:
+        def help(self) -> None:
+            raise SystemExit
+
+    pmap(lambda i, j: None, 4, 1)
+    blocks._crew.jobs.put(Deadly())  # type: ignore[arg-type]
+    for thread in blocks._crew.threads:
+        thread.join(30)
+    meeting = threading.Barrier(2)
+    pmap(lambda i, j: meeting.wait(30) and None, 2, 1)
+
+
+def test_blocks_are_handed_out_once_however_often_threads_change(rng: Any) -> None:
+    set_num_workers(4)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for n in rng.integers(2, 200, (150,)).tolist():
+            counts = np.zeros(n, int)
+
+            def work(i: int, j: int, counts: Any = counts) -> None:
+                counts[i:j] += 1
+
+            pmap(work, n, 1)
+            assert (counts == 1).all()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@pytest.mark.parametrize("enabled", [False, True], ids=["lock off", "lock on"])
+def test_python_without_its_lock_gets_one_clear_warning(
+        enabled: bool, run_python: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    result = run_python("-W", "always", "-c", "import sys\n"
+                        f"sys._is_gil_enabled = lambda: {enabled}\n"
+                        "import tinynet as tn\n"
+                        "tn.tensor([1.0]) + 1.0")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("without its global interpreter lock") == (not enabled)
+    assert ("PYTHON_GIL=1" in result.stderr) == (not enabled)
+
+
+@pytest.mark.parametrize("enabled", [False, True], ids=["lock off", "lock on"])
+def test_a_shared_count_gives_each_number_to_one_thread(
+        enabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: enabled, raising=False)
+    count = blocks.shared_count()
+    drawn: list[list[int]] = [[], [], []]
+
+    def user(mine: list[int]) -> None:
+        mine.extend(next(count) for _ in range(2000))
+
+    threads = [threading.Thread(target=user, args=(mine,)) for mine in drawn]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(mine == sorted(mine) for mine in drawn)
+    assert sorted(n for mine in drawn for n in mine) == list(range(1, 6001))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+import time
 from itertools import pairwise
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -150,6 +154,29 @@ def test_scratch_is_kept_by_name_and_thread() -> None:
     assert found != [address(x)]
 
 
+def test_each_thread_makes_its_own_once() -> None:
+    made: list[int] = []
+
+    def make() -> int:
+        made.append(threading.get_ident())
+        return made[-1]
+
+    own = memory.per_thread(make)
+    seen: list[tuple[int, int]] = []
+
+    def user() -> None:
+        seen.extend((threading.get_ident(), own()) for _ in range(3))
+
+    threads = [threading.Thread(target=user) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 9
+    assert all(mine == got for mine, got in seen)
+    assert len(made) == 3
+
+
 def test_layouts() -> None:
     x = empty_nhwc(2, 3, 4, 5)
     assert x.shape == (2, 3, 4, 5)
@@ -163,3 +190,76 @@ def test_layouts() -> None:
     y = np.arange(120.0).reshape(2, 3, 4, 5)
     assert (as_nhwc(y) == y.transpose(0, 2, 3, 1)).all()
     assert memory.layout_copies == before + 1
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # fork with threads, 3.12+
+def test_a_fork_while_another_thread_allocates_leaves_the_child_free_to_do_so() -> None:
+    stop = threading.Event()
+
+    def user() -> None:
+        while not stop.is_set():
+            empty((1 << 17,))
+
+    threads = [threading.Thread(target=user) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    statuses: list[int] = []
+    while len(statuses) < 12 and not any(statuses):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)  # ends a child that hangs
+            empty((1 << 17,))[:] = 1.0
+            os._exit(0)
+        statuses.append(os.waitpid(child, 0)[1])
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert statuses == [0] * 12
+
+
+class Interrupt(Exception):
+    pass
+
+
+def test_interrupts_are_not_swallowed_and_lose_no_memory(
+        allocator: Allocator, capsys: pytest.CaptureFixture[str]) -> None:
+    def raise_it(number: int, frame: FrameType | None) -> None:
+        nonlocal sent
+        sent += 1
+        raise Interrupt
+
+    live: list[np.ndarray] = []
+    sent = 0
+    arrived = 0
+    before = signal.signal(signal.SIGALRM, raise_it)
+    deadline = time.monotonic() + 1.0
+    try:
+        while time.monotonic() < deadline:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 2e-5 + 1e-6 * (arrived % 97))
+                while True:
+                    live.append(empty((1 << 17,)))
+                    live[-1][:] = len(live)
+                    del live[len(live) // 3 + 20 :]
+            except Interrupt:
+                arrived += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert arrived == sent > 100
+    assert "Exception ignored" not in capsys.readouterr().err
+    places = sorted(address(x) for x in live)
+    assert all(b - a >= 1 << 19 for a, b in pairwise(places))
+    live.clear()
+    allocator.collect()
+    allocator.find_holes()
+    assert allocator.unused() == sum(len(a) for a in allocator.arenas.values()) == ARENA_BYTES
+
+
+def test_holes_that_an_interrupt_lost_are_found_before_a_new_arena_is_taken(
+        allocator: Allocator) -> None:
+    kept = empty((1 << 18,))
+    allocator.holes.clear()
+    assert address(empty((1 << 18,))) == address(kept) + (1 << 20)
+    assert len(allocator.arenas) == 1
+    assert allocator.holes == [(1, 2 << 20, ARENA_BYTES)]

@@ -2,12 +2,17 @@
 
 NumPy runs an element-wise operation or a small matrix product on one core and through main
 memory. `pmap` cuts the work into blocks and lets worker threads pull them: NumPy releases the
-interpreter lock inside its loops, so the threads run at the same time. Two rules hold:
+interpreter lock inside its loops, so the threads run at the same time. These rules hold:
 
 * while workers run, BLAS uses one thread each. Two workers times two BLAS threads fight for two
   cores and take twice as long; `single_threaded_blas` sees to it and restores what it found.
 * the cut depends on shapes alone, never on the number of workers or on timing, and kernels add
   partial sums in block order: results are equal bit for bit from run to run.
+* helpers are optional: where no thread can be started the caller does all blocks by itself.
+* an exception between any two lines (ctrl-C) leaves BLAS and the helpers free: what was taken is
+  given back by steps that may be taken twice, and `_surely` takes them twice if need be.
+* nothing relies on the interpreter lock: what threads share is a deque, a set or a queue, whose
+  methods used here happen at once or not at all.
 
 On CuPy the device is already parallel: `pmap` is one call. Read next: `memory.py`, `im2col.py`.
 """
@@ -16,8 +21,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
+import sys
 import threading
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any
@@ -31,12 +40,8 @@ SERIAL_BYTES = 1 << 18  # below this, handing work to a thread costs more than i
 forced: str | None = None  # by `conv.force_algorithm`; "plain" is for all kernels
 
 _workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-_helpers = 0  # threads started so far; they wait in `_jobs` for work
-_jobs: SimpleQueue[_Job | None] = SimpleQueue()
-_running = threading.Lock()  # held while workers run: a nested or second pmap runs serially
-_blas_lock = threading.Lock()
-_blas_users = 0
-_blas_before: list[int] = []
+
+Work = Callable[[int, int], None]
 
 
 def is_plain(x: Array, below: int = SERIAL_BYTES) -> bool:
@@ -51,12 +56,187 @@ def get_num_workers() -> int:
 
 def set_num_workers(n: int) -> None:
     """Use `n` threads in `pmap` (1: none but the caller's). Results do not depend on `n`."""
-    global _workers, _helpers
+    global _workers, _crew
     n = check_whole("number of workers", n)
-    with _running:
-        for _ in range(_helpers):
-            _jobs.put(None)
-        _workers, _helpers = n, 0
+    before = _crew
+    _crew = _Crew()
+    before.dismiss()
+    _workers = n
+
+
+def pmap(work: Work, n: int, step: int) -> None:
+    """Call work(i, j) for every block [i, j) of 0 .. n, `step` long, on worker threads.
+
+    `work` writes its block of an output; it returns nothing. An exception in any block is raised
+    here after the others have stopped.
+    """
+    if on_gpu:
+        return work(0, n)
+    job = _Job(work, n, step)
+    return _surely(job.run, job.end)
+
+
+def _surely(work: Callable[[], None], undo: Callable[[], None]) -> None:
+    """`work`, then `undo`, whatever happens: if one exception strikes `undo`, it starts again.
+
+    `undo` must be fit to be called twice, and after any part of `work`.
+    """
+    try:
+        try:
+            work()
+        finally:
+            undo()
+    except BaseException:
+        undo()
+        raise
+
+
+class _Job:
+    """The blocks of one `pmap` call: whoever is free pulls the next.
+
+    Lighter than an executor's futures: the caller waits for helpers that are at work, not for those
+    that have yet to wake up (50 us and more on a virtual machine); these find no block left.
+    """
+
+    def __init__(self, work: Work, n: int, step: int) -> None:
+        self.work: Work | None = work
+        self.blocks = deque((i, min(n, i + step)) for i in range(0, n, step))
+        self.caller = threading.get_ident()
+        self.at_work: set[object] = set()  # helpers; each joins before it takes a block
+        self.left: SimpleQueue[None] = SimpleQueue()  # a note of each helper that has left
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """The caller's share; then wait for the helpers."""
+        _use_blas(self)
+        helpers = min(_workers, len(self.blocks)) - 1
+        if helpers > 0 and _running.take(self):
+            _crew.call(self, helpers)
+        self.pull()
+        self.wait()
+        if self.error is not None:
+            raise self.error
+
+    def end(self) -> None:
+        """Give back what `run` took, also if it was interrupted anywhere."""
+        self.blocks.clear()
+        self.wait()
+        _running.give_back(self)
+        _leave_blas(self)
+        self.work = None  # a late helper must not keep the caller's arrays alive
+        self.error = None
+
+    def pull(self) -> None:
+        """Do blocks until none is left; an error leaves none for the others."""
+        work = self.work
+        try:
+            while work is not None and (block := self.take()) is not None:
+                work(*block)
+        except BaseException:
+            self.blocks.clear()
+            raise
+
+    def take(self) -> tuple[int, int] | None:
+        """The next block, which nobody else gets: `popleft` happens at once, lock or no lock."""
+        try:
+            return self.blocks.popleft()
+        except IndexError:
+            return None
+
+    def wait(self) -> None:
+        """Until no helper is at work."""
+        while self.at_work:
+            self.left.get()
+
+    def help(self) -> None:
+        """A helper's share; its error is raised by the caller."""
+        me = object()
+
+        def share() -> None:
+            self.at_work.add(me)
+            try:
+                self.pull()
+            except BaseException as error:
+                self.error = error
+
+        def leave() -> None:
+            self.at_work.discard(me)
+            self.left.put(None)
+
+        _surely(share, leave)
+
+    def go_on_alone(self) -> None:
+        """In the child of a fork from within a block: its helpers are not there."""
+        if self.at_work:
+            self.error = RuntimeError("the process was forked inside a kernel whose worker threads "
+                                      "were at work: the child lacks their share of the result")
+        self.at_work.clear()
+        self.left = SimpleQueue()
+
+
+class _Turn:
+    """Which job has the helpers; others run serially: nested ones, and those of other threads.
+
+    Unlike a lock it knows who holds it, so that giving it back twice does no harm.
+    """
+
+    def __init__(self) -> None:
+        self.holder: dict[str, _Job] = {}
+
+    def take(self, job: _Job) -> bool:
+        return self.holder.setdefault("job", job) is job
+
+    def give_back(self, job: _Job) -> None:
+        if self.holder.get("job") is job:
+            self.holder.clear()
+
+    def locked(self) -> bool:
+        return bool(self.holder)
+
+
+class _Crew:
+    """Helper threads, and the queue in which they wait for jobs."""
+
+    def __init__(self) -> None:
+        self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self.threads: list[threading.Thread] = []
+
+    def call(self, job: _Job, count: int) -> None:
+        """Hand the job to `count` helpers, or to as many as can be started."""
+        self.threads = [thread for thread in self.threads if thread.is_alive()]
+        try:
+            while len(self.threads) < count:
+                thread = threading.Thread(target=_helper, name="tinynet", args=(self.jobs,),
+                                          daemon=True)
+                thread.start()
+                self.threads.append(thread)
+        except (RuntimeError, MemoryError):
+            pass  # the system has no thread left to give: the caller does their share
+        for _ in self.threads[:count]:
+            self.jobs.put(job)
+
+    def dismiss(self) -> None:
+        """Let the threads end, also those that are just being started."""
+        self.jobs.put(None)
+
+
+def _helper(jobs: SimpleQueue[_Job | None]) -> None:
+    while (job := jobs.get()) is not None:
+        job.help()
+        del job
+    jobs.put(None)  # for the next one
+
+
+_running = _Turn()
+_crew = _Crew()
+
+
+# One BLAS thread for each worker
+
+_blas_lock = threading.RLock()  # held while BLAS is being set
+_blas_users: dict[object, int] = {}  # who wants one BLAS thread, and the thread they run in
+_blas_before: list[int] = []  # the numbers that were found; empty while nothing is changed
+_blas_single = False  # whether all libraries have been set to one thread
 
 
 @functools.cache
@@ -69,121 +249,115 @@ def blas_libraries() -> list[Any]:
     return [lib for lib in ThreadpoolController().lib_controllers if lib.user_api == "blas"]
 
 
-def _set_threads(library: Any, n: int) -> None:
-    """Set it from any thread: newer versions of threadpoolctl obey the first thread that asks."""
-    getattr(library, "_real_set_num_threads", library.set_num_threads)(n)
-
-
 @contextlib.contextmanager
 def single_threaded_blas() -> Iterator[None]:
     """BLAS runs on the calling thread alone inside; counted, so users may overlap.
 
     Restores the numbers found by the first user when the last one leaves, also after an error.
     """
-    global _blas_users, _blas_before
+    me = object()
+    try:
+        try:
+            _use_blas(me)
+            yield
+        finally:
+            _leave_blas(me)
+    except BaseException:
+        _leave_blas(me)  # again, as in `_surely`
+        raise
+
+
+def _use_blas(user: object) -> None:
+    _blas_users[user] = threading.get_ident()
+    _set_blas()
+
+
+def _leave_blas(user: object) -> None:
+    _blas_users.pop(user, None)
+    _set_blas()
+
+
+def _set_blas() -> None:
+    """One thread while there are users, else what was found.
+
+    Every step may be the last before an exception, and the next call goes on from there.
+    """
+    global _blas_before, _blas_single
     libraries = blas_libraries()
-    with _blas_lock:
-        if _blas_users == 0:
-            _blas_before = [lib.get_num_threads() for lib in libraries]
+    _blas_lock.acquire()
+    try:
+        if _blas_users and not _blas_single:
+            _blas_before = _blas_before or [lib.get_num_threads() for lib in libraries]
             for lib in libraries:
                 _set_threads(lib, 1)
-        _blas_users += 1
-    try:
-        yield
+            _blas_single = True
+        elif not _blas_users and (_blas_single or _blas_before):
+            _blas_single = False
+            for lib, threads in zip(libraries, _blas_before, strict=True):
+                _set_threads(lib, threads)
+            _blas_before = []
     finally:
-        with _blas_lock:
-            _blas_users -= 1
-            if _blas_users == 0:
-                for lib, threads in zip(libraries, _blas_before, strict=True):
-                    _set_threads(lib, threads)
-
-
-def pmap(work: Callable[[int, int], None], n: int, step: int) -> None:
-    """Call work(i, j) for every block [i, j) of 0 .. n, `step` long, on worker threads.
-
-    `work` writes its block of an output; it returns nothing. An exception in any block is raised
-    here after the others have stopped.
-    """
-    if on_gpu:
-        return work(0, n)
-    job = _Job(work, n, step)
-    with single_threaded_blas():
-        if _workers == 1 or step >= n or not _running.acquire(blocking=False):
-            return job.run()
         try:
-            for k in range(min(_workers, -(-n // step)) - 1):
-                _start_helper(k)
-                _jobs.put(job)
-            job.run()
-        finally:
-            _running.release()
+            while True:  # more than once if an earlier call was interrupted here
+                _blas_lock.release()
+        except RuntimeError:
+            pass  # "cannot release un-acquired lock": it is free
 
 
-class _Job:
-    """The blocks of one `pmap` call: whoever is free pulls the next.
-
-    Lighter than an executor's futures: the caller waits for helpers that are at work, not for those
-    that have yet to wake up (50 us and more on a virtual machine); these find no block left.
-    """
-
-    def __init__(self, work: Callable[[int, int], None], n: int, step: int) -> None:
-        self.work: Callable[[int, int], None] | None = work
-        self.blocks = iter([(i, min(n, i + step)) for i in range(0, n, step)])
-        self.helping = 0
-        self.idle = threading.Condition()
-        self.error: BaseException | None = None
-
-    def pull(self) -> None:
-        try:
-            for i, j in self.blocks:  # one shared iterator: each block goes to one thread
-                self.work(i, j)  # type: ignore[misc]
-        except BaseException as error:
-            self.error = error
-            for _ in self.blocks:  # nothing left for the others
-                pass
-
-    def help(self) -> None:
-        """A helper's share."""
-        with self.idle:
-            self.helping += 1
-        self.pull()
-        with self.idle:
-            self.helping -= 1
-            self.idle.notify()
-
-    def run(self) -> None:
-        """The caller's share; then wait for the helpers."""
-        self.pull()
-        with self.idle:
-            self.idle.wait_for(lambda: self.helping == 0)
-        self.work = None  # a late helper must not keep the caller's arrays alive
-        if self.error is not None:
-            try:
-                raise self.error
-            finally:
-                self.error = None
+def _set_threads(library: Any, n: int) -> None:
+    """Set it from any thread: newer versions of threadpoolctl obey the first thread that asks."""
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(n)
 
 
-def _start_helper(k: int) -> None:
-    """Start helper number k unless it runs already."""
-    global _helpers
-    if k == _helpers:
-        threading.Thread(target=_helper, name="tinynet", args=(_jobs,), daemon=True).start()
-        _helpers += 1
-
-
-def _helper(jobs: SimpleQueue[_Job | None]) -> None:
-    while (job := jobs.get()) is not None:
-        job.help()
-        del job
-
+# What the process may do to all this
 
 def _after_fork() -> None:
-    """Threads do not survive a fork: the child starts its own."""
-    global _helpers, _jobs, _running, _blas_lock, _blas_users
-    _helpers, _jobs = 0, SimpleQueue()
-    _running, _blas_lock, _blas_users = threading.Lock(), threading.Lock(), 0
+    """Threads do not survive a fork: the child starts its own, and only this one uses BLAS."""
+    global _crew
+    here = threading.get_ident()
+    for job in [job for job in _running.holder.values() if job.caller == here]:
+        job.go_on_alone()
+    _running.holder.clear()
+    _crew = _Crew()
+    for user in [user for user, thread in _blas_users.items() if thread != here]:
+        del _blas_users[user]
+    _set_blas()  # releases the lock
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # with the lock held nobody else is half-way through setting
+    os.register_at_fork(before=_blas_lock.acquire, after_in_parent=_blas_lock.release,
+                        after_in_child=_after_fork)
+
+
+# Without the interpreter lock
+
+def lock_is_on() -> bool:
+    """Whether the interpreter lock keeps two threads from running Python at the same time."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+class _LockedCount:
+    """1, 2, 3 ... where `itertools.count` may hand out a number twice."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.n = 0
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        with self.lock:
+            self.n += 1
+            return self.n
+
+
+def shared_count() -> Iterator[int]:
+    """1, 2, 3 ...: each number to one thread, and never a smaller one later."""
+    return itertools.count(1) if lock_is_on() else _LockedCount()
+
+
+if not lock_is_on():
+    warnings.warn("this Python runs without its global interpreter lock, and tinynet has not been "
+                  "tested so: results may be wrong. Set PYTHON_GIL=1, or python -X gil=1, to run "
+                  "with the lock", RuntimeWarning, stacklevel=2)

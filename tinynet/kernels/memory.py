@@ -11,7 +11,6 @@ Read next: `im2col.py`.
 
 from __future__ import annotations
 
-import functools
 import math
 import threading
 from collections.abc import Callable
@@ -26,6 +25,7 @@ POOLED_BYTES = 1 << 18  # smaller arrays are cheap to allocate
 
 _allocator = Allocator()
 _local = threading.local()
+_counting = threading.Lock()
 layout_copies = 0
 
 
@@ -66,8 +66,14 @@ def scratch(name: str, shape: tuple[int, ...], dtype: DType = np.float32) -> Arr
 
 def per_thread(make: Callable[[], Any]) -> Callable[[], Any]:
     """A function that calls `make` once in each thread: for scratch memory, and views of it."""
-    made = functools.cache(lambda thread: make())
-    return lambda: made(threading.get_ident())
+    local = threading.local()
+
+    def own() -> Any:
+        if not hasattr(local, "made"):
+            local.made = make()
+        return local.made
+
+    return own
 
 
 def as_nhwc(x: Array) -> Array:
@@ -76,7 +82,8 @@ def as_nhwc(x: Array) -> Array:
     y = x.transpose(0, 2, 3, 1)
     if y.flags.c_contiguous:
         return y
-    layout_copies += 1
+    with _counting:
+        layout_copies += 1
     out = empty(y.shape, y.dtype)
     out[...] = y
     return out
