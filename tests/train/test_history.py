@@ -55,6 +55,43 @@ def test_best_is_the_first_of_equal_ones_and_the_smallest_loss() -> None:
     assert history.best() == (2, 0.75)
 
 
+def test_best_passes_over_rows_whose_losses_are_not_finite() -> None:
+    history = History()
+    for epoch, (train, val, accuracy) in enumerate([
+            (1.0, 1.0, 0.5), (1.0, math.nan, 0.9), (math.inf, 0.1, 0.8), (1.0, 0.9, math.inf)], 1):
+        history.add("epochs", epoch=epoch, train_loss=train, val_loss=val, val_accuracy=accuracy)
+    assert history.best() == (1, 0.5) and history.best("val_loss") == (4, 0.9)
+    assert history.best("train_loss") == (1, 1.0)
+    history.add("epochs", epoch=5, train_loss=1.0, val_loss=0.5, val_accuracy=0.6)
+    assert history.best() == (5, 0.6) and history.best("val_loss") == (5, 0.5)
+    history.epochs["val_accuracy"][4] = 0.1  # changed by hand
+    assert history.best() == (1, 0.5)
+    history.epochs["val_accuracy"] = [math.nan] * 5
+    assert history.best()[0] == 0 and math.isnan(history.best()[1])
+    assert "*" not in history.table()
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("row", [0, -1, None], ids=["first", "last", "all"])
+def test_any_number_may_be_not_finite(odd: float, row: int | None, tmp_path: Path) -> None:
+    whole = example()
+    whole.add("ratios", step=0, update_ratio=1e-3)
+    whole.add("ratios", step=2, update_ratio=2e-3)
+    for table in ("steps", "epochs", "ratios"):
+        for name in getattr(whole, table):
+            history = History.from_dict(whole.state_dict())
+            column = getattr(history, table)[name]
+            column[:] = [odd if row in (None, i, i - len(column)) else value
+                         for i, value in enumerate(column)]
+            assert len(history.table().splitlines()) in (4, 5)
+            for score in history.epochs:
+                assert history.best(score)[0] in range(4)
+            history.save(tmp_path / "h.json")
+            assert History.load(tmp_path / "h.json") == history
+            resumed = getattr(History.from_dict(history.state_dict()), table)[name]
+            assert list(map(repr, resumed)) == list(map(repr, column))
+
+
 def test_smooth_equals_the_formula() -> None:
     values, beta = [3.0, 1.0, 4.0, 1.0, 5.0], 0.8
     m, expected = 0.0, []
@@ -98,6 +135,8 @@ def test_saves_and_loads_exactly(tmp_path: Path) -> None:
     ('{"version": 99}', "version 99 is newer than this tinynet knows"),
     ('{"version": 1, "stopped": "", "steps": {"a": [1], "b": []}, "epochs": {}, "ratios": {}}',
      "columns of steps differ in length"),
+    ('{"version": 1, "stopped": "", "steps": {"a": [1' + "0" * 400
+     + ']}, "epochs": {}, "ratios": {}}', "no history of tinynet: OverflowError"),
     ('{"version": 1, "stopped": "", "steps": {"a": ["x"]}, "epochs": {}, "ratios": {}}', "'x'"),
 ])
 def test_refuses_other_files_by_name(tmp_path: Path, text: str, reason: str) -> None:

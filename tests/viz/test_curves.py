@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 
 from tinynet.optim.schedule import cosine, warmup
 from tinynet.train import History
-from tinynet.viz import plot_history, plot_schedule
+from tinynet.viz import curves, plot_history, plot_schedule
 
 
 def history(epochs: int = 3, steps: int = 40, validation: bool = True) -> History:
@@ -71,6 +72,28 @@ def test_runs_that_lack_something(tmp_path: Path, validation: bool) -> None:
     plot_history(diverged, tmp_path / "diverged.svg")
     assert {p.name for p in tmp_path.iterdir()} == {"one_step.png", "interrupted.png",
                                                     "diverged.svg"}
+
+
+def spoilt(table: str, column: str, odd: float, row: int | None) -> History:
+    """A history with `odd` in one row of a column, or in all of it (None)."""
+    found = history()
+    values = getattr(found, table)[column]
+    values[slice(None) if row is None else slice(row, row + 1 or None)] = (
+        [odd] * (len(values) if row is None else 1))
+    return found
+
+
+def test_numbers_that_are_not_finite_are_drawn_over(tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each column; the panels are made as for a file, and one file is written."""
+    ways = itertools.cycle([(math.inf, 0), (math.nan, None), (-math.inf, None), (math.inf, -1)])
+    with monkeypatch.context() as context:
+        context.setattr(curves, "save", lambda figure, path: figure.clear())
+        for table in ("steps", "epochs", "ratios"):
+            for column, (odd, row) in zip(getattr(history(), table), ways, strict=False):
+                plot_history(spoilt(table, column, odd, row), tmp_path / "not written")
+    plot_history(spoilt("epochs", "step", math.inf, None), tmp_path / "step.png")
+    assert [file.name for file in tmp_path.iterdir()] == ["step.png"]
 
 
 def test_an_empty_history_is_refused(tmp_path: Path) -> None:

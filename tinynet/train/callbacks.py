@@ -18,6 +18,7 @@ interrupted; what it can compute from ``t.history`` it need not. Read next: `tra
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,8 @@ class BestWeights(Callback):
     """Keep a copy of the weights of the best validation score, and put it back at the end.
 
     The copy holds the buffers too (BatchNorm's running statistics). It is made on the device when
-    an epoch is better than all before it, so of equal epochs the first one counts; it is put back
+    an epoch is better than all before it, so of equal epochs the first one counts, and one whose
+    losses are not finite never (`History.best`); it is put back
     bit for bit whatever ended the run: the last epoch, early stopping, Ctrl-C or an error
     (lecture id D2). Without validation there is nothing to choose, and the last weights stay.
     """
@@ -124,8 +126,9 @@ class EarlyStopping(Callback):
                              "fit() a val_loader")
         epoch, value = trainer.history.best(self.monitor)
         if trainer.epoch - epoch >= self.patience:
-            trainer.stop(f"no better {self.monitor} than {value:.4g} (epoch {epoch}) in "
-                         f"{self.patience} epochs")
+            than = f"better {self.monitor} than {value:.4g} (epoch {epoch})" if epoch else \
+                f"{self.monitor} that counts"
+            trainer.stop(f"no {than} in {self.patience} epochs")
 
 
 class ReportToSchedule(Callback):
@@ -186,6 +189,7 @@ class UpdateRatio(Callback):
         self._measured: tuple[int, list[str], Array] | None = None
         self._warned: set[str] = set()
         self._highest_lr = 0.0
+        self._steps = 0  # rows of the history's steps that it is the highest of
 
     def before_update(self, trainer: Trainer) -> None:
         """Copy the weights at the first step of each log interval."""
@@ -225,9 +229,10 @@ class UpdateRatio(Callback):
         if "update_ratio" not in history:
             return
         start = history.epochs["step"][-2] if len(history.epochs["step"]) > 1 else 0
-        rows = zip(history.ratios["step"], history.ratios["update_ratio"], strict=True)
-        typical = _median([ratio for step, ratio in rows if step >= start])
-        self._highest_lr = max([self._highest_lr, *history.steps["lr"]])
+        first = bisect_left(history.ratios["step"], start)  # only the rows of this epoch
+        typical = _median(history.ratios["update_ratio"][first:])
+        self._highest_lr = max([self._highest_lr, *history.steps["lr"][self._steps:]])
+        self._steps = len(history.steps["lr"])
         advice = ratio_advice(typical)
         decayed = history.steps["lr"][-1] < 0.1 * self._highest_lr  # low by the schedule's wish
         if advice and advice not in self._warned and not (decayed and typical < RATIO_LOW):

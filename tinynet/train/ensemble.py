@@ -201,5 +201,6 @@ class Snapshots(Callback):
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
+        trainer.check_weights()
         self._count = math.ceil(trainer.step / self.period)
         save_model(trainer.model, self.files()[-1], {"step": str(trainer.step)})

@@ -17,6 +17,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,21 @@ def finite_or_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@dataclass
+class _Best:
+    """The best of the first `seen` values of a column; row -1: none of them counts."""
+
+    values: list[float]
+    seen: int = 0
+    row: int = -1
+    value: float = math.nan
+
+    def holds(self, values: list[float]) -> bool:
+        """Whether it is still true: the column has only grown."""
+        return (values is self.values and len(values) >= self.seen
+                and (self.row < 0 or values[self.row] == self.value))
+
+
 class History:
     """Curves of a run, by column name.
 
@@ -73,6 +89,7 @@ class History:
         self.epochs: Columns = {}
         self.ratios: Columns = {}
         self.stopped = ""  # why the last run ended: "finished", "interrupted", ...
+        self._bests: dict[str, _Best] = {}  # what `best` found, not to walk all rows again
 
     def add(self, table: str, **values: float) -> None:
         """Add a row to `table`; a column that it lacks, or that is new, is filled with nan."""
@@ -113,15 +130,36 @@ class History:
     def best(self, column: str = "val_accuracy") -> tuple[int, float]:
         """(epoch, value) of the best row of an epochs column: the first of equal ones.
 
-        The smallest value of a column whose name ends in "loss" or "seconds", else the largest.
+        The smallest value of a column whose name ends in "loss" or "seconds", else the largest. A
+        row whose value or training loss is not finite is never the best, nor, for a column of the
+        validation, one whose validation loss is not; (0, nan) if there is no other.
         """
+        row = self._best_row(column)
+        if row < 0:
+            return 0, math.nan
+        number = self.epochs.get("epoch", [math.nan] * (row + 1))[row]
+        epoch = int(number) if math.isfinite(number) else row + 1
+        return epoch, self.epochs[column][row]
+
+    def _best_row(self, column: str) -> int:
+        """The row of `best`, or -1: only rows that are new since the last call are looked at."""
         if column not in self.epochs:
             raise KeyError(f"no epochs column {column!r}: there is "
                            f"{', '.join(self.epochs) or 'none yet'}")
+        values = self.epochs[column]
+        known = self._bests.get(column)
+        if known is None or not known.holds(values):
+            known = self._bests[column] = _Best(values)
+        losses = ["train_loss", "val_loss"] if column.startswith("val_") else ["train_loss"]
+        judges = [self.epochs[name] for name in losses if name in self.epochs]
         sign = -1.0 if column.endswith(("loss", "seconds")) else 1.0
-        scores = [sign * v if math.isfinite(v) else -math.inf for v in self.epochs[column]]
-        row = scores.index(max(scores))
-        return int(self.epochs["epoch"][row]), self.epochs[column][row]
+        for row in range(known.seen, len(values)):
+            sound = all(math.isfinite(judge[row]) for judge in (values, *judges))
+            if sound and (known.row < 0 or sign * values[row] > sign * known.value):
+                known.row = row
+                known.value = values[row]
+        known.seen = len(values)
+        return known.row
 
     def table(self) -> str:
         """The epochs as text, one a line, the best validation marked with a star."""
@@ -132,11 +170,11 @@ class History:
         rows = [[name.replace("_", " ") for name in columns]]
         for values in zip(*(self.epochs[name] for name in columns), strict=True):
             rows.append([_cell(name, v) for name, v in zip(columns, values, strict=True)])
-        if score is None:
+        best = self._best_row(score) if score else -1
+        if best < 0:
             return text.table(rows, align="r")
-        best = 1 + self.epochs["epoch"].index(self.best(score)[0])  # row 0 is the head
-        found = text.table(rows, align="r", starred=best)
-        return f"{found}\n* best {score.replace('_', ' ')}"
+        found = text.table(rows, align="r", starred=1 + best)  # row 0 is the head
+        return f"{found}\n* best {str(score).replace('_', ' ')}"
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: every column an array, bit for bit; `from_dict` reads it, too."""
@@ -165,7 +203,7 @@ class History:
                 if len({len(column) for column in columns.values()}) > 1:
                     raise ValueError(f"the columns of {table} differ in length")
                 setattr(history, table, columns)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"no history of tinynet: {error!r}") from error
         return history
 

@@ -16,6 +16,7 @@ import itertools
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -45,6 +46,10 @@ from .resume import read_newest
 Batches = Iterable[tuple[Any, Any]]
 Loss = Callable[[Any, Any], Tensor]
 Metric = Callable[[Array, Array], Array]
+
+
+_CAUSES = ("Usual causes: a learning rate that is too high (try {:.1g}), or inputs that are not "
+           "normalised or hold nan. The callback NanGuard finds the operation that made it")
 
 
 class Evaluation(NamedTuple):
@@ -123,6 +128,7 @@ class Trainer:
         self._modes: Modes = []  # of the model's modules while it is trained
         self._first_epoch, self._started = 0, 0.0  # of the fit; of the epoch (perf_counter)
         self._sums: dict[str, float] = {}  # of the epoch: batches, pictures, sums over them
+        self._unjudged: list[int] = []  # epochs whose validation loss is not finite
         self.batch = self.batch_loss = None  # type: Any
 
     def fit(self, train_loader: Batches, val_loader: Batches | None = None, epochs: int = 1, *,
@@ -139,10 +145,13 @@ class Trainer:
         In every case the model has the best weights, and each of its modules the mode it had
         before: ``model.eval()`` before you call it yourself. Meanwhile all is in training mode but
         the modules that you have put into evaluation mode (`start_training`). A loss that is not
-        finite raises FloatingPointError with its step and learning rate.
+        finite, or weights after an epoch that are not, raise FloatingPointError with step and
+        learning rate. An epoch whose validation loss is not finite is never the best; there is a
+        warning, and ``history.stopped`` names it.
         """
         epochs, batches = check_whole("epochs", epochs), batch_count("train_loader", train_loader)
         self._stop, why, self._pending, self._sums = "", "error", [], {}
+        self._unjudged = []
         self._loaders, self._first_epoch = [train_loader, val_loader], self.epoch
         if resume is not None and (found := read_newest(resume)):
             self.load_state_dict(found[1])
@@ -156,7 +165,7 @@ class Trainer:
                 self._call("on_start")
                 while self.epoch < self.planned_epochs and not self._stop:
                     self._fit_epoch(train_loader, val_loader)
-                why = self._stop or "finished"
+                why = (self._stop or "finished") + self._doubt()
             except KeyboardInterrupt:
                 why = "interrupted"
                 self.read_metrics()
@@ -167,6 +176,20 @@ class Trainer:
                 self.model.eval()
                 self._call("on_end")
         return self.history
+
+    def check_weights(self) -> None:
+        """FloatingPointError if a weight that is trained is not finite; reads one array."""
+        trained = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+        if not trained:
+            return
+        finite = to_numpy(xp.stack([xp.isfinite(p.data).all() for _, p in trained]))
+        odd = [name for (name, _), sound in zip(trained, finite.tolist(), strict=True) if not sound]
+        if odd:
+            lr = self.history.steps["lr"][-1] if self.history.steps else self.optimizer.lr
+            raise FloatingPointError(
+                f"weights that are not finite, {', '.join(odd[:3])}{' ...' * (len(odd) > 3)}, "
+                f"after {self.step} steps (epoch {self.epoch + 1}); the last lr was {lr:.4g}. "
+                + _CAUSES.format(lr / 10))
 
     def stop(self, why: str) -> None:
         """End the run after this epoch; callbacks call it."""
@@ -220,9 +243,10 @@ class Trainer:
         Callbacks may call it `at_rest`. A schedule is code: it is not saved, only its text.
         """
         self.read_metrics()
+        self.check_weights()  # a run that goes on from nan would never end well
         return {
             "step": self.step, "epoch": self.epoch, "first_epoch": self._first_epoch,
-            "stop": self._stop, "sums": self._sums,
+            "stop": self._stop, "sums": self._sums, "unjudged": self._unjudged,
             "seconds": time.perf_counter() - self._started,
             "random": noise_state(self.model),
             "loaders": [loader.get_state() if hasattr(loader, "get_state") else None
@@ -260,6 +284,7 @@ class Trainer:
             self.step, self.epoch = int(state["step"]), int(state["epoch"])
             self._first_epoch, self._stop = int(state["first_epoch"]), str(state["stop"])
             self._sums = dict(state["sums"])
+            self._unjudged = [int(epoch) for epoch in state.get("unjudged", [])]
             self._started = time.perf_counter() - float(state["seconds"])
             if state["schedules"] != (mine := self._schedules()):
                 self.say(f"the checkpoint was written with the schedules {state['schedules']}, "
@@ -293,6 +318,7 @@ class Trainer:
                 self.read_metrics()
             self._call("at_rest")
         self.read_metrics()
+        self.check_weights()  # the last update may have spoilt what the losses do not show yet
         row = {f"train_{name}": self._sums[name] / self._sums["size"]
                for name in (("loss", "accuracy") if self.metric else ("loss",))}
         if self._sums["mixed"]:  # labels of mixup: an accuracy on them is no measure of fit
@@ -300,6 +326,8 @@ class Trainer:
         if val_loader is not None:
             found = self.evaluate(val_loader)
             row["val_loss"] = found.loss
+            if not math.isfinite(found.loss):
+                self._doubt_epoch(found.loss)
             if self.metric:
                 row["val_accuracy"] = found.accuracy
         self.epoch += 1
@@ -309,6 +337,19 @@ class Trainer:
         self._sums = {}
         self._call("on_epoch")
         self._call("at_rest")
+
+    def _doubt_epoch(self, loss: float) -> None:
+        """Say, once in a fit, that this epoch cannot be the best one, whatever its accuracy."""
+        self._unjudged.append(self.epoch + 1)
+        if len(self._unjudged) == 1:
+            warnings.warn(f"val_loss is {loss} in epoch {self.epoch + 1}: such an epoch is never "
+                          "the best. Look at the validation pictures, and at the learning rate",
+                          RuntimeWarning, stacklevel=4)
+
+    def _doubt(self) -> str:
+        """What to add to why a run ended, if validation losses were not finite."""
+        epochs = ", ".join(map(str, self._unjudged[:5])) + " ..." * (len(self._unjudged) > 5)
+        return f", but val_loss was not finite in epoch {epochs}" if epochs else ""
 
     def _fit_batch(self, images: Tensor, labels: Any) -> _Step:
         """One step. Its graph dies here: what is returned is one number, or two, on the device."""
@@ -349,9 +390,7 @@ class Trainer:
             if not math.isfinite(numbers[i]):
                 raise FloatingPointError(
                     f"the loss became {numbers[i]} at step {s.step} (epoch {self.epoch + 1}) with "
-                    f"lr {s.lr:.4g}. Usual causes: a learning rate that is too high (try "
-                    f"{s.lr / 10:.1g}), or inputs that are not normalised or hold nan. The "
-                    "callback NanGuard finds the operation that made it")
+                    f"lr {s.lr:.4g}. " + _CAUSES.format(s.lr / 10))
         self._call("on_log")
 
     def _call(self, hook: str) -> None:

@@ -33,6 +33,7 @@ def plot_history(history: History, path: str | os.PathLike[str], smooth: float =
     """
     if not history.steps:
         raise ValueError("this history has no steps yet: train before plotting it")
+    history = _with_whole_axes(history)
     figure, axes = new_figure(2, 2, (11, 7.2))
     to_epochs = _epochs_of(history)
     _draw_loss(axes[0], history, to_epochs, smooth)
@@ -181,11 +182,27 @@ def _draw_ratio(panel: Axes, history: History, to_epochs: Callable[[Any], Any]) 
                label="median over the weights")
     panel.axhspan(RATIO_LOW, RATIO_HIGH, color=GOOD, alpha=0.1, linewidth=0)
     panel.axhline(1e-3, color=GOOD, linewidth=1, linestyle="--", label="about 1e-3 is good")
-    typical = columns["update_ratio"][columns["update_ratio"] > 0]
+    typical = columns["update_ratio"]
+    typical = typical[(typical > 0) & np.isfinite(typical)]
     low, high = (typical.min(), typical.max()) if typical.size else (RATIO_LOW, RATIO_HIGH)
     panel.set_yscale("log")
     panel.set_ylim(min(low, RATIO_LOW) / 3, max(high, RATIO_HIGH) * 3)
     panel.legend(loc="lower left", frameon=False)
+
+
+def _with_whole_axes(history: History) -> History:
+    """A copy whose counts of steps and epochs can be an axis: gaps lie on a line, or are rows."""
+    whole = History.from_dict(history.state_dict())
+    for table, name in (("steps", "step"), ("epochs", "epoch"), ("epochs", "step"),
+                        ("ratios", "step")):
+        columns = getattr(whole, table)
+        counts = np.array(columns.get(name, []))
+        rows = np.arange(len(counts))
+        known = np.isfinite(counts)
+        if not known.all():
+            columns[name] = (np.interp(rows, rows[known], counts[known]) if known.sum() > 1
+                             else rows + 1.0).tolist()
+    return whole
 
 
 def _epochs_of(history: History) -> Callable[[Any], Any]:
