@@ -14,6 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinynet as tn
+from tinynet import Tensor
+from tinynet import functional as F
 from tinynet.backend import (
     accumulator,
     add_up,
@@ -241,3 +244,39 @@ def test_one_rule_says_in_which_dtype_numbers_are_added_up(dtype: str, wanted: s
 def test_what_is_added_up_in_float32_is_rounded_once() -> None:
     assert float(add_up(xp.ones(60_000, np.float16))) == 60_000
     assert as_float(True) == 1.0 and isinstance(as_float(2), float)
+
+
+def test_of_numpy_s_subclasses_the_plain_array_is_taken(tmp_path: Path) -> None:
+    matrix = np.asarray([[1.0, 2.0], [3.0, 4.0]]).view(np.matrix)
+    stored = np.memmap(tmp_path / "x", "f8", "w+", shape=(2, 2))
+    stored[...] = matrix
+    for x in (matrix, stored):
+        for made in (tn.tensor(x), Tensor(x), tn.zeros_like(x) + x):
+            assert type(made.data) is xp.ndarray
+            assert (made * made).tolist() == [[1.0, 4.0], [9.0, 16.0]]  # and no matrix product
+        assert type(tn.exp(x)) is type(tn.add(x, x)) is xp.ndarray
+        assert (Tensor(xp.ones((2, 2))) * x).tolist() == [[1.0, 2.0], [3.0, 4.0]]
+        assert (x * Tensor(xp.ones((2, 2)))).tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert tn.tensor([1.0, 2.0])[np.asarray([[0, 1]]).view(np.matrix)].shape == (1, 2)
+
+
+def test_a_masked_array_is_refused_since_its_mask_would_be_forgotten() -> None:
+    masked = np.ma.masked_array([1.0, 2.0], [True, False])
+    calls: list[Callable[[], object]] = [
+        lambda: Tensor(masked), lambda: tn.tensor(masked), lambda: tn.exp(masked),
+        lambda: Tensor(xp.ones(2)) + masked, lambda: masked + Tensor(xp.ones(2)),
+        lambda: Tensor(xp.ones(2)).copy_(masked), lambda: Tensor(xp.ones(2))[masked > 1],
+        lambda: F.mse_loss(Tensor(xp.ones(2)), masked), lambda: tn.sum(masked),
+        lambda: F.cross_entropy(Tensor(xp.ones((2, 3))), np.ma.masked_array([0, 1], [1, 0]))]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"masked array of shape .* give x.filled\(value\)"):
+            call()
+
+
+@pytest.mark.parametrize("values", [["a"], [None], np.array(["a"]), np.array([{}], object),
+                                    np.array(["2020-01-01"], "M8[D]"),
+                                    np.zeros(2, [("x", "f4")])],
+                         ids=["text", "None", "array of text", "objects", "dates", "records"])
+def test_what_holds_no_numbers_is_no_tensor(values: object) -> None:
+    with pytest.raises(TypeError, match="are not numbers"):
+        Tensor(values)

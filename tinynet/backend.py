@@ -121,7 +121,9 @@ def as_float(x: Any) -> Any:
     (dtype('float32'), 3.0)
     """
     if is_array(x):
-        return x.astype(float_dtype(x.dtype), copy=False)
+        if x.dtype.kind == "f":
+            return x
+        return x.astype(float_dtype(x.dtype))
     if isinstance(x, int | np.integer | np.bool_):
         return float(x)
     return x
@@ -149,9 +151,15 @@ def is_array(x: object) -> bool:
 def asarray(x: Any, dtype: DType = None) -> Array:
     """`x` as an array of the backend in use; this is the one place where data is uploaded.
 
-    Python floats and nested lists of them take the default dtype; arrays keep theirs.
+    Python floats and nested lists of them take the default dtype; arrays keep theirs. Of NumPy's
+    subclasses (matrix, memmap, ...) the plain array is taken, as `np.asarray` does.
     """
+    if isinstance(x, np.ndarray) and type(x) is not np.ndarray:
+        x = _without_subclass(x)
     if isinstance(x, xp.ndarray):
+        if x.dtype.kind not in _NUMBERS:
+            raise TypeError(f"cannot make a tensor of an array of {x.dtype}: its items are not "
+                            "numbers")
         return x if dtype is None or x.dtype == dtype else x.astype(dtype)
     typed = isinstance(x, np.ndarray | np.generic)
     try:
@@ -163,11 +171,21 @@ def asarray(x: Any, dtype: DType = None) -> Array:
             raise TypeError(f"cannot make an array of {type(x).__name__}: its items are not numbers"
                             ) from error
         raise ValueError(f"cannot make an array of {type(x).__name__}: {error}") from error
-    if array.dtype.kind not in "biufc":
+    if array.dtype.kind not in _NUMBERS:
         raise TypeError(f"cannot make an array of {type(x).__name__}: its items are not numbers")
     if dtype is None and array.dtype.kind == "f" and not typed:
         array = array.astype(_default_dtype, copy=False)
     return array
+
+
+_NUMBERS = frozenset("biufc")  # kinds of dtypes
+
+
+def _without_subclass(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"cannot make a tensor of a masked array of shape {x.shape}: its mask "
+                        "would be forgotten; give x.filled(value)")
+    return np.asarray(x)
 
 
 def to_numpy(x: Any) -> np.ndarray[Any, Any]:

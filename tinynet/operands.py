@@ -70,11 +70,13 @@ def as_operand(a: Any, name: str) -> Any:
 
 
 def as_array(a: Any) -> Any:
-    """An argument of a call without tensors: lists become arrays, all else stays as it is."""
+    """An argument of a call without tensors: lists and subclasses become arrays."""
     if xp is not np and isinstance(a, np.ndarray):
         raise TypeError(f"a NumPy array of shape {a.shape} is given to an operation on the GPU: "
                         "upload it with tn.tensor(array)")
-    return asarray(a) if isinstance(a, list | tuple) else a
+    if isinstance(a, list | tuple | np.ndarray) and type(a) is not NDARRAY:
+        return asarray(a)
+    return a
 
 
 def as_data(y: Any, raw: Sequence[Any]) -> Array:

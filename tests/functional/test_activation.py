@@ -97,3 +97,37 @@ def test_softmax_sums_to_one_and_ignores_a_shift(rng: Any) -> None:
     assert np.abs(p.sum(0) - 1).max() < 1e-15
     assert np.abs(F.softmax(x + 1e4, axis=0) - p).max() < 1e-11
     assert np.abs(np.exp(F.log_softmax(x, axis=0)) - p).max() < 1e-15
+
+
+LIMITS = {"relu": (0, math.inf), "relu6": (0, 6), "sigmoid": (0, 1), "tanh": (-1, 1),
+          "elu": (-1, math.inf), "gelu": (0, math.inf), "silu": (0, math.inf),
+          "softplus": (0, math.inf), "leaky_relu": (-math.inf, math.inf)}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("name", LIMITS)
+def test_at_infinity_values_and_slopes_are_their_limits(name: str, dtype: str) -> None:
+    f = getattr(F, name)
+    x = Tensor(xp.asarray([-math.inf, math.inf], dtype), requires_grad=True)
+    y = f(x)
+    assert y.tolist() == list(LIMITS[name])
+    left = 0.01 if name == "leaky_relu" else 0.0
+    right = 1.0 if LIMITS[name][1] == math.inf else 0.0
+    assert grad(y, x, xp.ones(2, dtype)).tolist() == pytest.approx([left, right], rel=1e-3)
+
+
+def test_gelu_by_tanh_is_finite_far_out() -> None:
+    for dtype, far in (("float16", 6e4), ("float32", 1e30), ("float64", 1e200)):
+        x = Tensor(xp.asarray([-far, far, -math.inf], dtype), requires_grad=True)
+        y = F.gelu(x, "tanh")
+        assert y.tolist() == [0.0, x.tolist()[1], 0.0]
+        assert grad(y, x, xp.ones(3, dtype)).tolist() == [0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.01, 1.0, 2.0, -0.5])
+def test_leaky_relu_of_infinity_and_nan(slope: float) -> None:
+    x = Tensor(xp.asarray([math.inf, -math.inf, math.nan]), requires_grad=True)
+    y = F.leaky_relu(x, slope)
+    left = -math.inf * slope if slope else 0.0
+    assert y.tolist()[:2] == [math.inf, left] and math.isnan(y.tolist()[2])
+    assert grad(y, x, xp.ones(3)).tolist() == [1.0, slope, slope]

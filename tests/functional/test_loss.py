@@ -167,3 +167,86 @@ def test_binary_cross_entropy_is_stable() -> None:
     y = F.binary_cross_entropy_with_logits(x, [1.0, 1.0, 0.5], reduction="none")
     assert close(y.data, [0.0, 1e4, math.log(2)])
     assert close(grad(y.sum(), x).data, [0, -1, 0])
+
+
+LOGITS = [0.0, 1e-3, 0.5, 5.0, 10.0, 15.0, 20.0, 40.0, 87.0, 100.0, 1e4]
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0, 0.25, 0.5, 1e-6])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_binary_cross_entropy_keeps_float32_digits_at_any_logit_and_target(
+        target: float, sign: int) -> None:
+    z = np.array(LOGITS, "f4") * np.float32(sign)
+    t = np.full(len(z), target, "f4")
+    x = Tensor(xp.asarray(z), requires_grad=True)
+    y = F.binary_cross_entropy_with_logits(x, xp.asarray(t), reduction="none")
+    exact = z.astype(float)
+    share = t.astype(float)
+    losses = share * np.logaddexp(0, -exact) + (1 - share) * np.logaddexp(0, exact)
+    assert y.dtype == np.float32
+    assert close(y, losses, rtol=4e-7, atol=1e-44)
+    if target in (0.0, 1.0):  # between them a slope is a difference, and may be 0
+        with np.errstate(over="ignore"):
+            slope = (1 - share) / (1 + np.exp(-exact)) - share / (1 + np.exp(exact))
+        assert close(grad(y.sum(), x), slope, rtol=1e-6, atol=1e-44)
+
+
+def test_binary_cross_entropy_is_symmetric() -> None:
+    z = Tensor(xp.asarray(LOGITS, "f4"))
+    zeros = xp.zeros(z.shape, "f4")
+    right = F.binary_cross_entropy_with_logits(z, zeros + 1, reduction="none")
+    left = F.binary_cross_entropy_with_logits(-z, zeros, reduction="none")
+    assert right.tolist() == left.tolist()
+
+
+def test_a_certain_and_right_answer_costs_nothing_and_a_wrong_one_all() -> None:
+    x = Tensor(xp.asarray([math.inf, -math.inf, math.inf, -math.inf]), requires_grad=True)
+    t = xp.asarray([1.0, 0.0, 0.0, 1.0])
+    y = F.binary_cross_entropy_with_logits(x, t, reduction="none")
+    assert y.tolist() == [0.0, 0.0, math.inf, math.inf]
+    assert grad(y[:2].sum(), x).tolist() == [0.0, 0.0, 0.0, 0.0]
+    assert grad(y, x, xp.ones(4)).tolist() == [0.0, 0.0, 1.0, -1.0]
+
+
+def test_soft_targets_of_binary_cross_entropy_can_want_gradients() -> None:
+    x = Tensor(xp.asarray([-2.0, 0.0, 3.0]))
+    t = Tensor(xp.asarray([0.2, 1.0, 0.0]), requires_grad=True)
+    y = F.binary_cross_entropy_with_logits(x, t, reduction="sum")
+    assert grad(y, t).tolist() == [2.0, 0.0, -3.0]
+
+
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 3.0]], ids=["plain", "weighted"])
+def test_zero_times_log_of_zero_is_zero(weight: Any) -> None:
+    logits = Tensor(xp.asarray([[-math.inf, 0.0, 0.0]]), requires_grad=True)
+    factor = 2.0 if weight else 1.0
+    weight = None if weight is None else xp.asarray(weight)
+    soft = F.cross_entropy(logits, xp.asarray([[0.0, 1.0, 0.0]]), weight)
+    assert soft.item() == pytest.approx(factor * math.log(2), abs=1e-15)
+    assert close(grad(soft, logits), [[0.0, -factor / 2, factor / 2]])
+    hard = F.cross_entropy(logits, [1], weight)
+    assert hard.item() == pytest.approx(math.log(2), abs=1e-15)
+    assert close(grad(hard, logits), [[0.0, -0.5, 0.5]])
+
+
+def test_a_class_of_weight_0_counts_nothing_even_if_it_is_impossible() -> None:
+    logits = Tensor(xp.asarray([[-math.inf, 0.0, 0.0], [0.0, 0.0, 0.0]]), requires_grad=True)
+    weight = xp.asarray([0.0, 1.0, 1.0])
+    for f in (F.cross_entropy, lambda x, *rest: F.nll_loss(F.log_softmax(x), *rest)):
+        y = f(logits, [0, 2], weight)
+        assert y.item() == pytest.approx(math.log(3))
+        assert np.isfinite(host(grad(y, logits))).all()
+
+
+def test_an_impossible_class_that_is_the_target_costs_infinity() -> None:
+    logits = Tensor(xp.asarray([[-math.inf, 0.0]]), requires_grad=True)
+    assert F.cross_entropy(logits, [0]).item() == math.inf
+    assert F.cross_entropy(logits, xp.asarray([[0.5, 0.5]])).item() == math.inf
+    assert math.isnan(F.cross_entropy(Tensor([[math.nan, 0.0]]), xp.asarray([[0.0, 1.0]])).item())
+
+
+def test_the_target_s_gradient_is_minus_log_p_also_where_the_target_is_0() -> None:
+    logits = Tensor(xp.asarray([[-1.0, 0.0, -math.inf]]))
+    target = Tensor(xp.asarray([[0.0, 1.0, 0.0]]), requires_grad=True)
+    slope = grad(F.cross_entropy(logits, target), target)
+    p = np.exp([-1.0, 0.0]) / np.exp([-1.0, 0.0]).sum()
+    assert close(slope, [[*-np.log(p), 0.0]])

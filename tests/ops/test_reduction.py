@@ -9,8 +9,9 @@ import pytest
 import scipy.special
 
 import tinynet as tn
-from tests.arrays import close, equal
+from tests.arrays import close, equal, host
 from tinynet import Tensor, grad, random
+from tinynet.backend import xp
 
 X = random.normal(1, (3, 4, 5), dtype=float)
 
@@ -90,3 +91,19 @@ def test_sort_carries_gradients_to_where_elements_came_from() -> None:
 def test_the_deviation_of_equal_values_has_gradient_0() -> None:
     x = tn.tensor([2.0, 2.0], requires_grad=True)
     assert tn.grad(tn.std(x), x).tolist() == [0.0, 0.0]
+
+
+def test_logsumexp_of_minus_infinity_alone_has_slope_0() -> None:
+    x = Tensor(xp.asarray([[-math.inf, -math.inf], [0.0, 1.0]]), requires_grad=True)
+    y = x.logsumexp(axis=1)
+    assert y.tolist() == [-math.inf, pytest.approx(math.log(1 + math.e))]
+    slope = grad(y.sum(), x, create_graph=True)
+    assert close(slope, [[0.0, 0.0], [1 / (1 + math.e), math.e / (1 + math.e)]])
+    assert np.isfinite(host(grad(slope[1, 0], x))).all()
+    alone = Tensor(-math.inf, requires_grad=True)
+    assert grad(alone.logsumexp(), alone).item() == 0.0
+
+
+def test_logsumexp_passes_over_minus_infinity_among_numbers() -> None:
+    x = Tensor(xp.asarray([-math.inf, 0.0, 0.0]), requires_grad=True)
+    assert grad(x.logsumexp(), x).tolist() == [0.0, 0.5, 0.5]

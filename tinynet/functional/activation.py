@@ -15,6 +15,7 @@ from ..kernels import elementwise
 from ..operation import primitive
 from ..ops.arithmetic import clip, erf, exp, minimum, sigmoid, tanh, where, widened
 from ..ops.reduction import sum as total
+from ..ops.shape import Axis, as_axis
 
 __all__ = ["elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu6", "sigmoid", "silu",
            "softmax", "softplus", "tanh"]
@@ -131,8 +132,8 @@ def softplus(x: Array, beta: float = 1.0) -> Array:
     return xp.logaddexp(beta * x, 0) / beta
 
 
-def largest(x: Array, axis: int) -> Array:
-    """The largest element along `axis`, which is kept; of no elements 0."""
+def largest(x: Array, axis: Axis) -> Array:
+    """The largest element over `axis`, which is kept; of no elements 0."""
     if not x.size:
         return x.sum(axis=axis, keepdims=True)
     return x.max(axis=axis, keepdims=True)
@@ -140,12 +141,13 @@ def largest(x: Array, axis: int) -> Array:
 
 @widened
 @primitive(lambda g, y, axis: y * (g - total(g * y, axis, True)))
-def softmax(x: Array, axis: int = -1) -> Array:
+def softmax(x: Array, axis: Axis = -1) -> Array:
     """e^x / sum(e^x) along `axis`: positive numbers that add up to 1.
 
     >>> softmax(xp.array([1e4, 1e4])).tolist()      # shifted by the largest: no overflow
     [0.5, 0.5]
     """
+    axis = as_axis(axis)
     e = xp.exp(x - largest(x, axis))
     e /= e.sum(axis=axis, keepdims=True)
     return e
@@ -153,11 +155,14 @@ def softmax(x: Array, axis: int = -1) -> Array:
 
 @widened
 @primitive(lambda g, y, axis: g - exp(y) * total(g, axis, True))
-def log_softmax(x: Array, axis: int = -1) -> Array:
+def log_softmax(x: Array, axis: Axis = -1) -> Array:
     """log(softmax(x)) along `axis`, without taking the logarithm of a rounded zero.
 
     >>> [round(float(y), 3) for y in log_softmax(xp.array([0.0, 1000.0]))]
     [-1000.0, 0.0]
     """
+    axis = as_axis(axis)
     shifted = x - largest(x, axis)
+    if not x.size:
+        return shifted
     return shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from .. import random
-from ..backend import Array, on_gpu, xp
+from ..backend import Array, add_up, on_gpu, xp
 from ..kernels import conv as kernel
 from ..kernels import winograd
 from ..kernels.blocks import pmap
@@ -217,7 +217,7 @@ def _dropconnect(x: Array, weight: Array, bias: Array | None, *, key: int, keep:
     def backward(g: Array, wanted: Sequence[bool]) -> tuple[Array | None, ...]:
         masks = _Masks(weight, s, key, keep)
         dx, dw = backward_(g, x, s, masks, wanted) if any(wanted[:2]) else (None, None)
-        return dx, dw, (g.sum(axis=(2, 3)) * masks.of_bias()).sum(axis=0) if wanted[2] else None
+        return dx, dw, add_up(add_up(g, (2, 3)) * masks.of_bias(), 0) if wanted[2] else None
 
     return y, backward
 

@@ -62,8 +62,8 @@ def _alike(what: str, x: Any, target: Any) -> Any:
     return target
 
 
-@primitive(lambda g, x, target: (x - target) * (g * (2.0 / x.size)),
-           lambda g, x, target: (target - x) * (g * (2.0 / x.size)))
+@primitive(lambda g, x, target: (x - target) * (g * (2.0 / (x.size or 1))),
+           lambda g, x, target: (target - x) * (g * (2.0 / (x.size or 1))))
 def _mean_squared_error(x: Array, target: Array) -> Array:
     difference = x - target
     return (difference * difference).sum() / x.size

@@ -115,7 +115,9 @@ class LayerNorm(_Norm):
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5,
                  elementwise_affine: bool = True, bias: bool = True) -> None:
-        lengths = [normalized_shape] if isinstance(normalized_shape, int) else normalized_shape
+        lengths: Any = normalized_shape
+        if not isinstance(lengths, tuple | list):
+            lengths = [lengths]
         self.normalized_shape = tuple(check_whole("normalized_shape", n) for n in lengths)
         super().__init__(self.normalized_shape, eps, elementwise_affine, bias)
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
+import numpy as np
+
 from .. import random, text
 from ..backend import DType, xp
 from ..graph import no_grad
@@ -71,7 +73,7 @@ def summary(model: Module, input_shape: Sequence[int], dtype: DType = None) -> S
        total                   46             40
     """
     shape = tuple(input_shape)
-    if not all(isinstance(n, int) and n > 0 for n in shape):
+    if not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
         raise ValueError(f"input_shape must hold positive integers, the lengths of the axes of one "
                          f"sample such as (3, 32, 32), got {input_shape!r}")
     calls = _calls(model, Tensor(xp.zeros((1, *shape), dtype or parameter_dtype(model))))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..backend import Array, DType, check_range, get_default_dtype, xp
+from ..checks import check_whole
 from ..random import default_generator
 from ..tensor import Tensor
 
@@ -32,7 +35,7 @@ def from_dlpack(x: Any) -> Tensor:
 
 def full(shape: Shape, value: float, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """A tensor filled with `value`."""
-    if isinstance(dtype, int):
+    if isinstance(dtype, int | np.integer):
         raise TypeError(f"shape is one tuple, ({shape}, {dtype}), not several numbers")
     return Tensor(xp.full(shape, value, dtype or get_default_dtype()), requires_grad)
 
@@ -88,7 +91,9 @@ def one_hot(labels: Any, num_classes: int, dtype: DType = None) -> Tensor:
 
 def _lengths(shape: tuple[Any, ...]) -> tuple[int, ...]:
     """The shape of rand(2, 3) as well as of rand((2, 3))."""
-    return tuple(shape[0]) if shape and isinstance(shape[0], tuple | list) else shape
+    if len(shape) == 1 and isinstance(shape[0], tuple | list):
+        shape = tuple(shape[0])
+    return tuple([check_whole("every length of the shape", n, least=0) for n in shape])
 
 
 def rand(*shape: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, check_range, is_array, on_gpu, xp
+from ..backend import Array, asarray, check_range, is_array, on_gpu, xp
 from ..operation import primitive
 from ..tensor import Tensor
 from .shape import one_axis
@@ -22,6 +22,8 @@ def _plain(index: Any) -> Any:
         return tuple(_plain(i) for i in index)
     if isinstance(index, Tensor):
         index = index.data
+    elif isinstance(index, np.ndarray) and type(index) is not np.ndarray:
+        index = asarray(index)
     elif isinstance(index, list) or (on_gpu and isinstance(index, np.ndarray)):
         index = xp.asarray(index, dtype=None if len(index) else int)
     if is_array(index) and index.dtype.kind not in "iub":
@@ -57,6 +59,9 @@ def _may_repeat(index: Any) -> bool:
                for i in (index if isinstance(index, tuple) else (index,)))
 
 
+_SUMS = {"e": np.dtype(np.float32)}  # by the character of a dtype: float16 adds up in float32
+
+
 @primitive(lambda g, x_shape, index: _put(g, index, x_shape))
 def _get(x: Array, index: Any) -> Array:
     return x[index]
@@ -65,12 +70,14 @@ def _get(x: Array, index: Any) -> Array:
 @primitive(lambda g, index: _get(g, index))
 def _put(x: Array, index: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` with `x` added at `index`."""
-    out = xp.zeros(shape, x.dtype)
-    if _may_repeat(index):
-        xp.add.at(out, index, x)
-    else:
+    if not _may_repeat(index):
+        out = xp.zeros(shape, x.dtype)
         out[index] = x
-    return out
+        return out
+    dtype = _SUMS.get(x.dtype.char, x.dtype)
+    out = xp.zeros(shape, dtype)
+    xp.add.at(out, index, x.astype(dtype, copy=False))
+    return out.astype(x.dtype, copy=False)
 
 
 def getitem(x: Any, index: Any) -> Tensor:

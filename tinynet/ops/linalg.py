@@ -71,7 +71,10 @@ def _swap_in(g: Any, i: int, xs: Any, shapes: Any, subscripts: str) -> Any:
 
 @primitive(lambda g, i, xs, xs_shape, subscripts: _swap_in(g, i, xs, xs_shape, subscripts))
 def _einsum(*xs: Array, subscripts: str) -> Array:
-    return xp.einsum(subscripts, *xs)
+    dtype = xp.result_type(*xs)
+    if dtype.char != "e":
+        return xp.einsum(subscripts, *xs)
+    return xp.einsum(subscripts, *[x.astype(xp.float32) for x in xs]).astype(dtype)
 
 
 def einsum(subscripts: str, *tensors: Any) -> Tensor:

@@ -17,7 +17,17 @@ from ..operation import primitive
 from ..tensor import Tensor
 from .arithmetic import abs as absolute
 from .arithmetic import astype, equal, exp, multiply, where, widened, without_derivative
-from .shape import Axis, all_axes, broadcast_to, concatenate, flip, moveaxis, one_axis, reshape
+from .shape import (
+    Axis,
+    all_axes,
+    as_axis,
+    broadcast_to,
+    concatenate,
+    flip,
+    moveaxis,
+    one_axis,
+    reshape,
+)
 
 _WIDE = {"e": np.float32}  # by the character of a dtype; NumPy widens integers by itself
 
@@ -45,14 +55,14 @@ def _wide(g: Any) -> Any:
 @primitive(lambda g, x_shape, axis: _spread(g, x_shape, axis))
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The sum over `axis`."""
-    return add_up(x, axis, keepdims)
+    return add_up(x, as_axis(axis), keepdims)
 
 
 @primitive(lambda g, x_shape, axis: _spread(_wide(g) / (_count(x_shape, axis) or 1), x_shape,
                                             axis))
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The mean over `axis`."""
-    total = x.sum(axis=axis, dtype=_WIDE.get(x.dtype.char), keepdims=keepdims)
+    total = x.sum(axis=as_axis(axis), dtype=_WIDE.get(x.dtype.char), keepdims=keepdims)
     y = total / _count(x.shape, axis)
     return y if y.dtype == x.dtype else y.astype(float_dtype(x.dtype))
 
@@ -95,14 +105,14 @@ def _check_not_empty(what: str, x: Array, axis: Axis) -> None:
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The largest element over `axis`; equal ones share the gradient."""
     _check_not_empty("max", x, axis)
-    return x.max(axis=axis, keepdims=keepdims)
+    return x.max(axis=as_axis(axis), keepdims=keepdims)
 
 
 @primitive(lambda g, y, x, axis: _winners(g, y, x, axis))
 def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The smallest element over `axis`; equal ones share the gradient."""
     _check_not_empty("min", x, axis)
-    return x.min(axis=axis, keepdims=keepdims)
+    return x.min(axis=as_axis(axis), keepdims=keepdims)
 
 
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -155,17 +165,20 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
     Of no elements, and of -inf alone, it is -inf; there its gradient is 0.
     """
+    axis = as_axis(axis)
     if not x.size:
-        return xp.log(x.sum(axis=axis, keepdims=keepdims))  # log(0) for each
+        return x.sum(axis=axis, keepdims=keepdims) - math.inf
     top = x.max(axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
-    y = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
+    total = xp.exp(x - top).sum(axis=axis, keepdims=True)
+    with np.errstate(divide="ignore"):  # log(0) = -inf
+        y = xp.log(total) + top
     return y if keepdims else y.squeeze(axis)
 
 
 @primitive(lambda g, y, x, x_shape, axis: _spread(g / where(y == 0, 1.0, y), x_shape, axis) * x)
 def _euclidean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    return xp.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+    return xp.sqrt((x * x).sum(axis=as_axis(axis), keepdims=keepdims))
 
 
 @widened
@@ -202,13 +215,13 @@ def argmin(x: Array, axis: int | None = None) -> Array:
 @without_derivative
 def all(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Whether all elements are true."""
-    return x.all(axis=axis, keepdims=keepdims)
+    return x.all(axis=as_axis(axis), keepdims=keepdims)
 
 
 @without_derivative
 def any(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Whether an element is true."""
-    return x.any(axis=axis, keepdims=keepdims)
+    return x.any(axis=as_axis(axis), keepdims=keepdims)
 
 
 @without_derivative

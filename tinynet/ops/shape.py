@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from operator import index
 from typing import Any
 
+import numpy as np
+
 from ..backend import Array, xp
 from ..checks import check_whole
 from ..kernels import broadcast
@@ -20,15 +22,34 @@ from ..tensor import Tensor
 Axis = int | tuple[int, ...] | None
 
 
+def _number(axis: Any) -> int:
+    if isinstance(axis, bool | np.bool_):  # most likely keepdims, in the place of axis
+        raise TypeError
+    return index(axis)
+
+
 def one_axis(axis: int, ndim: int) -> int:
     """`axis` as a number from 0 to ndim - 1."""
     try:
-        place = index(axis)
+        place = _number(axis)
     except TypeError:
         raise TypeError(f"axis must be an integer, got {axis!r}") from None
     if not -ndim <= place < ndim:
         raise ValueError(f"axis {axis} is out of range: there are {ndim} axes")
     return place % ndim
+
+
+def as_axis(axis: Axis) -> Axis:
+    """`axis` as NumPy takes it: None, a number, or a tuple; a list becomes a tuple."""
+    if axis is None or type(axis) is int:
+        return axis
+    try:
+        if isinstance(axis, tuple | list):
+            return tuple([_number(a) for a in axis])
+        return _number(axis)
+    except TypeError:
+        raise TypeError("axis must be None, an integer or a tuple of integers, got "
+                        f"{axis!r}") from None
 
 
 def all_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
