@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +38,17 @@ def test_info_tells_whether_the_gpu_can_be_used(run_python: Run) -> None:
     assert facts["memory"] == "8.0 of 8.0 GiB free" and facts["driver"] == "CUDA 12.9"
     assert facts["compiler"].startswith("NVRTC")
     assert facts["kernel"] == facts["product"] == "runs"
+
+
+def test_trace_follows_a_step_and_draws_it(run_python: Run, tmp_path: Path) -> None:
+    picture = tmp_path / "step.png"
+    result = run_python("-m", "tinynet", "trace", "--list", "--picture", str(picture))
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    layers = [line.split()[1] for line in lines if line[:1].isdigit()]
+    assert layers == ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", "Dropout", "Flatten", "Linear"]
+    assert any(line.startswith("tensor.py: ") and "_walk" in line for line in lines)
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_unknown_subcommand_lists_the_valid_ones(run_python: Run) -> None:

@@ -1,7 +1,8 @@
-"""`python -m tinynet`: what runs here. `python -m tinynet gradcheck`: are its gradients right?
+"""`python -m tinynet`: what runs here. Also `python -m tinynet gradcheck` and `... trace`.
 
 The first prints the versions, the backend, the device and the threads: the lines to paste into a
-bug report. The second differentiates every operation numerically and prints the comparison.
+bug report. The second differentiates every operation numerically and prints the comparison. The
+third follows a training step of a small net through the files of the library.
 Read next: `gradcheck.py`.
 """
 
@@ -86,6 +87,34 @@ def info() -> str:
     return "\n".join(f"{fact:14}{value}" for fact, value in facts.items())
 
 
+def trace(argv: Sequence[str]) -> int:
+    """Print, and draw if asked, what a training step of a small net enters, keeps and takes."""
+    from . import data, functional, nn, optim, train, viz
+
+    parser = argparse.ArgumentParser(
+        prog="python -m tinynet trace", description="Follow one training step of a small net: "
+        "the files and functions it enters, the bytes it keeps, and the time of each layer.")
+    parser.add_argument("--picture", metavar="FILE", help="also draw it, for example step.png")
+    parser.add_argument("--list", action="store_true", help="also list the functions of each file")
+    options = parser.parse_args(argv)
+    pictures, _ = data.load_shapes(train=512, test=64)
+    mean, deviation = data.channel_statistics(pictures.images)
+    augment = data.Compose([data.RandomHorizontalFlip(), data.RandomCrop(32, 4),
+                            data.Normalize(mean, deviation), data.Cutout(8)])
+    loader = data.DataLoader(pictures.images, pictures.labels, batch_size=64, transform=augment)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+                          nn.MaxPool2d(2), nn.Dropout(0.2), nn.Flatten(), nn.Linear(8 * 256, 10))
+    optimizer = optim.Adam(model.named_parameters(), lr=1e-3)
+    found = train.trace(model, optimizer, functional.cross_entropy, loader)
+    print(found)
+    if options.list:
+        print(found.listing())
+    if options.picture:
+        viz.plot_anatomy(found, options.picture)
+        print(f"drawn: {options.picture}")
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status is 0 if all is well."""
     parser = argparse.ArgumentParser(
@@ -94,11 +123,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("info", help="versions, backend, device and threads (the default)")
     commands.add_parser("gradcheck", help="check the gradients of all operations", add_help=False)
+    commands.add_parser("trace", help="follow a training step through the library", add_help=False)
     chosen, rest = parser.parse_known_args(argv)
     if chosen.command == "gradcheck":
         from .gradcheck_cases import main as gradcheck
 
         return gradcheck(rest)
+    if chosen.command == "trace":
+        return trace(rest)
     if rest:
         parser.error(f"unknown option {rest[0]!r}: `info` takes none")
     print(info())

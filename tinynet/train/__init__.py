@@ -25,6 +25,7 @@ Start with `trainer.py`, then `recipe.py`; the pictures are in `tinynet.viz`.
 
 from ..files import write_atomic
 from . import recipe
+from .anatomy import Anatomy, trace
 from .averaging import WeightAveraging, averaged, recompute_batch_norm
 from .callbacks import (
     RATIO_HIGH,
@@ -61,13 +62,13 @@ from .trainer import Evaluation, Trainer, count_correct
 from .views import predict_views
 
 __all__ = [
-    "ADVICE", "BestWeights", "Callback", "Checkpoints", "Choice", "ClipGradients", "Diagnosis",
-    "EarlyStopping", "Ensemble", "EnsembleRow", "EnsembleTable", "Evaluation", "History", "Journal",
-    "LogFile", "LogUniform", "NanGuard", "Progress", "RATIO_HIGH", "RATIO_LOW", "ReportToSchedule",
+    "ADVICE", "Anatomy", "BestWeights", "Callback", "Checkpoints", "Choice", "ClipGradients",
+    "Diagnosis", "EarlyStopping", "Ensemble", "EnsembleRow", "EnsembleTable", "Evaluation",
+    "History", "Journal", "LogFile", "LogUniform", "NanGuard", "Progress", "RATIO_HIGH", "RATIO_LOW", "ReportToSchedule",
     "Search", "Snapshots", "TensorBoard", "Trainer", "Trial", "Uniform", "UpdateRatio",
     "WeightAveraging", "When", "averaged", "count_correct", "diagnose", "find_nonfinite", "grid",
     "grid_search", "hit_probability", "label_rates", "load_model", "predict_views", "random_search",
     "ratio_advice", "ratio_warnings", "read_checkpoint", "read_model", "read_newest", "recipe",
     "recompute_batch_norm", "run_trials", "sample", "save_checkpoint", "save_model", "smooth",
-    "successive_halving", "write_atomic",
+    "successive_halving", "trace", "write_atomic",
 ]
