@@ -44,14 +44,15 @@ def test_time_is_counted_once_and_backward_belongs_to_the_layer() -> None:
 
 
 def test_files_are_entered_where_the_work_is() -> None:
-    found = {(row.name, row.layer): row for row in anatomy().rows}
+    whole = anatomy()
+    found = {(row.name, row.layer): row for row in whole.rows}
     assert {"nn/linear.py", "functional/dense.py"} <= found["2", "Linear"].files
     assert "functional/loss.py" in found["loss", ""].files
     assert {"optim/optimizer.py", "optim/first_order.py"} <= found["update", ""].files
     assert "tensor.py" in found["walk", ""].files
-    total = anatomy().total
+    total = whole.total
     assert total.files == frozenset().union(*(row.files for row in found.values()))
-    assert total.calls == sum(row.calls for row in anatomy().rows)
+    assert total.calls == sum(row.calls for row in whole.rows)
 
 
 def test_what_is_kept_counts_each_array_once_and_no_parameter() -> None:

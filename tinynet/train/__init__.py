@@ -64,7 +64,8 @@ from .views import predict_views
 __all__ = [
     "ADVICE", "Anatomy", "BestWeights", "Callback", "Checkpoints", "Choice", "ClipGradients",
     "Diagnosis", "EarlyStopping", "Ensemble", "EnsembleRow", "EnsembleTable", "Evaluation",
-    "History", "Journal", "LogFile", "LogUniform", "NanGuard", "Progress", "RATIO_HIGH", "RATIO_LOW", "ReportToSchedule",
+    "History", "Journal", "LogFile", "LogUniform", "NanGuard", "Progress", "RATIO_HIGH",
+    "RATIO_LOW", "ReportToSchedule",
     "Search", "Snapshots", "TensorBoard", "Trainer", "Trial", "Uniform", "UpdateRatio",
     "WeightAveraging", "When", "averaged", "count_correct", "diagnose", "find_nonfinite", "grid",
     "grid_search", "hit_probability", "label_rates", "load_model", "predict_views", "random_search",
