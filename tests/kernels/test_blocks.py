@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -273,3 +274,43 @@ def test_a_shared_count_gives_each_number_to_one_thread(
         thread.join()
     assert all(mine == sorted(mine) for mine in drawn)
     assert sorted(n for mine in drawn for n in mine) == list(range(1, 6001))
+
+
+class NoBlas:
+    """What threadpoolctl says of a process whose BLAS it does not know."""
+
+    lib_controllers = (types.SimpleNamespace(user_api="openmp"),)
+
+
+@pytest.fixture
+def unknown_blas(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in blocks._BLAS_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("threadpoolctl.ThreadpoolController", NoBlas)
+    blocks.blas_libraries.cache_clear()
+    yield
+    blocks.blas_libraries.cache_clear()
+
+
+@pytest.mark.usefixtures("unknown_blas")
+def test_a_blas_that_cannot_be_set_is_told_once() -> None:
+    done: list[int] = []
+    with pytest.warns(RuntimeWarning, match=r"finds no BLAS that it could set to one thread\. .*"
+                                            r"Update threadpoolctl \(3\.5 or newer\)") as caught:
+        for _ in range(3):
+            pmap(lambda i, j: done.append(i), 4, 1)
+    assert len(caught) == 1 and sorted(done) == sorted([0, 1, 2, 3] * 3)
+
+
+@pytest.mark.usefixtures("unknown_blas")
+def test_a_blas_that_was_set_by_hand_is_no_reason_to_warn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    pmap(lambda i, j: None, 4, 1)
+    assert blocks.blas_libraries() == []
+
+
+@pytest.mark.usefixtures("unknown_blas")
+def test_a_missing_threadpoolctl_is_told_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    with pytest.warns(RuntimeWarning, match="finds no BLAS"):
+        assert blocks.blas_libraries() == []

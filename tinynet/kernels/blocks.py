@@ -233,6 +233,8 @@ _crew = _Crew()
 
 # One BLAS thread for each worker
 
+_BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+                   "OMP_NUM_THREADS")
 _blas_lock = threading.RLock()  # held while BLAS is being set
 _blas_users: dict[object, int] = {}  # who wants one BLAS thread, and the thread they run in
 _blas_before: list[int] = []  # the numbers that were found; empty while nothing is changed
@@ -241,12 +243,21 @@ _blas_single = False  # whether all libraries have been set to one thread
 
 @functools.cache
 def blas_libraries() -> list[Any]:
-    """The BLAS libraries of this process; empty where threadpoolctl knows none of them."""
+    """The BLAS libraries of this process; empty, with one warning, where none can be set."""
     try:
         from threadpoolctl import ThreadpoolController
     except ImportError:
-        return []
-    return [lib for lib in ThreadpoolController().lib_controllers if lib.user_api == "blas"]
+        known = []
+    else:
+        known = ThreadpoolController().lib_controllers
+    found = [lib for lib in known if lib.user_api == "blas"]
+    if not found and not any(os.environ.get(name) == "1" for name in _BLAS_VARIABLES):
+        warnings.warn("threadpoolctl finds no BLAS that it could set to one thread. Results do not "
+                      "change, but where BLAS runs threads of its own beside tinynet's, a step "
+                      "takes two to three times as long. Update threadpoolctl (3.5 or newer), or "
+                      f"set {' or '.join(_BLAS_VARIABLES)} to 1 before Python starts, whichever "
+                      "your BLAS obeys", RuntimeWarning, stacklevel=2)
+    return found
 
 
 @contextlib.contextmanager
