@@ -38,8 +38,7 @@ FLOORS = {
 ENGINE = ("graph", "tensor", "operation", "rules", "operands", "fast_calls", "ops")
 NEVER = {("data", room) for room in (*ENGINE, "functional")}
 
-# Imported inside functions, by those who need them; Pillow (PIL) comes with matplotlib, requests
-# with pooch.
+# Imported inside functions, by those who need them; PIL is Pillow.
 LAZY = {"matplotlib", "tqdm", "pooch", "requests", "safetensors", "threadpoolctl", "PIL", "mpi4py",
         "tensorboard"}
 
@@ -163,7 +162,7 @@ def test_lazy_modules_are_declared_dependencies() -> None:
     optional = project["optional-dependencies"]
     declared = [*project["dependencies"], *optional["mpi"], *optional["tensorboard"]]
     names = {re.match(r"[\w-]+", line)[0] for line in declared}  # type: ignore[index]
-    assert names == LAZY - {"PIL", "requests"} | {"numpy"}
+    assert names == LAZY - {"PIL"} | {"pillow", "numpy"}
 
 
 def _examples() -> list[Path]:

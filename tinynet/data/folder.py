@@ -32,8 +32,7 @@ def from_folder(path: str | Path, size: int | tuple[int, int] | None = None) -> 
     PNG, JPEG, BMP, GIF, TIFF and WebP. Grey ones become RGB, 16 bits become 8, transparency is
     dropped, camera rotation is undone; of an animation the first picture is taken. The classes
     are the subfolders in alphabetical order. All pictures must have one size, or `size` (side, or
-    (height, width)) resizes them. Returns uint8 images (N, 3, H, W). Needs Pillow, which comes
-    with matplotlib.
+    (height, width)) resizes them. Returns uint8 images (N, 3, H, W).
 
     Raises FileNotFoundError (no folder, no pictures) and ValueError (a file that cannot be read,
     or of another size); each names the file and says what to do.
