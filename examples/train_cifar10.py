@@ -199,8 +199,6 @@ def main(argv: list[str] | None = None) -> int:
                           resume=args.checkpoints if args.resume else None)
     train.save_model(model, args.out / "model.safetensors", {"model": name, "data": training.name})
     history.save(args.out / "history.json")
-    if history.stopped != "interrupted":
-        shutil.rmtree(args.checkpoints)  # not before what they protect is on the disk
     scores = trainer.predict(test_loader)
     accuracy = float((scores.argmax(axis=1) == test.labels).mean())
     seconds = time.perf_counter() - start
@@ -221,6 +219,8 @@ def main(argv: list[str] | None = None) -> int:
     train.write_atomic(args.out / "result.json", json.dumps(result, indent=2) + "\n")
     title = f"{name} on {training.name}: {accuracy:.2%} on {len(test):,} test pictures"
     viz.plot_history(history, args.out / "curves.png", smooth=0.95, title=title)
+    if history.stopped != "interrupted":
+        shutil.rmtree(args.checkpoints)  # not before all that they protect is on the disk
     if not args.quiet:
         print(f"\n{history.table()}\n\n{class_table(scores, test)}\n")
     print(f"test accuracy {accuracy:.2%} on {len(test):,} pictures after {trainer.epoch} epochs, "

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -14,3 +20,31 @@ def environment(**more: str) -> dict[str, str]:
     variables = os.environ | more
     path = [variables.get("PYTHONPATH", ""), str(ROOT)]
     return variables | {"PYTHONPATH": os.pathsep.join(p for p in path if p)}
+
+
+@contextlib.contextmanager
+def starting() -> Iterator[Callable[..., Any]]:
+    """Inside, the function that it gives starts Python with a script and waits for the first line
+    that the script prints, its `first_line`; in the end all of them are killed."""
+    processes = []
+
+    def start(script: str, *args: object) -> Any:
+        process: Any = subprocess.Popen([sys.executable, "-c", script, *map(str, args)], text=True,
+                                        cwd=ROOT, env=environment(), stdout=subprocess.PIPE)
+        processes.append(process)
+        process.first_line = process.stdout.readline().strip()
+        return process
+
+    try:
+        yield start
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+
+def kill(process: Any) -> None:
+    """SIGKILL: no clean-up, no exception."""
+    process.send_signal(signal.SIGKILL)
+    process.wait()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import threading
+import platform
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.processes import environment
-from tinynet.files import locked
-from tinynet.train import write_atomic
+from tests.processes import kill, starting
+from tinynet.files import write_atomic
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Any]]:
+    with starting() as start:
+        yield start
 
 
 def test_writes_text_and_bytes_and_makes_folders(tmp_path: Path) -> None:
@@ -40,64 +45,62 @@ def test_a_failure_leaves_the_old_file_and_no_temporary(
     assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
 
 
-HOLD = """
-import sys
-from pathlib import Path
-from tinynet.files import locked
-with locked(Path(sys.argv[1])):
-    print("inside", flush=True)
-    sys.stdin.read()
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
+    path = write_atomic(tmp_path / ("n" * 255), "x")
+    assert path.read_text() == "x" and len(os.listdir(tmp_path)) == 1
+
+
+# What killed processes left
+
+STUCK = """
+import os, sys, time
+from tinynet import files
+def wait(*args):
+    print("writing", flush=True)
+    time.sleep(60)
+os.fsync = wait
+files.write_atomic(sys.argv[1], b"half")
 """
 
 
-def hold(path: Path) -> subprocess.Popen[str]:
-    """A process that is inside the lock until it is killed or its input ends."""
-    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], env=environment(),
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "inside\n"
-    return process
+def test_what_a_killed_write_left_is_removed_by_the_next_one_and_a_live_one_is_not(
+        tmp_path: Path, start: Callable[..., Any]) -> None:
+    dead, live = start(STUCK, tmp_path / "a.bin"), start(STUCK, tmp_path / "b.bin")
+    assert len(os.listdir(tmp_path)) == 2
+    kill(dead)
+    write_atomic(tmp_path / "c.bin", b"new")
+    left = [p.name for p in tmp_path.iterdir() if p.name != "c.bin"]
+    assert len(left) == 1 and left[0].startswith(f".b.bin.{live.pid}-")
+    kill(live)
+    write_atomic(tmp_path / "c.bin", b"new")
+    assert os.listdir(tmp_path) == ["c.bin"]
 
 
-@pytest.mark.parametrize("end", ["killed", "done"])
-def test_a_lock_keeps_other_processes_out_until_its_own_ends(tmp_path: Path, end: str) -> None:
-    path = tmp_path / "lock"
-    other = hold(path)
-    with pytest.raises(BlockingIOError), locked(path):
-        raise AssertionError("two are inside")
-    if end == "killed":
-        other.send_signal(signal.SIGKILL)
-    other.communicate()
-    with locked(path):
-        assert path.exists()
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("name, young, old", [
+    ("PID", True, False),  # of this process, or of one before it that had its number
+    ("PARENT", True, True), ("DEAD", False, False), ("DEAD-3@HERE", False, False),
+    ("DEAD-3@elsewhere", True, False), ("PID-0@HERE", True, False)])
+def test_which_temporary_files_are_leftovers(
+        tmp_path: Path, start: Callable[..., Any], name: str, young: bool, old: bool) -> None:
+    dead = start("print()")
+    kill(dead)
+    here = platform.node().replace(".", "-")[:40]
+    for what, value in (("PID", os.getpid()), ("PARENT", os.getppid()), ("DEAD", dead.pid),
+                        ("HERE", here)):
+        name = name.replace(what, str(value))
+    file = tmp_path / f".step-00000004.safetensors.{name}.tmp"
+    for age, stays in ((0, young), (7200, old)):
+        file.write_bytes(b"half")
+        then = time.time() - age
+        os.utime(file, (then, then))
+        write_atomic(tmp_path / "x", b"")
+        assert file.exists() == stays
 
 
-def test_a_lock_lets_one_thread_in_at_a_time(tmp_path: Path) -> None:
-    """It is removed and made again by each: nobody may be left with a removed one."""
-    inside = 0
-    most = 0
-    rounds = 0
-
-    def work() -> None:
-        nonlocal inside, most, rounds
-        for _ in range(50):
-            with locked(tmp_path / "lock", wait=True):
-                inside += 1
-                most = max(most, inside)
-                rounds += 1
-                inside -= 1
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == 1 and rounds == 200 and list(tmp_path.iterdir()) == []
-
-
-def test_an_error_inside_a_lock_lets_the_next_one_in(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), locked(tmp_path / "lock"):
-        raise KeyError
-    with locked(tmp_path / "lock"), pytest.raises(BlockingIOError), locked(tmp_path / "lock"):
-        pass
-    assert list(tmp_path.iterdir()) == []
+def test_files_of_others_stay(tmp_path: Path) -> None:
+    for name in ("data.tmp", ".x.tmp", ".x.12a.tmp", "x.1.tmp", ".hidden"):
+        (tmp_path / name).write_text("mine")
+        then = time.time() - 1e6
+        os.utime(tmp_path / name, (then, then))
+    write_atomic(tmp_path / "new", b"")
+    assert len(os.listdir(tmp_path)) == 6

@@ -2,14 +2,20 @@
 
 The bytes go to a temporary file in the same folder, are forced to the disk (fsync), and only then
 does the file take its name: a rename is one step for the file system. The folder is synchronised
-as well, because the new name stands there. Read next: `train/checkpoint.py`.
+as well, because the new name stands there. What a killed process left is removed by the next
+write into its folder. Read next: `locks.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
+import platform
+import re
+import sys
+import time
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
@@ -21,6 +27,9 @@ _REMEDIES = {
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a folder you may write to"),
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "part of that path is a file: choose a folder"),
 }
+_numbers = itertools.count()
+_TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)(?:-\d+@(?P<machine>[\w-]*))?\.tmp")
+_HOUR = 3600.0  # no file takes so long to be written
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> Path:
@@ -30,7 +39,9 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> Path:
     there was one, is untouched and no temporary file is left.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unique = f"{os.getpid()}-{next(_numbers)}@{machine()}"
+    temporary = path.with_name(f".{path.name[:40]}.{unique}.tmp")
+    remove_leftovers(path.parent)
     try:
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +63,8 @@ def explained(path: Path) -> Iterator[None]:
     """An OSError inside says which file was not written, and what to do about it."""
     try:
         yield
+    except BlockingIOError:  # it says whose it is, and what to do
+        raise
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror}: {path} was not written, and what it held "
                                    f"before is untouched. To mend it, {remedy(error)}") from error
@@ -75,62 +88,38 @@ def append(file: FileIO, data: bytes, sync: bool = False) -> None:
         raise
 
 
-def remove_leftovers(folder: Path, pattern: str) -> None:
-    """Remove the temporary files that a killed `write_atomic` of a file like `pattern` left."""
-    for temporary in folder.glob(f".{pattern}.*.tmp"):
-        temporary.unlink(missing_ok=True)
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed calls of `write_atomic` left; never a live one's."""
+    with contextlib.suppress(OSError):  # no such folder; or it may be read only
+        for name in os.listdir(folder):
+            if (match := _TEMPORARY.fullmatch(name)) and _is_left(folder / name, match):
+                (folder / name).unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def locked(path: Path, wait: bool = False) -> Iterator[None]:
-    """One process (and one thread of it) at a time is inside, for each lock file `path`.
+def _is_left(temporary: Path, name: re.Match[str]) -> bool:
+    process = int(name["process"])
+    if name["machine"] in (None, machine()) and process != os.getpid():
+        return not is_alive(process)
+    # Of another machine; or of a process before this one that had its number, as in a container.
+    return time.time() - temporary.stat().st_mtime > _HOUR
 
-    BlockingIOError if another is inside, unless you `wait` for it. The lock is the system's: it
-    ends with the process, however that dies. Where the system or the disk has no such lock
-    (Windows, some network file systems), all are let in.
+
+def machine() -> str:
+    return re.sub(r"[^\w-]", "-", platform.node())[:40]
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine runs; on Windows no: an open file cannot be removed there.
     """
-    descriptor = _lock(path, wait)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            path.unlink()  # while it is held: who waits for it sees that, and opens the next
-        os.close(descriptor)
-
-
-def _lock(path: Path, wait: bool) -> int:
-    """An open file at `path`, held by this one alone."""
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _hold(descriptor, wait)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        if _is_at(path, descriptor):
-            return descriptor
-        os.close(descriptor)  # who held it has removed it from the folder
-
-
-def _hold(descriptor: int, wait: bool) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:  # a disk that has no locks
-        return
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the open file is the one that stands at `path` now."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
+    if sys.platform == "win32":
         return False
+    try:
+        os.kill(process, 0)  # signal 0 only asks
+    except PermissionError:  # it is another user's
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

@@ -194,6 +194,36 @@ def test_a_killed_run_goes_on_with_resume(tmp_path: Path, root: Path, run_python
     assert not (tmp_path / "checkpoints").exists()
 
 
+KILLED_LATE = """
+import os, runpy, signal, sys
+import tinynet as tn
+what, sys.argv = sys.argv[1], ["examples/train_cifar10.py", *sys.argv[2:]]
+owner, name = {"judging": (tn.train.Trainer, "predict"), "drawing": (tn.viz, "plot_history"),
+               "saving": (tn.train, "save_model")}[what]
+setattr(owner, name, lambda *args, **options: os.kill(os.getpid(), signal.SIGKILL))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.numpy_only(LONG)
+@pytest.mark.parametrize("what", ["saving", "judging", "drawing"])
+def test_a_run_killed_after_its_training_is_judged_without_training_again(
+        tmp_path: Path, run_python: Run, finished: tuple[Path, str], what: str) -> None:
+    options = [*QUICK[1:], "--out", str(tmp_path)]
+    killed = run_python("-c", KILLED_LATE, what, *options)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = run_python(QUICK[0], *options, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "steps are done" in resumed.stdout and "epoch   2/2" not in resumed.stdout
+    first, again = (json.loads((folder / "result.json").read_text())
+                    for folder in (finished[0], tmp_path))
+    for result in (first, again):
+        del result["seconds"]
+    assert first == again
+    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "curves.png",
+                                                          "history.json", "result.json"}
+
+
 @pytest.mark.parametrize("options, message", [
     (["--data", "cifar"], "invalid choice: 'cifar'"),
     (["--data", "cifar10", "--data-dir", "not/there"], "--data-dir not/there is no folder"),

@@ -5,6 +5,7 @@
 Starts in FOLDER, or goes on from the checkpoint there. MOMENT is when the process kills itself
 with SIGKILL (no clean-up, no exception): a hook and the step it is called at, as "on_step 7", or
 a stage of saving and which checkpoint, as "write 2": write, fsync, replace, replaced.
+"wait 7" stops at step 7 until it is killed, and prints a line.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import itertools
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tinynet import data, nn, optim, random, train
 from tinynet.optim.schedule import cosine, warmup
@@ -25,6 +29,18 @@ HOOKS = ("on_start", "before_update", "on_step", "on_log", "on_epoch", "at_rest"
 
 def die(*args: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Wait(train.Callback):
+    """Stands still at one step, and says so."""
+
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def on_step(self, trainer: train.Trainer) -> None:
+        if trainer.step == self.at:
+            print("waiting", flush=True)
+            time.sleep(120)
 
 
 class Kill(train.Callback):
@@ -70,12 +86,15 @@ def run(folder: Path, *extra: train.Callback) -> train.Trainer:
     schedule = warmup(cosine(0.02, EPOCHS * STEPS - 4), 4)
     optimizer = optim.Adam(optim.param_groups(model, weight_decay=1e-3), schedule)
     average = train.WeightAveraging(optim.EMA(model.named_parameters(), decay=0.9))
+    snapshots = train.Snapshots(folder, period=8)
     trainer = train.Trainer(
         model, optimizer, log_every=5, progress=False, callbacks=[
             train.LogFile(folder / "log.jsonl"), train.LogFile(folder / "epochs.csv", "epochs"),
-            train.LogFile(folder / "steps.csv", "steps"), train.Snapshots(folder, period=8),
+            train.LogFile(folder / "steps.csv", "steps"), snapshots,
             train.Checkpoints(folder / "checkpoints", every=4), *extra, average])
     trainer.fit(loader, val, EPOCHS, resume=folder / "checkpoints")
+    scores = train.Ensemble(snapshots.files(), model).predict(val)
+    np.save(folder / "ensemble.npy", scores)
     train.save_model(model, folder / "model.safetensors")
     trainer.history.save(folder / "history.json")
     return trainer
@@ -85,6 +104,8 @@ if __name__ == "__main__":
     what, number = (sys.argv[2] if len(sys.argv) > 2 else "never 0").split()
     if what in HOOKS:
         run(Path(sys.argv[1]), Kill(what, int(number)))
+    elif what == "wait":
+        run(Path(sys.argv[1]), Wait(int(number)))
     else:
         if what != "never":
             kill_in_save(what, int(number))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
 import json
 import math
+import shutil
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +130,72 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
         trainer(callbacks=[LogFile(tmp_path / "file" / "log.jsonl")]).fit(batches())
 
 
+# A log that others touch while the run goes on
+
+class Harm(Callback):
+    """Does something to a file after some steps of the run, between two flushes."""
+
+    def __init__(self, path: Path, harm: Callable[[Path], object], step: int = 5) -> None:
+        self.path, self.harm, self.step = path, harm, step
+
+    def on_step(self, trainer: Trainer) -> None:
+        if trainer.step == self.step:
+            self.harm(self.path)
+
+
+def replace(path: Path) -> None:
+    path.rename(path.with_suffix(".1"))
+    path.write_text("rotated\n")
+
+
+def shorten(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:10])
+
+
+def write_into(path: Path) -> None:
+    with open(path, "a") as file:
+        file.write("a note\n")
+
+
+HARMS = [
+    pytest.param(Path.unlink, "was removed", id="removed"),
+    pytest.param(lambda path: shutil.rmtree(path.parent), "was removed", id="folder-removed"),
+    pytest.param(lambda path: path.write_text(""), "was cut", id="emptied"),
+    pytest.param(shorten, "was cut", id="cut"), pytest.param(replace, "was replaced", id="rotated"),
+    pytest.param(write_into, "was written to by somebody else", id="written-to")]
+
+
+@pytest.mark.parametrize("harm, said", HARMS)
+@pytest.mark.parametrize("name", ["log.jsonl", "log.csv"])
+def test_a_log_that_others_change_is_written_anew_and_the_run_says_so(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str,
+        harm: Callable[[Path], object], said: str) -> None:
+    log, whole = tmp_path / "logs" / name, tmp_path / "whole" / name
+    callbacks = [LogFile(log, "steps"), LogFile(whole, "steps"), Harm(log, harm)]
+    trainer(log_every=2, callbacks=callbacks, progress=True).fit(batches(), epochs=2)
+    assert log.read_text() == whole.read_text()
+    out = capsys.readouterr().out
+    assert out.count(f"{log} {said} while the run went on: it is written anew") == 1
+    assert "whole" not in out
+
+
+def test_a_silent_run_warns_of_a_log_that_was_removed(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    t = trainer(callbacks=[LogFile(log), Harm(log, Path.unlink, step=7)])
+    with pytest.warns(RuntimeWarning, match=r"log\.jsonl was removed while the run went on"):
+        t.fit(batches(), epochs=2)
+    assert len([row for row in lines(log) if row["table"] == "steps"]) == 12
+
+
+def test_two_runs_cannot_write_one_log(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "log.jsonl")
+    t = trainer(callbacks=[log, LogFile(tmp_path / "log.jsonl")])
+    with pytest.raises(BlockingIOError, match=r"log\.jsonl is in use by another run"):
+        t.fit(batches())
+    trainer(callbacks=[log]).fit(batches())
+    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+
+
 # TensorBoard: the real package where it is installed, and always a stand-in with its interface
 
 class Record(types.SimpleNamespace):
@@ -135,17 +204,22 @@ class Record(types.SimpleNamespace):
     START = 1
 
 
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
-    events: list[Record] = []
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[Record]]:
+    """The package replaced; the result gives the events of the files that are there."""
+    files: dict[Path, list[Record]] = {}
 
     class EventFileWriter:
         def __init__(self, logdir: str) -> None:
             self.open = True
             Path(logdir).mkdir(parents=True, exist_ok=True)
+            number = len(list(Path(logdir).iterdir()))
+            self.path = Path(logdir) / f"events.out.tfevents.{number}"
+            files[self.path] = []
+            self.path.touch()
 
         def add_event(self, event: Record) -> None:
             assert self.open
-            events.append(event)
+            files[self.path].append(event)
 
         def flush(self) -> None:
             assert self.open
@@ -169,7 +243,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[Record]:
         module = types.ModuleType(name)
         vars(module).update(members)
         monkeypatch.setitem(sys.modules, name, module)
-    return events
+    return lambda: [event for path, events in files.items() if path.exists() for event in events]
 
 
 def scalars(events: Any) -> dict[str, list[tuple[int, float]]]:
@@ -218,9 +292,47 @@ def check(points: dict[str, list[tuple[int, float]]], t: Trainer) -> None:
 def test_tensorboard_gets_every_row_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events = stand_in(monkeypatch)
     t = both_parts(tmp_path)
-    check(scalars(events), t)
-    assert all(event.wall_time > 1e9 for event in events)
-    assert not any(math.isnan(v) for points in scalars(events).values() for _, v in points)
+    check(scalars(events()), t)
+    assert all(event.wall_time > 1e9 for event in events())
+    assert not any(math.isnan(v) for points in scalars(events()).values() for _, v in points)
+
+
+@pytest.mark.parametrize("hook", ["on_step", "on_log", "on_epoch", "at_rest"])
+@pytest.mark.parametrize("step", [3, 4, 6, 7, 11, 12])
+def test_tensorboard_shows_each_epoch_once_wherever_the_run_broke_off(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hook: str, step: int) -> None:
+    """Also between the end of an epoch and its checkpoint: the last one is of the same step."""
+    events = stand_in(monkeypatch)
+
+    def call(self: Callback, trainer: Trainer) -> None:
+        if trainer.step == step:
+            raise KeyError("gone")
+
+    breaks = type("Break", (Callback,), {hook: call})()
+
+    def part(*more: Callback) -> Trainer:
+        callbacks = [TensorBoard(tmp_path / "tb"), *more, Checkpoints(tmp_path / "c", every=3)]
+        t = trainer(log_every=2, callbacks=callbacks)
+        t.fit(batches(), batches(32, seed=1), 2, resume=tmp_path / "c")
+        return t
+
+    with contextlib.suppress(KeyError):  # not every hook is called at every step
+        part(breaks)
+    whole = part()
+    check(scalars(events()), whole)
+
+
+def test_tensorboard_files_that_are_removed_are_written_anew(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = stand_in(monkeypatch)
+    harm = Harm(tmp_path / "tb", shutil.rmtree)
+    t = trainer(log_every=2, callbacks=[TensorBoard(tmp_path / "tb"), harm])
+    with pytest.warns(RuntimeWarning, match=r"tfevents.* was removed while the run went on"):
+        t.fit(batches(), batches(32, seed=1), 2)
+    check(scalars(events()), t)
+    shutil.rmtree(tmp_path / "tb")
+    t.fit(batches(), batches(32, seed=1), 1)  # a second run finds none of the first one's
+    check(scalars(events()), t)
 
 
 def test_tensorboard_reads_the_files_or_the_error_names_the_package(

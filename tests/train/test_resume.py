@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from tests.processes import environment
 from tests.train.resumable import EPOCHS, STEPS, run
 from tests.train.toy import batches, net, trainer
 from tinynet import data, nn, random, tensor, to_numpy
@@ -49,7 +52,9 @@ def results(folder: Path) -> dict[str, Any]:
     return {"history": history,
             "log": [{k: v for k, v in row.items() if k != "seconds"} for row in log],
             "epochs": [line.rpartition(",")[0] for line in epochs],
-            "steps": (folder / "steps.csv").read_text(), **exact}
+            "steps": (folder / "steps.csv").read_text(),
+            "snapshots": sorted(path.name for path in folder.glob("snapshot*")),
+            "ensemble": (folder / "ensemble.npy").read_bytes(), **exact}
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +74,7 @@ def killed_and_resumed(folder: Path, moments: list[str], run_python: Run) -> dic
         assert result.returncode == -signal.SIGKILL, f"{moment}: {result.stderr}"
     result = run_python("-m", "tests.train.resumable", str(folder))
     assert result.returncode == 0, result.stderr
-    left = [path.name for path in folder.rglob("*.tmp")]
+    left = [path.name for pattern in ("*.tmp", "*.lock") for path in folder.rglob(pattern)]
     assert not left, f"temporary files are left: {left}"
     return results(folder)
 
@@ -80,6 +85,50 @@ def test_a_run_killed_three_times_ends_bit_equal(
     mid-epoch between two checkpoints."""
     moments = ["before_update 2", "write 2", "on_step 11"]
     assert killed_and_resumed(tmp_path, moments, run_python) == uninterrupted
+
+
+@pytest.mark.parametrize("moments", [["on_end 18"], ["replaced 7"], []],
+                         ids=["after-training", "after-the-last-checkpoint", "never"])
+def test_a_run_killed_after_its_last_checkpoint_or_run_again_predicts_the_same(
+        moments: list[str], tmp_path: Path, run_python: Run, uninterrupted: dict[str, Any]) -> None:
+    assert killed_and_resumed(tmp_path, moments, run_python) == uninterrupted
+    assert killed_and_resumed(tmp_path, [], run_python) == uninterrupted
+
+
+def test_a_second_process_in_the_folder_is_refused_and_harms_nothing(
+        tmp_path: Path, run_python: Run, uninterrupted: dict[str, Any]) -> None:
+    command = [sys.executable, "-m", "tests.train.resumable", str(tmp_path), "wait 9"]
+    first = subprocess.Popen(command, env=environment(), text=True, stdout=subprocess.PIPE)
+    try:
+        assert first.stdout is not None and first.stdout.readline() == "waiting\n"
+        second = run_python("-m", "tests.train.resumable", str(tmp_path))
+        assert second.returncode == 1
+        assert f"checkpoints is in use by process {first.pid} on " in second.stderr
+        assert "BlockingIOError" in second.stderr.splitlines()[-1]
+    finally:
+        first.kill()
+        first.communicate()
+    assert killed_and_resumed(tmp_path, [], run_python) == uninterrupted
+
+
+def test_two_trainers_in_one_folder_are_refused_and_the_folder_is_free_after(
+        tmp_path: Path) -> None:
+    class Inside(Callback):
+        def on_epoch(self, trainer: Trainer) -> None:
+            with pytest.raises(BlockingIOError, match="in use by another run of this process"):
+                other.fit(batches(), resume=tmp_path)
+
+    other = make_saving(tmp_path)
+    make_saving(tmp_path, Inside()).fit(batches())
+    other.fit(batches(), epochs=2, resume=tmp_path)
+    assert other.step == 12
+    with pytest.raises(FileExistsError):
+        make_saving(tmp_path).fit(batches())
+    make_saving(tmp_path).fit(batches(), epochs=3, resume=tmp_path)
+
+
+def make_saving(folder: Path, *callbacks: Callback) -> Trainer:
+    return trainer(callbacks=[Checkpoints(folder, every=3), *callbacks])
 
 
 @pytest.mark.slow

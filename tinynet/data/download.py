@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..files import locked, remedy
+from ..files import remedy
+from ..locks import locked
 
 T = TypeVar("T")
 

@@ -187,8 +187,10 @@ class Snapshots(Callback):
         return [self.folder / f"snapshot-{i}.safetensors" for i in range(1, self._count + 1)]
 
     def on_start(self, trainer: Trainer) -> None:
-        """A resumed run has made some already."""
-        self._count = trainer.step // self.period
+        """A resumed run has made some already; if it is over, that of its last cycle, too."""
+        cycles = trainer.step / self.period
+        over = trainer.epoch >= trainer.planned_epochs
+        self._count = math.ceil(cycles) if over else math.floor(cycles)
 
     def on_step(self, trainer: Trainer) -> None:
         """Save at the end of a cycle."""

@@ -3,7 +3,9 @@ r"""Logs of a run while it runs: JSON lines, CSV, TensorBoard.
 A log is the history in another form, row by row in the order of the steps. So there is nothing to
 save of it: when a run goes on from a checkpoint, a file is written anew from the checkpoint's
 history, and what a killed process wrote after that moment is gone from it. TensorBoard's event
-files cannot be rewritten; there an event tells the reader to drop the later steps.
+files cannot be rewritten; there an event tells the reader to drop the later steps. A file that is
+removed, cut or replaced while the run goes on is written anew at the next flush, and the run says
+so. Two runs cannot write one file.
 Read next: `ensemble.py`.
 """
 
@@ -14,11 +16,13 @@ import json
 import math
 import os
 import time
+import warnings
 from io import FileIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import append, explained, write_atomic
+from ..locks import Lock
 from .callbacks import Callback
 from .history import TABLES, Columns, History, finite_or_none
 
@@ -49,8 +53,19 @@ class _Rows(Callback):
         """Rows, each with the name of its table; subclasses define it."""
         raise TypeError(f"{type(self).__name__} has no write(self, rows)")
 
+    def change(self) -> str:
+        """What others have done to the file since it was written; "" if nothing."""
+        return ""
+
     def on_log(self, trainer: Trainer) -> None:
-        """Write the new steps and ratios."""
+        """Write the new steps and ratios; all of them, if the file is no longer what it was."""
+        if self._file is not None and (change := self.change()):
+            text = f"{change} while the run went on: it is written anew"
+            if trainer.progress:
+                trainer.say(text)
+            else:
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
+            self._close()
         if self._file is None:
             self.open(trainer)
         self.write(self._new_rows(trainer.history))
@@ -63,6 +78,9 @@ class _Rows(Callback):
         """Close the file; of a run that was over when it was resumed, write it first."""
         if self._file is None and trainer.history.steps:
             self.on_log(trainer)
+        self._close()
+
+    def _close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -89,7 +107,8 @@ class LogFile(_Rows):
     path.csv      one table, named: LogFile("steps.csv", "steps"); "epochs" or "ratios" as well
 
     A number that was not measured is null, or an empty cell. A new run replaces an
-    older file, when it has its first numbers. OSError ends the run when the file cannot be written.
+    older file, when it has its first numbers. OSError ends the run when the file cannot be written,
+    or when another run writes it (BlockingIOError).
     """
 
     def __init__(self, path: str | os.PathLike[str], table: str | None = None) -> None:
@@ -102,26 +121,54 @@ class LogFile(_Rows):
             raise ValueError(f"{path} holds one table: say which, LogFile(path, {TABLES[0]!r}); "
                              "a .jsonl file holds them all")
         super().__init__((table,) if table else TABLES)
+        self._lock = Lock(self.path.with_name(f".{self.path.name}.lock"), self.path)
+        self._size = 0  # bytes that this run has written
         self._columns: list[str] = []  # of the CSV file's first line
 
     def open(self, trainer: Trainer) -> None:
         """Write the file anew from the history: all there is, up to the checkpoint's step."""
+        with explained(self.path):
+            self._lock.acquire()
         self._seen = {}
-        write_atomic(self.path, self._text(self._new_rows(trainer.history), head=True))
+        text = self._text(self._new_rows(trainer.history), head=True).encode()
+        write_atomic(self.path, text)
         self._file = FileIO(self.path, "a")
+        self._size = len(text)
+
+    def change(self) -> str:
+        """Whether the name still leads to the open file, and that holds what was written."""
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return f"{self.path} was removed"
+        if not os.path.samestat(found, os.fstat(self._file.fileno())):
+            return f"{self.path} was replaced"
+        if found.st_size < self._size:
+            return f"{self.path} was cut"
+        if found.st_size > self._size:
+            return f"{self.path} was written to by somebody else"
+        return ""
 
     def on_log(self, trainer: Trainer) -> None:
         """Append the new rows; start anew if a CSV's table has got a column more."""
         if self._file is not None and self.path.suffix == ".csv" \
                 and list(getattr(trainer.history, self.tables[0])) != self._columns:
-            self._file.close()
-            self._file = None
+            self._close()
         super().on_log(trainer)
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Close the file, and let other runs write it."""
+        try:
+            super().on_end(trainer)
+        finally:
+            self._lock.release()
 
     def write(self, rows: list[tuple[str, Row]]) -> None:
         """Append, and hand the lines to the system at once: they outlive a killed process."""
+        text = self._text(rows).encode()
         with explained(self.path):
-            append(self._file, self._text(rows).encode())
+            append(self._file, text)
+        self._size += len(text)
 
     def _text(self, rows: list[tuple[str, Row]], head: bool = False) -> str:
         plain = [{name: _plain(name, v) for name, v in row.items()} for _, row in rows]
@@ -154,18 +201,40 @@ class TensorBoard(_Rows):
             raise ImportError(f"TensorBoard({str(folder)!r}) needs the package tensorboard ({error}"
                               "): pip install tensorboard, or use LogFile") from error
         self.folder = Path(folder)
+        self._own: set[Path] = set()  # the event file of this run
+        self._again: list[tuple[str, Row]] = []
+        self._start = 0
         self._events, self._summaries, self._writer = event_pb2, summary_pb2, event_file_writer
 
     def on_start(self, trainer: Trainer) -> None:
-        """What the history of a resumed run holds is in an older file."""
-        self._start = trainer.step
-        self._new_rows(trainer.history)
+        """What the history of a resumed run holds is in an older file, but for the last step's
+        rows: there the killed process may have written the end of an epoch as well."""
+        self._seen = {}
+        rows = self._new_rows(trainer.history)
+        self._start = max(0, trainer.step - 1) if self._files() else 0
+        self._again = [row for row in rows if _place(*row) >= self._start]
 
     def open(self, trainer: Trainer) -> None:
         """Open a new event file; TensorBoard forgets what others hold from this run's start on."""
+        before = self._files()
         self._file = self._writer.EventFileWriter(str(self.folder))
+        self._own = self._files() - before
         log = self._events.SessionLog(status=self._events.SessionLog.START)
         self._file.add_event(self._event(self._start, session_log=log))
+        self.write(self._again)
+
+    def change(self) -> str:
+        """Whether the event file is still there; then nobody else has written to it."""
+        lost = sorted(self._own - self._files())
+        if not lost:
+            return ""
+        self._start = 0
+        self._seen = {}  # all rows are new
+        self._again = []
+        return f"{lost[0]} was removed"
+
+    def _files(self) -> set[Path]:
+        return set(self.folder.glob("*tfevents*"))
 
     def write(self, rows: list[tuple[str, Row]]) -> None:
         """One event for each row."""
@@ -173,9 +242,13 @@ class TensorBoard(_Rows):
             values = [self._summaries.Summary.Value(tag=f"{table}/{name}", simple_value=value)
                       for name, value in row.items() if name != "step" and math.isfinite(value)]
             summary = self._summaries.Summary(value=values)
-            step = int(row["step"]) - (table == "epochs")  # the epoch's last step, not the next one
-            self._file.add_event(self._event(step, summary=summary))
+            self._file.add_event(self._event(_place(table, row), summary=summary))
         self._file.flush()
 
     def _event(self, step: int, **content: Any) -> Any:
         return self._events.Event(step=step, wall_time=time.time(), **content)
+
+
+def _place(table: str, row: Row) -> int:
+    """The step that TensorBoard shows a row at: of an epoch its last one, not the next one."""
+    return int(row["step"]) - (table == "epochs")

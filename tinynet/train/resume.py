@@ -25,7 +25,8 @@ import numpy as np
 
 from ..backend import is_array
 from ..checks import check_whole
-from ..files import remove_leftovers, write_atomic
+from ..files import explained, write_atomic
+from ..locks import Lock
 from .callbacks import Callback
 from .checkpoint import CHECKPOINT, read_file, save_model, write_file
 
@@ -85,6 +86,8 @@ def read_newest(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]] | N
     for file in sorted(path.glob(_PATTERN), reverse=True):
         try:
             found = file, read_checkpoint(file)
+        except FileNotFoundError:  # another process has a newer one now, and has removed it
+            continue
         except (ValueError, OSError) as error:
             problems.append(str(error))
             continue
@@ -139,6 +142,7 @@ class Checkpoints(Callback):
     A folder with checkpoints of an earlier run is refused, unless this run resumes from there:
     `Trainer.fit(..., resume=folder)`. Then newer files (those that could not be read, or the
     future of an older checkpoint that was asked for) get the ending .old and are left alone.
+    So is a folder in use by another run, in this process or another one (BlockingIOError).
     OSError ends the run when a checkpoint cannot be written; those before it are whole.
     """
 
@@ -149,6 +153,7 @@ class Checkpoints(Callback):
                 check_whole(name, value)
         self.folder, self.every, self.keep = Path(folder), every, keep
         self._epoch = 0
+        self._lock = Lock(self.folder / ".lock", self.folder)
 
     def files(self) -> list[Path]:
         """The checkpoints in the folder, the oldest first."""
@@ -157,6 +162,8 @@ class Checkpoints(Callback):
     def on_start(self, trainer: Trainer) -> None:
         """Find out now, not after an hour, whether the folder can be used."""
         self._epoch = trainer.epoch
+        with explained(self.folder):
+            self._lock.acquire()
         newer = [file for file in self.files() if file.name > _name(trainer.step)]
         if newer and trainer.step == 0:
             raise FileExistsError(
@@ -164,10 +171,12 @@ class Checkpoints(Callback):
                 f"{newer[-1].name}): go on from it with fit(..., resume={str(self.folder)!r}), "
                 "remove it, or choose another folder")
         write_atomic(self.folder / ".probe", b"").unlink()
-        for pattern in (_PATTERN, _BEST):
-            remove_leftovers(self.folder, pattern)
         for file in newer:
             file.replace(file.with_name(file.name + ".old"))
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Let other runs use the folder."""
+        self._lock.release()
 
     def at_rest(self, trainer: Trainer) -> None:
         """Save when it is time: the best model first, for a run that goes on will not meet it."""
@@ -182,7 +191,7 @@ class Checkpoints(Callback):
                 "epoch": str(trainer.epoch), trainer.monitor: str(known[trainer.monitor][-1])})
         save_checkpoint(self.folder / _name(trainer.step), trainer.state_dict())
         for file in self.files()[: -self.keep] if self.keep else []:
-            file.unlink()
+            file.unlink(missing_ok=True)
 
 
 def _name(step: int) -> str:
