@@ -17,8 +17,7 @@ import numpy as np
 import tinynet as tn
 from bench import report
 from bench.drive import Line, take_turns
-from tinynet import data, models, optim, random
-from tinynet import functional as F
+from tinynet import data, functional as F, models, optim, random
 
 MEAN, STD = (125.3, 123.0, 113.9), (63.0, 62.1, 66.7)
 STANDARD = data.Compose([data.RandomHorizontalFlip(), data.RandomCrop(32, padding=4),

@@ -22,8 +22,7 @@ from typing import Any
 
 import tinynet as tn
 from bench import nets
-from tinynet import functional as F
-from tinynet import models, nn, optim
+from tinynet import functional as F, models, nn, optim
 from tinynet.backend import asarray, on_gpu, xp
 
 MAKE = {"S": models.net_s, "R": models.net_r}

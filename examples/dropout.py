@@ -15,8 +15,7 @@ import itertools
 import numpy as np
 
 import tinynet as tn
-from tinynet import functional as F
-from tinynet import nn, optim
+from tinynet import functional as F, nn, optim
 
 CUES = {"both cues": slice(0), "no ear": slice(0, 2), "no tail": slice(2, 8)}  # what is hidden
 

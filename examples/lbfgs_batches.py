@@ -21,8 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinynet as tn
-from tinynet import data, models, nn, optim
-from tinynet import functional as F
+from tinynet import data, functional as F, models, nn, optim
 
 NETS: dict[str, Callable[[], nn.Module]] = {
     "conv": lambda: models.small_conv_net(image_size=16, widths=(8, 16)),

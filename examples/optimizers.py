@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 
 import tinynet as tn
-from tinynet import calculus, models, nn, optim, text, train, viz
-from tinynet import functional as F
+from tinynet import calculus, functional as F, models, nn, optim, text, train, viz
 from tinynet.optim import landscapes, schedule
 from tinynet.optim.landscapes import Landscape, Make, trace
 

@@ -4,8 +4,7 @@
 """
 
 import tinynet as tn
-from tinynet import functional as F
-from tinynet import models, optim
+from tinynet import functional as F, models, optim
 from tinynet.data import DataLoader, Normalize, channel_statistics, load_shapes
 
 tn.manual_seed(0)

@@ -28,8 +28,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinynet import data, manual_seed, models, nn, optim, train
-from tinynet import functional as F
+from tinynet import data, functional as F, manual_seed, models, nn, optim, train
 from tinynet.optim.schedule import cosine, warmup
 from tinynet.viz import canvas
 

@@ -25,8 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 import tinynet as tn
-from tinynet import data, models, nn, optim, text, train, viz
-from tinynet import functional as F
+from tinynet import data, functional as F, models, nn, optim, text, train, viz
 from tinynet.optim.schedule import cosine, warmup
 
 MODELS = {

@@ -11,12 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 import tinynet as tn
-from tinynet import Tensor
-from tinynet import functional as F
+from tinynet import Tensor, functional as F
 from tinynet.backend import (
     accumulator,
     add_up,

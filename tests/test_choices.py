@@ -11,8 +11,7 @@ import pytest
 
 import tinynet as tn
 from tests.arrays import leaf
-from tinynet import Tensor, grad
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad
 from tinynet.backend import xp
 
 README = Path(__file__).parent.parent / "README.md"

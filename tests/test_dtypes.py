@@ -15,8 +15,7 @@ import pytest
 
 import tinynet as tn
 from tests.arrays import host
-from tinynet import Tensor, grad, operation, optim
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad, operation, optim
 from tinynet.backend import xp
 from tinynet.functional import activation, loss
 from tinynet.ops import reduction

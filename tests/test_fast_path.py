@@ -16,8 +16,7 @@ import pytest
 
 import tinynet as tn
 from tests.arrays import host
-from tinynet import data, models, nn, optim, random
-from tinynet import functional as F
+from tinynet import data, functional as F, models, nn, optim, random
 from tinynet.kernels import blocks, winograd
 from tinynet.kernels.conv import force_algorithm
 

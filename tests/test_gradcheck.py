@@ -10,8 +10,7 @@ import pytest
 
 import tinynet as tn
 from tests.arrays import equal
-from tinynet import Tensor, nn, primitive, random
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, nn, primitive, random
 from tinynet.backend import xp
 from tinynet.gradcheck import (
     BANDS,

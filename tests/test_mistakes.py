@@ -17,8 +17,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import Tensor, data, models, nn, operands, optim, train
-from tinynet import functional as F
+from tinynet import Tensor, data, functional as F, models, nn, operands, optim, train
 from tinynet.backend import on_gpu
 
 Mistake = Callable[[], Any]

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import functional as F
-from tinynet import models, nn
+from tinynet import functional as F, models, nn
 
 # factory, parameters, multiply-adds of one 3x32x32 picture
 NETS: list[tuple[Any, int, int]] = [

@@ -15,8 +15,16 @@ import pytest
 
 import tinynet as tn
 from tests.arrays import close, equal
-from tinynet import Tensor, enable_grad, fused, grad, is_grad_enabled, no_grad, primitive
-from tinynet import functional as F
+from tinynet import (
+    Tensor,
+    enable_grad,
+    functional as F,
+    fused,
+    grad,
+    is_grad_enabled,
+    no_grad,
+    primitive,
+)
 from tinynet.gradcheck import gradcheck
 
 

@@ -5,6 +5,7 @@ Each function returns what it has checked, or raises an error that names the arg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Real
 from operator import index
 from typing import Any
@@ -25,6 +26,21 @@ def check_whole(what: str, value: Any, least: int = 1) -> int:
     if number < least:
         raise ValueError(f"{what} must be an integer of at least {least}, got {value!r}")
     return number
+
+
+def check_choice(what: str, value: Any, choices: Sequence[str]) -> Any:
+    """`value`, which must be one of `choices`.
+
+    >>> check_choice("reduction", "max", ("mean", "sum"))
+    Traceback (most recent call last):
+        ...
+    ValueError: reduction must be 'mean' or 'sum', got 'max'
+    """
+    if not isinstance(value, str) or value not in choices:
+        *others, last = map(repr, choices)
+        listed = f"{', '.join(others)} or {last}" if others else last
+        raise ValueError(f"{what} must be {listed}, got {value!r}")
+    return value
 
 
 def check_probability(what: str, value: Any) -> float:

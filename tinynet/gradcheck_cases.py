@@ -14,15 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from . import functional as F
-from . import operation, random, text
+from . import functional as F, operation, random, text
 from .backend import Array, xp
 from .functional import loss, norm, pool
 from .gradcheck import Comparison, Report, gradcheck
-from .ops import arithmetic as a
-from .ops import indexing, linalg
-from .ops import reduction as r
-from .ops import shape as s
+from .ops import arithmetic as a, indexing, linalg, reduction as r, shape as s
 
 
 class Case(NamedTuple):

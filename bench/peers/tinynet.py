@@ -7,8 +7,7 @@ from collections.abc import Callable
 import tinynet as tn
 import tinynet.functional as F
 from bench import nets
-from tinynet import models, optim
-from tinynet import nn as layers
+from tinynet import models, nn as layers, optim
 
 WARM_UP, VERSION = 3, f"tinynet {tn.__version__}"
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import __main__ as command
-from bench import optimizers, report
+from bench import __main__ as command, optimizers, report
 from bench.drive import Contender, Line, Work, compare, with_ratios
 from tinynet.kernels import update
 

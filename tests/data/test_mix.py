@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from tests.arrays import close, equal, host
-from tinynet import functional as F
-from tinynet import nn, optim, random, tensor
+from tinynet import functional as F, nn, optim, random, tensor
 from tinynet.backend import Array, asarray, xp
 from tinynet.data import BatchTransform, CutMix, DataLoader, Mixup
 from tinynet.train import Trainer, count_correct

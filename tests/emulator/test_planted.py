@@ -16,8 +16,7 @@ import tinynet as tn
 from tests.emulator.test_traffic import check_the_traffic_of_steps
 from tests.emulator.training import adam, net
 from tests.ops.test_indexing import test_an_index_that_comes_again_adds_up as check_repeated_index
-from tinynet import Tensor, data, grad, train
-from tinynet import functional as F
+from tinynet import Tensor, data, functional as F, grad, train
 from tinynet.backend import asarray
 from tinynet.kernels import elementwise
 from tinynet.ops import indexing

@@ -14,8 +14,7 @@ import pytest
 import tinynet as tn
 from tests.emulator import counting, counts
 from tests.emulator.training import BATCH, adam, loader, net
-from tinynet import Tensor, models, optim, train
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, models, optim, train
 from tinynet.backend import asarray
 from tinynet.optim import Optimizer
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet import Tensor, grad
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad
 from tinynet.backend import xp
 
 ALL = ["elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu6", "sigmoid", "silu", "softmax",

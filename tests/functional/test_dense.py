@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tests.arrays import close
-from tinynet import Tensor, grad
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad
 
 
 @pytest.mark.parametrize("lead", [(), (4,), (2, 3), (2, 3, 4), (0,)])

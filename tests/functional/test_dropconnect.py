@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from tests.arrays import close, equal, host
-from tinynet import Tensor, grad, nn
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad, nn
 from tinynet.backend import asarray, xp
 from tinynet.kernels.blocks import get_num_workers, set_num_workers
 from tinynet.kernels.conv import force_algorithm

@@ -12,8 +12,7 @@ import pytest
 
 import tinynet as tn
 from tests.arrays import equal, host
-from tinynet import Tensor, grad, nn
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad, nn
 from tinynet.backend import asarray, xp
 from tinynet.functional.fractional import fractional_regions
 from tinynet.random import Generator, key

@@ -12,8 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet import Tensor, grad, operation
-from tinynet import functional as F  # noqa: F401  (registers its operations)
+from tinynet import (
+    Tensor,
+    functional as F,  # noqa: F401  (registers its operations)
+    grad,
+    operation,
+)
 from tinynet.backend import xp
 from tinynet.functional.conv import _conv2d
 from tinynet.functional.dropconnect import _dropconnect

@@ -10,8 +10,7 @@ import pytest
 
 from tests.arrays import host
 from tests.golden.make_functional import GOLDEN, constants, draw
-from tinynet import Tensor, grad
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad
 from tinynet.backend import asarray
 
 FILE = np.load(GOLDEN)

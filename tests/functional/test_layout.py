@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tests.arrays import close
-from tinynet import Generator, Tensor, flatten, grad
-from tinynet import functional as F
+from tinynet import Generator, Tensor, flatten, functional as F, grad
 from tinynet.backend import xp
 from tinynet.kernels import memory
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from tests.arrays import close, host
-from tinynet import Tensor, grad
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad
 from tinynet.backend import xp
 from tinynet.functional import loss
 from tinynet.ops import creation, indexing

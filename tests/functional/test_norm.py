@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tests.arrays import close, equal
-from tinynet import Tensor, grad
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad
 from tinynet.backend import xp
 from tinynet.kernels import memory
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tests.arrays import close
-from tinynet import Tensor, grad
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad
 
 OPTIONS = [{"kernel_size": 2}, {"kernel_size": 3, "padding": 1},
            {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)}]

@@ -25,7 +25,7 @@ def test_an_error_names_the_innermost_layer_once() -> None:
     with pytest.raises(ValueError) as caught:
         model(tn.ones((5, 4)))
     assert notes(caught.value) == [
-        "in layer '1.1' (Linear(in_features=2, out_features=1, bias=True)), "
+        "in layer '1.1' (Linear(in_features=2, out_features=1)), "
         "called with float32 (5, 3)"]
     assert _calls.stack == []
 

@@ -13,8 +13,7 @@ import pytest
 
 from tests.arrays import host
 from tests.golden.make_convnet import GOLDEN, LR, MOMENTUM, SIZE, STEPS, WEIGHT_DECAY, WIDTHS
-from tinynet import functional as F
-from tinynet import models, nn, optim
+from tinynet import functional as F, models, nn, optim
 from tinynet.backend import asarray
 
 

@@ -290,16 +290,16 @@ def test_loading_tells_graphs_that_still_need_the_old_weights() -> None:
 
 # Text
 
-def test_repr_looks_like_pytorchs() -> None:
+def test_repr_is_what_was_typed_to_make_it() -> None:
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
                           nn.Sequential(nn.MaxPool2d(2), nn.Dropout(0.25)))
     assert repr(model) == """\
 Sequential(
-  (0): Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False)
-  (1): BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True)
+  (0): Conv2d(in_channels=3, out_channels=8, kernel_size=(3, 3), padding=(1, 1), bias=False)
+  (1): BatchNorm2d(num_features=8)
   (2): ReLU()
   (3): Sequential(
-    (0): MaxPool2d(kernel_size=(2, 2), stride=(2, 2), padding=(0, 0))
+    (0): MaxPool2d(kernel_size=(2, 2), stride=(2, 2))
     (1): Dropout(p=0.25)
   )
 )"""

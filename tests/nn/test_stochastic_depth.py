@@ -10,8 +10,7 @@ import pytest
 
 import tinynet as tn
 from tests.arrays import close, equal, host
-from tinynet import functional as F
-from tinynet import models, nn
+from tinynet import functional as F, models, nn
 from tinynet.random import Generator
 
 KINDS = [{"bottleneck": b, "pre_activation": pre} for b in (False, True) for pre in (False, True)]

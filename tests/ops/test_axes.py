@@ -11,8 +11,7 @@ import pytest
 
 import tinynet as tn
 from tests.arrays import close, equal, host
-from tinynet import Tensor, grad, random
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad, random
 from tinynet.backend import xp
 
 OVER_AXES = {"sum": tn.sum, "mean": tn.mean, "var": tn.var, "std": tn.std, "max": tn.max,

@@ -16,8 +16,7 @@ import tinynet as tn
 from bench import second_order as cost
 from examples import adam_or_sgd, lbfgs_batches
 from tests.results import save
-from tinynet import data, models, optim
-from tinynet import functional as F
+from tinynet import data, functional as F, models, optim
 
 ON_THE_HOST = "NumPy's memory is traced, and its solver timed"
 

@@ -10,8 +10,7 @@ import pytest
 
 import tinynet as tn
 from tests.results import save
-from tinynet import functional as F
-from tinynet import models, nn, optim
+from tinynet import functional as F, models, nn, optim
 from tinynet.data import load_shapes
 
 

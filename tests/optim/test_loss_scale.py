@@ -10,8 +10,7 @@ import pytest
 
 from tests.arrays import close
 from tests.emulator import counting
-from tinynet import Tensor, models, random, xp
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, models, random, xp
 from tinynet.optim import SGD, Adam, LossScale
 
 

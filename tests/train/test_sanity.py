@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from tests.train.problem import images, problem
-from tinynet import functional as F
-from tinynet import models, nn, random, to_numpy, xp
+from tinynet import functional as F, models, nn, random, to_numpy, xp
 from tinynet.optim import SGD, Adam
 from tinynet.optim.schedule import cosine, warmup
 from tinynet.train.recipe import FAULTS, check_initial_loss, find_lr, overfit_small

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from tests.train.toy import batches, net, trainer
-from tinynet import Tensor, nn, to_numpy, xp
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, nn, to_numpy, xp
 from tinynet.backend import on_gpu
 from tinynet.data import load_shapes
 from tinynet.optim import EMA, SGD, Adam, Nesterov, param_groups

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from tests.train.toy import batches, net, trainer
-from tinynet import Tensor, to_numpy
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, to_numpy
 from tinynet.train import ratio_advice, ratio_warnings
 
 

@@ -8,8 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import tinynet as tn
-from tinynet import functional as F
-from tinynet import models, nn
+from tinynet import functional as F, models, nn
 from tinynet.viz import plot_graph
 
 

@@ -104,8 +104,7 @@ def _read(file: Path, size: tuple[int, int] | None) -> np.ndarray[Any, Any]:
 
 def _decoded(file: Path) -> Image:
     """The picture, upright, in mode RGB."""
-    from PIL import Image as pillow
-    from PIL import ImageOps
+    from PIL import Image as pillow, ImageOps
 
     with pillow.open(file, formats=_FORMATS) as opened:
         mode = opened.mode

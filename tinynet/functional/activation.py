@@ -17,10 +17,6 @@ from ..ops.arithmetic import clip, erf, exp, minimum, sigmoid, tanh, where, wide
 from ..ops.reduction import sum as total
 from ..ops.shape import Axis, as_axis
 
-__all__ = ["elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu6", "sigmoid", "silu",
-           "softmax", "softplus", "tanh"]
-
-
 # Further out than this sigmoid and Phi are 0 or 1 in any dtype; it stands for inf, so that no
 # 0 * inf makes a nan of a value or a slope that has a limit.
 _FAR = 1000.0

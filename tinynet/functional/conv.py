@@ -17,8 +17,6 @@ from ..tensor import Tensor
 from .checks import Pair, float_of_one_dtype, images, pair, window_count
 from .windows import unfold
 
-__all__ = ["conv2d"]
-
 
 def conv2d_reference(x: Any, weight: Any, bias: Any = None, *, stride: Pair, padding: Pair,
                      dilation: Pair, groups: int) -> Tensor:

@@ -16,8 +16,6 @@ from ..ops.linalg import matmul
 from ..ops.shape import reshape
 from ..tensor import Tensor
 
-__all__ = ["linear"]
-
 
 @primitive(lambda g, weight: matmul(g, weight), lambda g, x: matmul(g.T, x), lambda g: g)
 def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:

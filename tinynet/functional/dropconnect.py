@@ -31,8 +31,7 @@ from typing import Any
 
 from .. import random
 from ..backend import Array, add_up, on_gpu, xp
-from ..kernels import conv as kernel
-from ..kernels import winograd
+from ..kernels import conv as kernel, winograd
 from ..kernels.blocks import pmap
 from ..kernels.im2col import Shape, by_group, columns_back, columns_of, filters_of, matrix_of
 from ..kernels.memory import as_nchw, as_nhwc, empty, scratch
@@ -47,8 +46,6 @@ from .conv import checked, conv2d
 from .dense import linear
 from .regularize import draw_key
 from .windows import unfold
-
-__all__ = ["dropconnect_conv2d", "dropconnect_linear", "expected_relu"]
 
 _EXAMPLES = 8  # of a block at most
 _MASKED_BYTES = 1 << 26 if on_gpu else 5 << 18  # of masked weights at a time

@@ -36,8 +36,6 @@ from ..tensor import Tensor
 from .checks import Pair, float_of_one_dtype, images, pair
 from .pool import first_largest
 
-__all__ = ["fractional_max_pool2d"]
-
 _SPLIT = 1 << 24  # u is a multiple of 1 / _SPLIT, so that a_i is exact in integers
 
 

@@ -16,18 +16,22 @@ from typing import Any
 from ..backend import Array, asarray, check_range, on_gpu, xp
 from ..kernels import loss as kernel
 from ..operation import fused, primitive
-from ..ops.arithmetic import abs as absolute
-from ..ops.arithmetic import astype, equal, logical_and, sigmoid, square, where, widened
+from ..ops.arithmetic import (
+    abs as absolute,
+    astype,
+    equal,
+    logical_and,
+    sigmoid,
+    square,
+    where,
+    widened,
+)
 from ..ops.creation import one_hot
 from ..ops.indexing import take_along_axis
-from ..ops.reduction import mean
-from ..ops.reduction import sum as total
+from ..ops.reduction import mean, sum as total
 from ..ops.shape import moveaxis, reshape, squeeze
 from ..tensor import Tensor
 from .activation import log_softmax, relu
-
-__all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "hinge_loss", "l1_loss",
-           "mse_loss", "nll_loss"]
 
 
 def _check_reduction(reduction: str) -> None:

@@ -13,18 +13,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, xp
-from ..kernels import channels
-from ..kernels import norm as kernel
+from ..kernels import channels, norm as kernel
 from ..operation import fused, primitive
 from ..ops.arithmetic import square
-from ..ops.reduction import mean, var
-from ..ops.reduction import sum as total
+from ..ops.reduction import mean, sum as total, var
 from ..ops.shape import reshape
 from ..tensor import Tensor
 from .activation import relu
 from .checks import float_of_one_dtype
-
-__all__ = ["batch_norm", "group_norm", "layer_norm"]
 
 
 def _channels(v: Any, ndim: int) -> Any:

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, xp
-from ..kernels import memory
-from ..kernels import pool as kernels
+from ..kernels import memory, pool as kernels
 from ..operation import fused, primitive
 from ..ops.indexing import take_along_axis
 from ..ops.reduction import argmax, mean
@@ -20,9 +19,6 @@ from ..ops.shape import expand_dims, pad, reshape, squeeze
 from ..tensor import Tensor
 from .checks import Pair, float_of_one_dtype, images, pair, window_count
 from .windows import unfold
-
-__all__ = ["adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "global_avg_pool2d",
-           "global_max_pool2d", "max_pool2d"]
 
 
 def _windows(x: Any, kernel: Pair, stride: Pair) -> Any:

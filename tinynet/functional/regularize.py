@@ -18,15 +18,11 @@ import numpy as np
 from ..backend import Array, accumulator, float_dtype, xp
 from ..kernels import elementwise, memory
 from ..operation import primitive
-from ..ops.arithmetic import abs as absolute
-from ..ops.arithmetic import astype, square
+from ..ops.arithmetic import abs as absolute, astype, square
 from ..ops.reduction import sum as total
-from ..random import Generator, default_generator
-from ..random import mask as draw_mask
+from ..random import Generator, default_generator, mask as draw_mask
 from ..tensor import Tensor
 from .checks import float_of_one_dtype
-
-__all__ = ["drop_path", "dropout", "dropout2d", "l1_penalty", "l2_penalty"]
 
 
 @primitive(lambda g, mask, scale: _masked(g, mask, scale))

@@ -14,8 +14,6 @@ from ..operation import primitive
 from ..tensor import Tensor
 from .checks import Pair, images, pair, window_count
 
-__all__ = ["fold", "unfold"]
-
 
 def _taps(kernel: Pair, stride: Pair, dilation: Pair, count: Pair) -> Any:
     """For each tap (i, j) of the kernel: the rows and columns of the image it meets."""

@@ -5,35 +5,75 @@
 
 from .. import functional as functional
 from . import init as init
-from .activation import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Softplus, Tanh
-from .blocks import Residual, ResidualBlock, conv_bn_relu, linear_decay
-from .container import ModuleList, Sequential
-from .conv import Conv2d
-from .dropconnect import DropConnectConv2d, DropConnectLinear
-from .dropout import Dropout, Dropout2d
-from .linear import Flatten, Identity, Linear
-from .loss import CrossEntropyLoss, HingeLoss, MSELoss
-from .module import Buffer, Call, Module, Parameter, Unmatched, observe
-from .noise import Noise, marginalize
-from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
-from .pool import (
-    AdaptiveAvgPool2d,
-    AvgPool2d,
-    FractionalMaxPool2d,
-    GlobalAvgPool2d,
-    GlobalMaxPool2d,
-    MaxPool2d,
+from .blocks import (
+    Residual as Residual,
+    ResidualBlock as ResidualBlock,
+    conv_bn_relu as conv_bn_relu,
+    linear_decay as linear_decay,
 )
-from .profile import Profile, ProfileRow, profile
-from .summary import Row, Summary, summary
-
-__all__ = [
-    "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Buffer", "Call", "Conv2d",
-    "CrossEntropyLoss", "DropConnectConv2d", "DropConnectLinear", "Dropout", "Dropout2d", "ELU",
-    "Flatten", "FractionalMaxPool2d", "GELU", "GlobalAvgPool2d", "GlobalMaxPool2d", "GroupNorm",
-    "HingeLoss", "Identity", "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss",
-    "MaxPool2d", "Module", "ModuleList", "Noise", "Parameter", "Profile", "ProfileRow", "ReLU",
-    "Residual", "ResidualBlock", "Row", "Sequential", "Sigmoid", "Softmax", "Softplus", "Summary",
-    "Tanh", "Unmatched", "conv_bn_relu", "functional", "init", "linear_decay", "marginalize",
-    "observe", "profile", "summary",
-]
+from .container import (
+    ModuleList as ModuleList,
+    Sequential as Sequential,
+)
+from .dropconnect import (
+    DropConnectConv2d as DropConnectConv2d,
+    DropConnectLinear as DropConnectLinear,
+)
+from .dropout import (
+    Dropout as Dropout,
+    Dropout2d as Dropout2d,
+)
+from .fractional import FractionalMaxPool2d as FractionalMaxPool2d
+from .layers import (
+    ELU as ELU,
+    GELU as GELU,
+    AdaptiveAvgPool2d as AdaptiveAvgPool2d,
+    AvgPool2d as AvgPool2d,
+    Conv2d as Conv2d,
+    Flatten as Flatten,
+    GlobalAvgPool2d as GlobalAvgPool2d,
+    GlobalMaxPool2d as GlobalMaxPool2d,
+    Identity as Identity,
+    LeakyReLU as LeakyReLU,
+    Linear as Linear,
+    LogSoftmax as LogSoftmax,
+    MaxPool2d as MaxPool2d,
+    ReLU as ReLU,
+    Sigmoid as Sigmoid,
+    Softmax as Softmax,
+    Softplus as Softplus,
+    Tanh as Tanh,
+)
+from .loss import (
+    CrossEntropyLoss as CrossEntropyLoss,
+    HingeLoss as HingeLoss,
+    MSELoss as MSELoss,
+)
+from .module import (
+    Buffer as Buffer,
+    Call as Call,
+    Module as Module,
+    Parameter as Parameter,
+    Unmatched as Unmatched,
+    observe as observe,
+)
+from .noise import (
+    Noise as Noise,
+    marginalize as marginalize,
+)
+from .norm import (
+    BatchNorm1d as BatchNorm1d,
+    BatchNorm2d as BatchNorm2d,
+    GroupNorm as GroupNorm,
+    LayerNorm as LayerNorm,
+)
+from .profile import (
+    Profile as Profile,
+    ProfileRow as ProfileRow,
+    profile as profile,
+)
+from .summary import (
+    Row as Row,
+    Summary as Summary,
+    summary as summary,
+)

@@ -15,17 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import functional as F
-from ..checks import check_probability, check_whole
+from ..checks import check_choice, check_probability, check_whole
 from ..random import Generator
 from ..tensor import Tensor
 from .container import Sequential
-from .conv import Conv2d
-from .linear import Identity
+from .layers import Conv2d, Identity
 from .module import Module
 from .noise import Noise
 from .norm import BatchNorm2d
-
-__all__ = ["Residual", "ResidualBlock", "conv_bn_relu", "linear_decay"]
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1) -> Sequential:
@@ -51,10 +48,10 @@ class _Skipping(Noise):
     """A body that is skipped with probability p in training."""
 
     def _set(self, p: float, mode: str, inverted: bool, generator: Generator | None) -> None:
-        if mode not in ("batch", "sample"):
-            raise ValueError(f"mode must be 'batch' or 'sample', got {mode!r}")
-        self.p, self.mode = check_probability("p (of skipping)", p), mode
-        self.inverted, self.generator = inverted, generator
+        self.p = check_probability("p (of skipping)", p)
+        self.mode = check_choice("mode", mode, ("batch", "sample"))
+        self.inverted = inverted
+        self.generator = generator
 
     def _add(self, shortcut: Any, body: Callable[[Any], Any], x: Any) -> Any:
         """shortcut + z body(x)."""

@@ -80,7 +80,7 @@ class Sequential(_Listed):
     >>> from tinynet import nn
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> len(net), net[-1], [name for name, _ in net.named_parameters()]
-    (3, Linear(in_features=3, out_features=1, bias=True),
+    (3, Linear(in_features=3, out_features=1),
      ['0.weight', '0.bias', '2.weight', '2.bias'])
     """
 

@@ -1,7 +1,7 @@
 """DropConnect layers: `Linear` and `Conv2d` whose weights are switched off at random in training.
 
 Names and shapes of the parameters are those of the plain layers, so a state goes from one to the
-other. Formulas and cost stand in `functional/dropconnect.py`. Read next: `pool.py`.
+other. Formulas and cost stand in `functional/dropconnect.py`. Read next: `fractional.py`.
 """
 
 from __future__ import annotations
@@ -9,18 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
-from ..checks import check_probability
+from ..checks import check_choice, check_probability
 from ..random import Generator
 from ..tensor import Tensor
-from .checks import check_dtype
-from .conv import Conv2d
-from .linear import Linear
-from .module import Parameter
+from .layers import Conv2d, Linear
+from .module import Parameter, check_dtype
 from .noise import Noise
-
-__all__ = ["DropConnectConv2d", "DropConnectLinear"]
-
-_INFERENCE = ("mean", "gaussian")
 
 
 class _DropConnect(Noise):
@@ -30,12 +24,12 @@ class _DropConnect(Noise):
     bias: Parameter | None
 
     def _set(self, p: float, relu: bool, inference: str, generator: Generator | None) -> None:
-        if inference not in _INFERENCE:
-            raise ValueError(f"inference must be 'mean' or 'gaussian', got {inference!r}")
+        self.inference = check_choice("inference", inference, ("mean", "gaussian"))
         if inference == "gaussian" and not relu:
             raise ValueError("inference='gaussian' is the mean of a ReLU: give relu=True. Without "
                              "one, the mean of the output is inference='mean'")
-        self.p, self.relu, self.inference = check_probability("p (of zeroing)", p), relu, inference
+        self.p = check_probability("p (of zeroing)", p)
+        self.relu = relu
         self.generator = generator
 
     def forward(self, x: Any) -> Tensor:
@@ -52,9 +46,6 @@ class _DropConnect(Noise):
     def _connected(self, x: Any, weight: Any, bias: Any, p: float, training: bool,
                    key: int | None = None) -> Any:
         return F.dropconnect_linear(x, weight, bias, p, training, key=key)
-
-    def _own_repr(self) -> str:
-        return f", p={self.p}, relu={self.relu}, inference={self.inference!r}"
 
 
 class DropConnectLinear(_DropConnect, Linear):
@@ -80,9 +71,6 @@ class DropConnectLinear(_DropConnect, Linear):
         Linear.__init__(self, in_features, out_features, bias)
         self._set(p, relu, inference, generator)
 
-    def extra_repr(self) -> str:
-        return Linear.extra_repr(self) + self._own_repr()
-
 
 class DropConnectConv2d(_DropConnect, Conv2d):
     """A convolution with a mask of its own on the filters for each picture; see DropConnectLinear.
@@ -103,6 +91,3 @@ class DropConnectConv2d(_DropConnect, Conv2d):
                    key: int | None = None) -> Any:
         return F.dropconnect_conv2d(x, weight, bias, self.stride, self.padding, self.dilation,
                                     self.groups, p, training, key=key)
-
-    def extra_repr(self) -> str:
-        return Conv2d.extra_repr(self) + self._own_repr()

@@ -16,17 +16,12 @@ from ..random import Generator
 from ..tensor import Tensor
 from .noise import Noise
 
-__all__ = ["Dropout", "Dropout2d"]
-
 
 class _Dropout(Noise):
     def __init__(self, p: float = 0.5, *, inverted: bool = True,
                  generator: Generator | None = None) -> None:
         self.p = check_probability("p (of zeroing)", p)
         self.inverted, self.generator = inverted, generator
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}" + ("" if self.inverted else ", inverted=False")
 
 
 class Dropout(_Dropout):

@@ -6,7 +6,7 @@ from layer to layer; the *gain* makes up for what the activation takes away.
 
 All functions write into the tensor, return it, and draw from the default generator or from
 `generator`. New layers do not use these but PyTorch's default, see `default_`.
-Read next: `linear.py`.
+Read next: `layers.py`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,6 @@ import numpy as np
 from ..backend import asarray, to_numpy
 from ..random import Generator, default_generator
 from ..tensor import Tensor
-
-__all__ = ["calculate_gain", "constant_", "default_", "fans", "kaiming_normal_", "kaiming_uniform_",
-           "normal_", "ones_", "orthogonal_", "uniform_", "xavier_normal_", "xavier_uniform_",
-           "zeros_"]
 
 _GAINS = {"linear": 1.0, "conv2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2.0),
           "selu": 0.75}

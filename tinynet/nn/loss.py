@@ -9,20 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from .. import functional as F
-from ..checks import check_probability
+from ..checks import check_choice, check_probability
 from ..tensor import Tensor
 from .module import Buffer, Module
-
-__all__ = ["CrossEntropyLoss", "HingeLoss", "MSELoss"]
 
 
 class _Loss(Module):
     reduction = "mean"
 
     def _set_reduction(self, reduction: str) -> None:
-        if reduction not in ("mean", "sum", "none"):
-            raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-        self.reduction = reduction
+        self.reduction = check_choice("reduction", reduction, ("mean", "sum", "none"))
 
 
 class CrossEntropyLoss(_Loss):
@@ -67,6 +63,3 @@ class HingeLoss(_Loss):
 
     def forward(self, scores: Any, target: Any) -> Tensor:
         return F.hinge_loss(scores, target, margin=self.margin, reduction=self.reduction)
-
-    def extra_repr(self) -> str:
-        return f"margin={self.margin}"

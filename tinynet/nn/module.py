@@ -17,6 +17,7 @@ Read next: `linear.py`, then `container.py`.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import reprlib
 import threading
 import time
@@ -26,7 +27,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from ..backend import Array, DType, asarray, get_default_dtype, is_array, synchronize
+from ..backend import Array, DType, asarray, get_default_dtype, is_array, synchronize, xp
+from ..random import Generator
 from ..tensor import Tensor
 
 _FOUND_IN_PYTORCH_ONLY = "num_batches_tracked"  # a counter of its BatchNorm; not needed here
@@ -55,6 +57,11 @@ class Buffer(Tensor):
 
     def __repr__(self) -> str:
         return _renamed(super().__repr__(), "Buffer")
+
+
+def empty(*shape: int) -> Array:
+    """Memory for a parameter, of the default dtype, still to be filled."""
+    return xp.empty(shape, get_default_dtype())
 
 
 def _renamed(text: str, name: str) -> str:
@@ -228,27 +235,32 @@ class Module:
         for name, value in self._attributes():
             yield from _items(name, value)
 
-    def _walk(self, name: str, seen: set[int], repeat: bool
-              ) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
-        """This module and all it holds, in order, by name; what is shared once, or each time."""
-        seen.add(id(self))
+    def _places(self, name: str = "", around: tuple[Module, ...] = ()
+                ) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
+        """This module and all it holds, in order, by name; what is shared comes at each place.
+
+        `around` holds the modules around this place: one that holds itself ends there.
+        """
         yield name, self
+        inner = (*around, self)
         for key, item in self._inside():
             path = f"{name}.{key}" if name else key
-            if id(item) in seen:
-                continue
-            if isinstance(item, Module):
-                yield from item._walk(path, seen, repeat)
-            else:
-                if not repeat:
-                    seen.add(id(item))
+            if not isinstance(item, Module):
                 yield path, item
-        if repeat:  # then `seen` holds the modules around this place: they stop endless loops
-            seen.remove(id(self))
+            elif all(item is not module for module in inner):
+                yield from item._places(path, inner)
+
+    def _once(self) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
+        """The same, but each object only at its first place."""
+        seen: set[int] = set()
+        for name, item in self._places():
+            if id(item) not in seen:
+                seen.add(id(item))
+                yield name, item
 
     def named_modules(self) -> list[tuple[str, Module]]:
         """This module (its name is "") and all modules inside it, each once."""
-        return [(n, m) for n, m in self._walk("", set(), False) if isinstance(m, Module)]
+        return [(n, m) for n, m in self._once() if isinstance(m, Module)]
 
     def named_children(self) -> list[tuple[str, Module]]:
         """The modules directly inside this one."""
@@ -263,7 +275,7 @@ class Module:
 
         A walk of a part does not shorten a name that a walk of the whole network has given.
         """
-        found = [(n, p) for n, p in self._walk("", set(), False) if isinstance(p, Parameter)]
+        found = [(n, p) for n, p in self._once() if isinstance(p, Parameter)]
         for name, parameter in found:
             if not (parameter.name or "").endswith("." + name):
                 parameter.name = name
@@ -279,7 +291,7 @@ class Module:
 
     def named_buffers(self) -> list[tuple[str, Buffer]]:
         """All buffers with their names, each once."""
-        return [(n, b) for n, b in self._walk("", set(), False) if isinstance(b, Buffer)]
+        return [(n, b) for n, b in self._once() if isinstance(b, Buffer)]
 
     def num_parameters(self, trainable_only: bool = False) -> int:
         """How many numbers the parameters hold; shared ones count once."""
@@ -331,7 +343,7 @@ class Module:
         dtype = np.dtype(dtype)
         if dtype.kind != "f":
             raise TypeError(f"astype needs a float type, got {dtype}: use 'float32' or 'float64'")
-        for _, item in self._walk("", set(), False):
+        for _, item in self._once():
             if isinstance(item, Tensor) and item.data.dtype.kind == "f":
                 trained, item.requires_grad = item.requires_grad, False
                 item.data = item.data.astype(dtype)
@@ -350,7 +362,7 @@ class Module:
 
     def _state(self) -> dict[str, Tensor]:
         """Parameters and buffers under all their names, as PyTorch lists shared ones."""
-        return {n: t for n, t in self._walk("", set(), True) if isinstance(t, Tensor)}
+        return {n: t for n, t in self._places() if isinstance(t, Tensor)}
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of all parameters and buffers by name; further training does not change them.
@@ -386,8 +398,24 @@ class Module:
     # How it looks
 
     def extra_repr(self) -> str:
-        """What stands between the parentheses of the printed module."""
-        return ""
+        """What stands between the parentheses of the printed module.
+
+        That is what `__init__` was given and an attribute of the same name remembers: all that
+        has no default, the first in any case, the others where they are not the default. Of a
+        parameter it says whether there is one.
+        """
+        shown = []
+        for place, p in enumerate(inspect.signature(type(self)).parameters.values()):
+            value = getattr(self, p.name, p.default)
+            if isinstance(p.default, bool) and not isinstance(value, bool):
+                value = value is not None  # bias: a parameter, or None
+            if isinstance(value, Module | Tensor | Generator) or p.name not in vars(self):
+                continue
+            first = place == 0 and value is not None
+            defaults = (repr(p.default), repr((p.default, p.default)))  # a size may be a pair
+            if first or repr(value) not in defaults:
+                shown.append(f"{p.name}={value!r}")
+        return ", ".join(shown)
 
     @reprlib.recursive_repr()  # a child may know its parent
     def __repr__(self) -> str:
@@ -433,9 +461,23 @@ def _as_array(name: str, value: Any) -> Array:
     return asarray(value.astype(value.dtype.newbyteorder("="), copy=False))
 
 
+def check_dtype(x: Any, weight: Any) -> None:
+    """Refuse an input that would silently change what the network computes in."""
+    if not hasattr(x, "dtype"):
+        raise TypeError(f"the input is a {type(x).__name__}: pass a Tensor or an array, for "
+                        "example tn.tensor(values)")
+    if weight is not None and x.dtype != weight.dtype:
+        fix = f"convert the input with x.astype('{weight.dtype}')"
+        if x.dtype.kind == "f":
+            fix += f" (or the network with model.astype('{x.dtype}'))"
+        else:
+            fix += ", pictures also to small numbers, as in x.astype('float32') / 255"
+        raise TypeError(f"the input is {x.dtype}, the weights are {weight.dtype}: {fix}")
+
+
 def parameter_dtype(module: Module) -> Any:
     """The dtype that a network computes in: that of its first float parameter or buffer."""
-    found = (t.dtype for _, t in module._walk("", set(), False)
+    found = (t.dtype for _, t in module._once()
              if isinstance(t, Tensor) and t.dtype.kind == "f")
     return next(found, get_default_dtype())
 

@@ -17,12 +17,10 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..checks import check_whole
+from ..checks import check_choice, check_whole
 from ..graph import no_grad
 from ..random import Generator, default_generator
 from .module import Module, modes_kept
-
-__all__ = ["Noise", "marginalize"]
 
 
 class Noise(Module):
@@ -89,8 +87,7 @@ def marginalize(model: Module, x: Any, how: str = "analytic", n: int = 100, *,
     >>> marginalize(net, x), marginalize(net, x, how="sample", n=4)
     (Tensor([1., 1., 1., 1.]), Tensor([1.5, 0.5, 1. , 1.5]))
     """
-    if how not in ("analytic", "sample"):
-        raise ValueError(f"how must be 'analytic' or 'sample', got {how!r}")
+    check_choice("how", how, ("analytic", "sample"))
     passes = check_whole("n, the number of passes,", n) if how == "sample" else 1
     with no_grad(), _only_noise(model, Generator(seed)):
         if how == "analytic":

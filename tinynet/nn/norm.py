@@ -5,7 +5,7 @@ r"""Normalisation: y = weight (x - mean) / sqrt(var + eps) + bias, with statisti
     GroupNorm    each sample, over groups of its channels
 
 Formulas and gradients stand in `functional/norm.py`. Only batch norm keeps buffers and behaves
-differently in training and evaluation. Read next: `pool.py`.
+differently in training and evaluation. Read next: `noise.py`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ from .. import functional as F
 from ..checks import check_whole
 from ..tensor import Tensor
 from . import init
-from .checks import check_dtype, empty
-from .module import Buffer, Module, Parameter
-
-__all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "LayerNorm"]
+from .module import Buffer, Module, Parameter, check_dtype, empty
 
 
 class _Norm(Module):
@@ -54,7 +51,9 @@ class _BatchNorm(_Norm):
                              "weight of the NEW batch, usually 0.1")
         self.num_features = check_whole("num_features", num_features)
         super().__init__((num_features,), eps, affine)
-        self.momentum, self.relu = momentum, relu
+        self.affine = affine
+        self.momentum = momentum
+        self.relu = relu
         self.running_mean = Buffer(empty(num_features))
         self.running_var = Buffer(empty(num_features))
         self.reset_running_stats()
@@ -73,10 +72,6 @@ class _BatchNorm(_Norm):
         normalise = F.batch_norm_relu if self.relu else F.batch_norm
         return normalise(x, self.running_mean, self.running_var, self.weight, self.bias,
                          self.training, self.momentum, self.eps)
-
-    def extra_repr(self) -> str:
-        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-                f"affine={self.weight is not None}{', relu=True' if self.relu else ''}")
 
 
 class BatchNorm1d(_BatchNorm):
@@ -98,13 +93,15 @@ class BatchNorm1d(_BatchNorm):
     (Buffer([0.2]), Buffer([1.1]))
     """
 
-    axes, layout = (2, 3), "(N, C) or (N, C, L)"
+    axes = (2, 3)
+    layout = "(N, C) or (N, C, L)"
 
 
 class BatchNorm2d(_BatchNorm):
     """Batch normalisation of images (N, C, H, W), see `BatchNorm1d`: each channel over N, H, W."""
 
-    axes, layout = (4,), "(N, C, H, W)"
+    axes = (4,)
+    layout = "(N, C, H, W)"
 
 
 class LayerNorm(_Norm):
@@ -119,15 +116,12 @@ class LayerNorm(_Norm):
         if not isinstance(lengths, tuple | list):
             lengths = [lengths]
         self.normalized_shape = tuple(check_whole("normalized_shape", n) for n in lengths)
+        self.elementwise_affine = elementwise_affine
         super().__init__(self.normalized_shape, eps, elementwise_affine, bias)
 
     def forward(self, x: Any) -> Tensor:
         check_dtype(x, self.weight)
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        return (f"{self.normalized_shape}, eps={self.eps}, "
-                f"elementwise_affine={self.weight is not None}")
 
 
 class GroupNorm(_Norm):
@@ -142,6 +136,7 @@ class GroupNorm(_Norm):
         self.num_channels = check_whole("num_channels", num_channels)
         if num_channels % num_groups:
             raise ValueError(f"num_groups={num_groups} must divide num_channels={num_channels}")
+        self.affine = affine
         super().__init__((num_channels,), eps, affine)
 
     def forward(self, x: Any) -> Tensor:
@@ -150,7 +145,3 @@ class GroupNorm(_Norm):
             raise ValueError(f"GroupNorm takes inputs of shape (N, C, ...) with C = "
                              f"{self.num_channels}, got {tuple(x.shape)}")
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        return (f"{self.num_groups}, {self.num_channels}, eps={self.eps}, "
-                f"affine={self.weight is not None}")

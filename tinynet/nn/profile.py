@@ -21,8 +21,6 @@ from ..graph import Node, Watcher, watching
 from ..tensor import Tensor, grad
 from .module import Call, Module, call_in_progress, observe
 
-__all__ = ["Profile", "ProfileRow", "profile"]
-
 
 class ProfileRow(NamedTuple):
     """What one layer needs: seconds (medians), operations and bytes."""

@@ -18,8 +18,6 @@ from ..graph import no_grad
 from ..tensor import Tensor
 from .module import Call, Module, modes_kept, observe, parameter_dtype
 
-__all__ = ["Row", "Summary", "summary"]
-
 
 class Row(NamedTuple):
     """One line of a summary: a call of a module that has no modules inside, or has parameters."""

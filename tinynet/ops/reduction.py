@@ -15,8 +15,16 @@ import numpy as np
 from ..backend import Array, accumulator, add_up, asarray, float_dtype, xp
 from ..operation import primitive
 from ..tensor import Tensor
-from .arithmetic import abs as absolute
-from .arithmetic import astype, equal, exp, multiply, where, widened, without_derivative
+from .arithmetic import (
+    abs as absolute,
+    astype,
+    equal,
+    exp,
+    multiply,
+    where,
+    widened,
+    without_derivative,
+)
 from .shape import (
     Axis,
     all_axes,

@@ -41,7 +41,7 @@ class StageRow(NamedTuple):
 
     name: str
     layer: str  # its class; empty where it is no layer
-    functions: frozenset[str]  # "nn/conv.py: forward" and so on, of the library
+    functions: frozenset[str]  # "nn/layers.py: forward" and so on, of the library
     calls: int
     kept: int  # bytes that wait for the backward pass, parameters not counted
     forward: float  # seconds

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..train.callbacks import RATIO_HIGH, RATIO_LOW
-from ..train.history import History
-from ..train.history import smooth as smooth_values
+from ..train.history import History, smooth as smooth_values
 from .canvas import GOOD, QUIET, TRAIN, VAL, entitle, look, new_figure, save
 
 if TYPE_CHECKING:
