@@ -131,3 +131,10 @@ def test_derivatives_do_not_care_about_no_grad() -> None:
         with pytest.raises(RuntimeError, match="under no_grad"):
             x = tn.tensor([1.0], requires_grad=True)
             tn.grad((x * x).sum(), x)
+
+
+def test_integers_are_places_too() -> None:
+    assert jacobian(lambda x: x * x, [1, 3]).tolist() == [[2.0, 0.0], [0.0, 6.0]]
+    assert hessian(lambda x: x[0] * x[0] * x[1], np.array([2, 3], "uint8")).dtype == "float32"
+    assert hvp(lambda x: (x * x * x).sum(), [1, 2], [1, 0]).tolist() == [6.0, 0.0]
+    assert taylor(lambda x: (x**3).sum(), [1, 2], [True, False]) == (9.0, 3.0, 6.0)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .backend import xp
+from .backend import as_float, xp
 from .graph import enable_grad
 from .ops.shape import stack
 from .tensor import Tensor, grad
@@ -24,8 +24,8 @@ Function = Callable[[Tensor], Any]
 
 
 def _leaf(x: Any) -> Tensor:
-    """`x` as a leaf of its own, so that whatever graph it has is left alone."""
-    return Tensor(x, requires_grad=True)
+    """`x` as a leaf of its own, so that whatever graph it has is left alone; integers as floats."""
+    return Tensor(as_float(Tensor(x).data), requires_grad=True)
 
 
 def _tensor(y: Any, name: str) -> Tensor:

@@ -207,6 +207,8 @@ TABLES: dict[str, list[Case]] = {
         row("_softmax_cross_entropy", lambda x: F.cross_entropy(x, _labels, label_smoothing=0.1),
             (5, 4)),
         row("_binary_cross_entropy",
+            lambda x, t: F.binary_cross_entropy_with_logits(3.0 * x, F.sigmoid(t)), (4,), (4,)),
+        row("_binary_cross_entropy",
             lambda x: F.binary_cross_entropy_with_logits(x, xp.asarray([0.0, 0.3, 1.0])), (3,)),
         row("hinge_loss", lambda x: F.hinge_loss(x, _labels), (5, 4)),
     ],

@@ -249,3 +249,12 @@ def test_the_target_s_gradient_is_minus_log_p_also_where_the_target_is_0() -> No
     slope = grad(F.cross_entropy(logits, target), target)
     p = np.exp([-1.0, 0.0]) / np.exp([-1.0, 0.0]).sum()
     assert close(slope, [[*-np.log(p), 0.0]])
+
+
+def test_hinge_loss_passes_over_classes_that_cannot_win() -> None:
+    scores = Tensor(xp.asarray([[-math.inf, 1.0, 0.5]]), requires_grad=True)
+    y = F.hinge_loss(scores, [1])
+    assert y.item() == 0.5
+    assert grad(y, scores).tolist() == [[0.0, -1.0, 1.0]]
+    lost = Tensor(xp.asarray([[-math.inf, 1.0]]))
+    assert F.hinge_loss(lost, [0]).item() == math.inf

@@ -263,8 +263,8 @@ def hinge_loss(scores: Any, target: Any, margin: float = 1.0, reduction: str = "
     _check_reduction(reduction)
     shape = tuple(scores.shape)
     rows, labels = _rows("hinge_loss", scores), _labels("hinge_loss", target, shape)
-    correct = one_hot(labels, shape[1], scores.dtype).data
-    own = total(rows * correct, 1, True)
-    # The correct class meets max(0, s_y - s_y + 0): no loss and no gradient.
-    losses = total(relu(rows - own + margin * (1.0 - correct)), 1)
+    correct = one_hot(labels, shape[1], bool).data
+    own = take_along_axis(rows, labels[:, None], 1)
+    others = where(correct, 0.0, rows)
+    losses = total(where(correct, 0.0, relu(others - own + margin)), 1)
     return _reduce_weighted(_mark_bad_labels(losses, labels, shape[1]), None, reduction, shape)

@@ -67,7 +67,10 @@ def all_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
 @primitive(lambda g, x_shape: reshape(g, x_shape))
 def reshape(x: Array, shape: tuple[int, ...]) -> Array:
     """The same elements in row-major order under another shape (one length may be -1)."""
-    return x.reshape(shape)
+    try:
+        return x.reshape(shape)
+    except TypeError:
+        raise TypeError(f"reshape: shape must hold integers, got {shape!r}") from None
 
 
 def _undo(axes: Sequence[int] | None) -> tuple[int, ...] | None:
