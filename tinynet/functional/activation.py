@@ -128,7 +128,7 @@ def softplus(x: Array, beta: float = 1.0) -> Array:
     return xp.logaddexp(beta * x, 0) / beta
 
 
-def largest(x: Array, axis: Axis) -> Array:
+def _largest(x: Array, axis: Axis) -> Array:
     """The largest element over `axis`, which is kept; of no elements 0."""
     if not x.size:
         return x.sum(axis=axis, keepdims=True)
@@ -144,7 +144,7 @@ def softmax(x: Array, axis: Axis = -1) -> Array:
     [0.5, 0.5]
     """
     axis = as_axis(axis)
-    e = xp.exp(x - largest(x, axis))
+    e = xp.exp(x - _largest(x, axis))
     e /= e.sum(axis=axis, keepdims=True)
     return e
 
@@ -158,7 +158,7 @@ def log_softmax(x: Array, axis: Axis = -1) -> Array:
     [-1000.0, 0.0]
     """
     axis = as_axis(axis)
-    shifted = x - largest(x, axis)
+    shifted = x - _largest(x, axis)
     if not x.size:
         return shifted
     return shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
