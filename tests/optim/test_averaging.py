@@ -113,3 +113,37 @@ def test_load_of_other_parameters_is_refused() -> None:
 def test_averages_need_names_of_their_own(params: Any) -> None:
     with pytest.raises(ValueError, match="is empty, or two of them have the same name"):
         SWA(params)
+
+
+@pytest.mark.parametrize("make", [
+    lambda p: EMA(p, 0.5), lambda p: EMA(p, 0.5, start="zero"),
+    lambda p: EMA(p, 0.5, start="zero", debias=True), SWA], ids=["copy", "zero", "debias", "SWA"])
+@pytest.mark.parametrize("dtype", ["int64", "int8", "uint8", "bool"])
+def test_counters_and_masks_are_not_averaged(make: Any, dtype: str) -> None:
+    w, counter = weights(2.0), Tensor(np.array([100, 1]).astype(dtype))
+    average = make([("w", w), ("counter", counter)])
+    for value in (3, 7, 0, 101):
+        counter.copy_(np.array([value, 1]).astype(dtype))
+        average.update()
+    kept = average.result()["counter"]
+    assert kept.dtype == dtype and host(kept).tolist() == host(counter.data).tolist()
+    saved = average.state_dict()
+    counter.copy_(np.array([0, 0]).astype(dtype))
+    fresh = make([("w", weights(0.0)), ("counter", counter)])
+    fresh.load_state_dict(saved)
+    with fresh.applied():
+        assert counter.dtype == dtype and host(counter.data).tolist() == host(kept).tolist()
+    assert host(counter.data).tolist() == [0, 0]
+
+
+def test_averages_of_float16_do_not_stop_at_its_rounding() -> None:
+    w = Tensor(np.ones(1, "float16"), requires_grad=True)
+    ema, swa = EMA([w], decay=0.999), SWA([w])
+    w.copy_(np.full(1, 1.25, "float16"))
+    for _ in range(2000):
+        ema.update()
+        swa.update()
+    assert float(ema.averages["param0"][0]) == pytest.approx(1.25 - 0.25 * 0.999**2000, rel=1e-4)
+    assert float(swa.averages["param0"][0]) == pytest.approx(1.25, rel=1e-6)
+    ema.copy_to()
+    assert w.dtype == "float16" and float(w.data[0]) == pytest.approx(1.2162, abs=1e-3)

@@ -15,14 +15,15 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from ..backend import Array, asarray, xp
+from ..backend import Array, asarray, wide
 from .parameters import named_tensors
 
 
 class Average:
     """Base of `EMA` and `SWA`: the arrays ``averages[name]``, and how to test with them.
 
-    ``params`` are tensors or (name, tensor) pairs. ``n`` counts updates.
+    ``params`` are tensors or (name, tensor) pairs. ``n`` counts updates. Averages of float16 are
+    kept in float32. Of integers and truth values (counters, masks) the newest are kept.
     """
 
     def __init__(self, params: Iterable[Any]) -> None:
@@ -31,7 +32,7 @@ class Average:
         if not pairs or len(self.params) < len(pairs):
             raise ValueError("params is empty, or two of them have the same name, and averages are "
                              f"kept by name: {sorted(name for name, _ in pairs)}")
-        self.averages = {name: p.data.copy() for name, p in self.params.items()}
+        self.averages = {name: _wide(p.data.copy()) for name, p in self.params.items()}
         self.n = 0
 
     def rule(self, a: Array, x: Array) -> Array:
@@ -42,7 +43,8 @@ class Average:
         """Take the weights as they are now into the average."""
         self.n += 1
         for name, p in self.params.items():
-            self.averages[name][...] = self.rule(self.averages[name], p.data)
+            a = self.averages[name]
+            a[...] = self.rule(a, _wide(p.data)) if _has_mean(a) else p.data
 
     def result(self) -> dict[str, Array]:
         """The averaged weights by name (the arrays themselves, not copies)."""
@@ -96,6 +98,16 @@ class Average:
             a[...] = asarray(state["averages"][name])
 
 
+def _has_mean(a: Array) -> bool:
+    """A counter or a mask (integers, truth values) has none: the newest one stands for it."""
+    return bool(a.dtype.kind == "f")
+
+
+def _wide(x: Array) -> Array:
+    """In float16 a step of an average is mostly lost in rounding."""
+    return wide(x) if _has_mean(x) else x
+
+
 class EMA(Average):
     r"""Exponential moving average (Polyak): a <- decay a + (1 - decay) x (D5: decay .995).
 
@@ -115,7 +127,8 @@ class EMA(Average):
         super().__init__(params)
         self.decay, self.debias = decay, debias
         if start == "zero":
-            self.averages = {name: xp.zeros_like(a) for name, a in self.averages.items()}
+            for a in filter(_has_mean, self.averages.values()):
+                a[...] = 0
 
     def rule(self, a: Array, x: Array) -> Array:
         return self.decay * a + (1 - self.decay) * x
@@ -125,7 +138,7 @@ class EMA(Average):
         if not self.debias or self.n == 0:
             return self.averages
         weight = 1 - self.decay**self.n
-        return {name: a / weight for name, a in self.averages.items()}
+        return {name: a / weight if _has_mean(a) else a for name, a in self.averages.items()}
 
 
 class SWA(Average):
