@@ -281,7 +281,7 @@ def test_the_header_says_what_it_is_and_others_can_read_the_weights(tmp_path: Pa
     assert {k: metadata[k] for k in ("format", "version", "step", "epoch")} == {
         "format": "tinynet checkpoint", "version": "1", "step": "18", "epoch": "3"}
     assert metadata["tinynet"].count(".") == 2
-    assert state["schedules"] == ["cosine(0.1, T=18)"]
+    assert state["settings"]["lr"] == "cosine(0.1, T=18)"
     assert state["random"] == {"default": random.get_state(), "layers": {}}
     raw = load_file(path)  # as PyTorch sees it: the weights by their names, the rest behind "/"
     weights = {name for name in raw if not name.startswith("/")}
@@ -328,8 +328,7 @@ def test_another_schedule_is_mentioned(tmp_path: Path, capsys: pytest.CaptureFix
     trainer(lr=cosine(0.1, 6), callbacks=[Checkpoints(tmp_path)]).fit(batches())
     trainer(lr=constant(0.2), progress=True).fit(batches(), epochs=2, resume=tmp_path)
     text = capsys.readouterr().out
-    assert "with the schedules ['cosine(0.1, T=6)'], this run goes on with ['constant(0.2)']" \
-        in text
+    assert "lr: cosine(0.1, T=6) in the checkpoint, constant(0.2) here; this run's is used" in text
     assert "step-00000006.safetensors: 6 steps are done" in text
     assert [line for line in text.splitlines() if line.startswith("epoch   2/2")]
 

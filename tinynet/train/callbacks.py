@@ -41,6 +41,8 @@ class Callback:
     ...         if trainer.epoch == 3: trainer.stop("three is enough")
     """
 
+    only_watches = False  # True: no setting of it changes what the run computes
+
     def on_start(self, trainer: Trainer) -> None:
         """Before the first step of a `fit`."""
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 class Progress(Callback):
     """A progress bar over all steps of a `fit`, and a line after each epoch."""
 
+    only_watches = True
+
     def __init__(self, monitor: str = "val_accuracy") -> None:
         self.monitor = monitor
         self._bar: Any = None

@@ -146,6 +146,8 @@ class Checkpoints(Callback):
     OSError ends the run when a checkpoint cannot be written; those before it are whole.
     """
 
+    only_watches = True
+
     def __init__(self, folder: str | os.PathLike[str], every: int | None = None,
                  keep: int | None = 2) -> None:
         for name, value in (("every", every), ("keep", keep)):

@@ -42,6 +42,7 @@ from .inputs import (
 )
 from .progress import Progress
 from .resume import read_newest
+from .settings import Settings, differences, settings_of
 
 Batches = Iterable[tuple[Any, Any]]
 Loss = Callable[[Any, Any], Tensor]
@@ -128,6 +129,7 @@ class Trainer:
         self._modes: Modes = []  # of the model's modules while it is trained
         self._first_epoch, self._started = 0, 0.0  # of the fit; of the epoch (perf_counter)
         self._sums: dict[str, float] = {}  # of the epoch: batches, pictures, sums over them
+        self._settings: Settings = {}  # of the fit; none: not asked for yet
         self._unjudged: list[int] = []  # epochs whose validation loss is not finite
         self.batch = self.batch_loss = None  # type: Any
 
@@ -152,6 +154,7 @@ class Trainer:
         epochs, batches = check_whole("epochs", epochs), batch_count("train_loader", train_loader)
         self._stop, why, self._pending, self._sums = "", "error", [], {}
         self._unjudged = []
+        self._settings = {}
         self._loaders, self._first_epoch = [train_loader, val_loader], self.epoch
         if resume is not None and (found := read_newest(resume)):
             self.load_state_dict(found[1])
@@ -240,7 +243,8 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the run depends on: a tree of dicts, lists, numbers and arrays.
 
-        Callbacks may call it `at_rest`. A schedule is code: it is not saved, only its text.
+        Callbacks may call it `at_rest`. Code (a loss, a schedule, a transform) is not saved, only a
+        text that describes it.
         """
         self.read_metrics()
         self.check_weights()  # a run that goes on from nan would never end well
@@ -251,7 +255,7 @@ class Trainer:
             "random": noise_state(self.model),
             "loaders": [loader.get_state() if hasattr(loader, "get_state") else None
                         for loader in self._loaders],
-            "schedules": self._schedules(),
+            "settings": self._settings_now(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "history": self.history.state_dict(),
@@ -263,7 +267,9 @@ class Trainer:
         """Take over what `state_dict` returned; ValueError if it is of another kind of run.
 
         A callback finds its state by the name of its class (of several alike, in their order).
+        Where the settings of that run were others, a warning lists them.
         """
+        mine = self._settings_now()
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -286,14 +292,27 @@ class Trainer:
             self._sums = dict(state["sums"])
             self._unjudged = [int(epoch) for epoch in state.get("unjudged", [])]
             self._started = time.perf_counter() - float(state["seconds"])
-            if state["schedules"] != (mine := self._schedules()):
-                self.say(f"the checkpoint was written with the schedules {state['schedules']}, "
-                         f"this run goes on with {mine}")
+            self._tell_differences(state.get("settings", {}), mine)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"the checkpoint does not fit this run: {error}") from error
 
-    def _schedules(self) -> list[str]:
-        return [getattr(group["lr"], "text", "") for group in self.optimizer.param_groups]
+    def _settings_now(self) -> Settings:
+        """The settings of this fit, as they were when they were first asked for."""
+        if not self._settings:
+            names = ("training loader", "validation loader")
+            self._settings = settings_of(self, dict(zip(names, self._loaders, strict=False)))
+        return self._settings
+
+    def _tell_differences(self, saved: Mapping[str, str], mine: Settings) -> None:
+        self._settings = {}
+        lines = differences(saved, mine, self._settings_now())
+        if lines:
+            head = "resumed with other settings than those of the checkpoint:"
+            text = "\n  ".join([head, *lines])
+            if self.progress:
+                self.say(text)
+            else:
+                warnings.warn(text, RuntimeWarning, stacklevel=4)
 
     def _rest_of_epoch(self, train_loader: Batches) -> Batches:
         """The batches that are still to come, after a resume in mid-epoch; mostly all of them."""
