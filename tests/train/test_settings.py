@@ -81,7 +81,7 @@ CHECKPOINT, HERE = "the checkpoint's is used", "this run's is used"
      r"loss: cross_entropy in the checkpoint, partial\(cross_entropy, .*0.1}\) here", HERE),
     ({"loss": lambda outputs, labels: 2.0 * F.cross_entropy(outputs, labels)},
      "loss: cross_entropy in the checkpoint, .* here", HERE),
-    ({"clip": 1.0}, "ClipGradients.norm: 9.0 in the checkpoint, 1.0 here", HERE),
+    ({"clip": 1.0}, "callback ClipGradients: .*norm=9.0.* in the checkpoint, .*norm=1.0", HERE),
 ], ids=["lr", "momentum", "weight decay", "schedule", "dropout", "activation", "pictures", "labels",
         "transform", "object", "partial", "lambda", "callback"])
 def test_what_differs_is_said_with_the_value_that_is_used(
@@ -158,4 +158,4 @@ def test_arrays_are_told_apart_by_a_number_and_very_large_ones_by_rows(
     assert describe({"b", "a"}) == describe({"a", "b"})
     deep: list[Any] = []
     deep.append(deep)
-    assert len(describe(deep)) < 401
+    assert len(describe(deep)) < 200

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import inspect
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,29 +24,34 @@ from ..random import Generator
 from ..tensor import Tensor
 
 Settings = dict[str, str]
-_LONGEST = 400  # letters of a text
 _HASHED = 2**28  # bytes of an array; of a larger one, rows from all over it
-_DEPTH = 6  # of objects inside objects
+_OF_A_LOADER = ("batch_size", "shuffle", "seed", "drop_last", "augment", "transform",
+                "batch_transform")
 
 
 def settings_of(run: Any, loaders: Mapping[str, Any]) -> Settings:
     """The settings of a run by name: loss, optimizer, layers, loaders, callbacks."""
-    found = {"loss": describe(run.loss), "metric": describe(run.metric),
-             "log_every": describe(run.log_every), "optimizer": type(run.optimizer).__name__}
-    found |= _arguments("optimizer", run.optimizer)
+    found = {name: describe(getattr(run, name)) for name in ("loss", "metric", "log_every")}
+    found["optimizer"] = _called(run.optimizer)
     groups = run.optimizer.param_groups
     for i, group in enumerate(groups):
         of = f" of group {i}" if len(groups) > 1 else ""
         found |= {name + of: describe(value) for name, value in group.items()
                   if name not in ("params", "names")}
     for path, module in run.model.named_modules():
-        name = f"layer {path!r}" if path else "model"
-        found[name] = _layer(module)
+        forward = type(module).forward
+        own = "" if _is_ours(forward) else f" {describe(forward)}"
+        found[f"layer {path!r}"] = _held(module, vars(module)) + own
     for name, loader in loaders.items():
-        found |= _loader(name, loader)
+        data = loader if isinstance(loader, list | tuple) else None
+        if isinstance(loader, DataLoader):
+            data = (loader.images, loader.labels)
+            found |= {f"{key} of the {name}": describe(getattr(loader, key))
+                      for key in _OF_A_LOADER}
+        found[f"data of the {name}"] = describe(data)
     for callback in run.callbacks:
         if not callback.only_watches:
-            found |= _arguments(type(callback).__name__, callback)
+            found[f"callback {type(callback).__name__}"] = _called(callback)
     return found
 
 
@@ -59,141 +64,77 @@ def differences(saved: Mapping[str, str], mine: Mapping[str, str], used: Mapping
     """
     lines = []
     for name in sorted(saved.keys() & mine.keys()):
-        theirs, own = str(saved[name]), mine[name]
-        if theirs != own:
-            whose = "the checkpoint's" if used.get(name) == theirs else "this run's"
-            theirs, own = _around_difference(theirs, own)
-            lines.append(f"{name}: {theirs} in the checkpoint, {own} here; {whose} is used")
+        if saved[name] != mine[name]:
+            whose = "the checkpoint's" if used.get(name) == saved[name] else "this run's"
+            lines.append(f"{name}: {saved[name]} in the checkpoint, {mine[name]} here; "
+                         f"{whose} is used")
     return lines
 
 
-def _around_difference(a: str, b: str, most: int = 100) -> tuple[str, str]:
-    """Two long texts, cut so that the first letter that differs is seen."""
-    first = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), 0)
-    start = max(0, first - most // 2) if max(len(a), len(b)) > most else 0
-    dots = "..." * (start > 0)
-    return dots + a[start:start + most], dots + b[start:start + most]
-
-
-def _attributes(name: str, owner: Any) -> Settings:
-    """The plain public attributes of an object: numbers, texts, functions, and tuples of them."""
-    return {f"{name}.{key}": describe(value) for key, value in vars(owner).items()
-            if not key.startswith("_") and key != "training" and _is_plain(value)}
-
-
-def _arguments(name: str, owner: Any) -> Settings:
-    """Those attributes that its class was called with; others may count something."""
-    arguments = inspect.signature(type(owner)).parameters
-    return {place: text for place, text in _attributes(name, owner).items()
-            if place.removeprefix(f"{name}.") in arguments}
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(
-        value, bool | int | float | str | np.generic | types.FunctionType | functools.partial)
-
-
-def _layer(module: Module) -> str:
-    text = type(module).__name__
-    own = _attributes("", module)
-    text += f"({', '.join(f'{name[1:]}={value}' for name, value in own.items())})"
-    if not _is_ours(type(module).forward):
-        text += f" {describe(type(module).forward)}"
-    return text[:_LONGEST]
-
-
-def _loader(name: str, loader: Any) -> Settings:
-    if isinstance(loader, DataLoader):
-        found = {f"{key} of the {name}": describe(getattr(loader, key)) for key in (
-            "batch_size", "shuffle", "seed", "drop_last", "augment", "transform",
-            "batch_transform")}
-        return found | {f"data of the {name}": describe((loader.images, loader.labels))}
-    return {f"data of the {name}": describe(loader)} if isinstance(loader, list | tuple) else {}
-
-
-def describe(value: Any, depth: int = _DEPTH) -> str:
+def describe(value: Any, depth: int = 6) -> str:
     """A short text that is the same for equal values in any process, and another one for others.
 
-    >>> describe(0.1), describe([1, "a"]), describe(np.zeros(2)), describe(describe).split()[0]
-    ('0.1', "[1, 'a']", 'float64 (2,) 374708fff7719dd5', 'describe')
+    >>> describe(0.1), describe([1, "a"]), describe(np.exp), describe(describe)
+    ('0.1', "[1, 'a']", 'exp', 'describe')
     """
-    return _describe(value, depth)[:_LONGEST]
-
-
-def _describe(value: Any, depth: int) -> str:
     if isinstance(value, Tensor):
         value = value.data
-    if is_array(value) or isinstance(value, np.ndarray):
-        return f"{value.dtype} {tuple(value.shape)} {_digest(value)}"
-    if isinstance(value, np.generic):
-        return repr(value.item())
-    if value is None or isinstance(value, bool | int | float | str | bytes):
-        return repr(value)
     if depth == 0 or isinstance(value, Generator):
         return type(value).__name__
-    inner = functools.partial(_describe, depth=depth - 1)
-    if isinstance(value, dict):
-        items = (f"{inner(key)}: {inner(item)}" for key, item in value.items())
-        return f"{{{', '.join(items)}}}"
-    if isinstance(value, list | tuple | set | frozenset):
-        texts = [inner(item) for item in value]
-        if isinstance(value, set | frozenset):
-            texts.sort()  # their order changes from process to process
-        text = f"[{', '.join(texts)}]"
-        return text if len(text) <= _LONGEST else f"{len(texts)} items {_hash(text.encode())}"
-    return _describe_code(value, inner)
+    if is_array(value) or isinstance(value, np.ndarray):
+        return f"{value.dtype} {tuple(value.shape)} {_digest(value)}"
+    inner = functools.partial(describe, depth=depth - 1)
+    text = next((text for kinds, text in _TEXTS if isinstance(value, kinds)), None)
+    if text is None:
+        name = getattr(value, "__qualname__", getattr(value, "__name__", None))  # class, ufunc
+        return name or getattr(value, "text", None) or _held(value, vars(value), inner)
+    found: str = text(value, inner)
+    return found if len(found) <= 100 else f"{found[:80]}... {_hash(found.encode())}"
 
 
-def _describe_code(value: Any, inner: Any) -> str:
-    """A function, a class, or an object by its class and what it holds."""
-    if isinstance(value, functools.partial):
-        return f"partial({inner(value.func)}, {inner(value.args)}, {inner(value.keywords)})"
-    if isinstance(value, types.MethodType):
-        return f"{inner(value.__self__)}.{value.__name__}"
-    if isinstance(value, types.FunctionType):
-        return _function(value, inner)
-    if isinstance(value, type) or not hasattr(value, "__dict__"):
-        return str(getattr(value, "__qualname__", getattr(value, "__name__", type(value).__name__)))
-    if text := getattr(value, "text", None):  # a schedule says what it is
-        return str(text)
-    held = (f"{name}={inner(item)}" for name, item in vars(value).items()
-            if not name.startswith("_") and name != "training")
-    return f"{type(value).__name__}({', '.join(held)})"
+_TEXTS: list[tuple[Any, Any]] = [
+    ((types.NoneType, bool, int, float, str, bytes), lambda x, inner: repr(x)),
+    (np.generic, lambda x, inner: repr(x.item())),
+    (Mapping, lambda x, inner: f"{{{', '.join(f'{inner(k)}: {inner(x[k])}' for k in x)}}}"),
+    ((list, tuple), lambda x, inner: f"[{', '.join(map(inner, x))}]"),
+    ((set, frozenset), lambda x, inner: f"{{{', '.join(sorted(map(inner, x)))}}}"),
+    (functools.partial, lambda x, inner:
+        f"partial({inner(x.func)}, {inner(x.args)}, {inner(x.keywords)})"),
+    (types.MethodType, lambda x, inner: f"{inner(x.__self__)}.{x.__name__}"),
+    (types.CodeType, lambda x, inner: inner([x.co_names, x.co_consts])),
+    (types.FunctionType, lambda x, inner: x.__qualname__ + _of_function(x, inner)),
+]
 
 
-def _function(function: types.FunctionType, inner: Any) -> str:
-    """Its name, and of one of your own what its code says; of both what it encloses."""
+def _of_function(function: types.FunctionType, inner: Any) -> str:
+    """A digest of what a function encloses, and of one of your own what its code says."""
     if _is_ours(function) and "<locals>" not in function.__qualname__:
-        return function.__qualname__
-    facts = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
-    if not _is_ours(function):
-        facts += [_words(function.__code__, function.__doc__), function.__defaults__,
-                  function.__kwdefaults__]
-    return f"{function.__qualname__} {_hash(inner(facts).encode())[:8] if facts else ''}".strip()
-
-
-def _is_filled(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:
-        return False
+        return ""
+    code = function.__code__
+    said = [c for c in code.co_consts if c is not None and c != function.__doc__]
+    facts = [code.co_names, said, function.__defaults__, function.__kwdefaults__,
+             inspect.getclosurevars(function).nonlocals]
+    return f" {_hash(inner(facts).encode())[:8]}"
 
 
 def _is_ours(function: Any) -> bool:
     return str(function.__module__).partition(".")[0] == __name__.partition(".")[0]
 
 
-def _words(code: types.CodeType, text: str | None) -> list[Any]:
-    """The names and numbers in some code, and in the code inside it, but for its docstring."""
-    found: list[Any] = list(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found.append(_words(constant, None))
-        elif isinstance(constant, bool | int | float | str | tuple) and constant != text:
-            found.append(constant)
-    return found
+def _called(owner: Any) -> str:
+    """An object by the plain attributes that its class was called with: others change in a run."""
+    arguments = inspect.signature(type(owner)).parameters
+    return _held(owner, [name for name in arguments if isinstance(
+        vars(owner).get(name), bool | int | float | str | types.FunctionType)])
+
+
+def _held(owner: Any, names: Iterable[str], inner: Any = describe) -> str:
+    """An object by its class and public attributes; of a layer without the layers inside."""
+    inside = (Module, Tensor, list, dict) if isinstance(owner, Module) else ()
+    texts = [f"{name}={inner(vars(owner)[name])}" for name in names
+             if not name.startswith("_") and name != "training"
+             and not isinstance(vars(owner)[name], inside)]
+    return f"{type(owner).__name__}({', '.join(texts)})"
 
 
 def _digest(x: Any) -> str:
