@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from tests.train.toy import batches
-from tinynet import data, nn, optim, random
-from tinynet import functional as F
+from tinynet import data, functional as F, nn, optim, random
 from tinynet.optim.schedule import constant, cosine
 from tinynet.train import Checkpoints, ClipGradients, Trainer
 from tinynet.train.settings import describe, differences
