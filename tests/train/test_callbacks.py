@@ -20,6 +20,7 @@ from tinynet.train import (
     EarlyStopping,
     History,
     ReportToSchedule,
+    Run,
     Snapshots,
     Trainer,
     UpdateRatio,
@@ -198,3 +199,20 @@ def reads_of_an_epoch(epochs: int) -> int:
 def test_an_epoch_reads_as_much_of_the_history_however_long_the_run() -> None:
     few, many = reads_of_an_epoch(30), reads_of_an_epoch(1200)
     assert 0 < many <= few + 40, f"{few} numbers after epoch 30, {many} after epoch 1,200"
+
+
+# What a callback may ask for
+
+def test_a_run_has_all_that_its_protocol_promises() -> None:
+    t: Run = trainer()
+    promised = {*Run.__annotations__, *(name for name in vars(Run) if not name.startswith("_"))}
+    assert {"model", "history", "step", "stop", "state_dict", "tell"} <= promised
+    assert not [name for name in promised if not hasattr(t, name)]
+
+
+def test_a_line_that_must_not_be_missed_is_a_warning_of_a_silent_run(
+        capsys: pytest.CaptureFixture[str]) -> None:
+    trainer(progress=True).tell("look")
+    assert capsys.readouterr().out == "look\n"
+    with pytest.warns(RuntimeWarning, match="look"):
+        trainer().tell("look")

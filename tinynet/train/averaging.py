@@ -25,9 +25,8 @@ from ..graph import no_grad
 from ..nn.module import Modes, Module, modes_kept, modes_of, observe, set_modes
 from ..nn.norm import BatchNorm1d, BatchNorm2d
 from ..optim.averaging import Average
-from .callbacks import Callback
+from .callbacks import Callback, Run
 from .inputs import as_tensor, undisturbed
-from .trainer import Trainer
 
 
 def recompute_batch_norm(model: Module, batches: Iterable[Any]) -> None:
@@ -135,21 +134,21 @@ class WeightAveraging(Callback):
         self.average, self.every, self.start, self.batches = average, every, start, batches
         self._modes: Modes = []  # of the model's modules in this run
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Run) -> None:
         """Note which modules are trained: frozen norms are not measured anew."""
         self._modes = modes_of(trainer.model)
 
-    def on_step(self, trainer: Trainer) -> None:
+    def on_step(self, trainer: Run) -> None:
         """Take the weights after a step into the average."""
         if self.every == "step" and trainer.epoch + 1 >= self.start:
             self.average.update()
 
-    def on_epoch(self, trainer: Trainer) -> None:
+    def on_epoch(self, trainer: Run) -> None:
         """Take the weights at the end of an epoch into the average."""
         if self.every == "epoch" and trainer.epoch >= self.start:
             self.average.update()
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, trainer: Run) -> None:
         """Write the average into the model."""
         if self.average.n and trainer.history.stopped != "error":
             self.average.copy_to()

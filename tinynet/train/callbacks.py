@@ -8,7 +8,7 @@ r"""Small objects that watch a training run: best weights, early stopping, updat
     at_rest(t)         after all callbacks' on_step or on_epoch: t.state_dict() is the whole run
     on_end(t)          always, whatever ended the run: t.history.stopped says what
 
-`t` is the `Trainer`: its model, optimizer, history, step and epoch are there to be read. A hook
+`t` is the `Trainer`; what a callback may read of it, and do to it, says `Run`. A hook
 that runs inside a step (`before_update`, `on_step`) should not read an array's value on the host:
 a GPU would have to stop for it. Collect there, and read in `on_log`. What a callback remembers
 from step to step, `state_dict` must return, or a resumed run differs from one that was not
@@ -21,16 +21,56 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..backend import Array, to_numpy, xp
 from ..checks import check_whole
+from ..nn.module import Module
+from ..optim import Optimizer
 from ..optim.clip import clip_grad_norm_, clip_grad_value_
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
+from .history import History
 
 RATIO_LOW, RATIO_HIGH = 1e-4, 1e-2  # outside this band the learning rate deserves a look
+
+
+class Run(Protocol):
+    """What a callback may read of a run, and do to it; `Trainer` is one.
+
+    `step` and `epoch` count what is done, `planned_epochs` is the epoch to end with. `batch` is the
+    (images, labels) in hand, `batch_loss` its loss on the device. `monitor` names the column of
+    ``history.epochs`` that tells the best epoch.
+    """
+
+    model: Module
+    optimizer: Optimizer
+    loss: Any
+    history: History
+    monitor: str
+    log_every: int
+    step: int
+    epoch: int
+    planned_steps: int
+    planned_epochs: int
+    batch: Any
+    batch_loss: Any
+
+    def stop(self, why: str) -> None:
+        """End the run after this epoch."""
+
+    def say(self, text: str) -> None:
+        """Print a line, unless the run is silent."""
+
+    def tell(self, text: str) -> None:
+        """Print a line that must not be missed: a silent run warns."""
+
+    def read_metrics(self) -> None:
+        """Bring the numbers of the last steps into the history now."""
+
+    def check_weights(self) -> None:
+        """FloatingPointError if a weight that is trained is not finite."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the rest of the run depends on; `at_rest` only."""
 
 
 class Callback:
@@ -43,25 +83,25 @@ class Callback:
 
     only_watches = False  # True: no setting of it changes what the run computes
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Run) -> None:
         """Before the first step of a `fit`."""
 
-    def before_update(self, trainer: Trainer) -> None:
+    def before_update(self, trainer: Run) -> None:
         """After backward(), before the optimizer changes the weights."""
 
-    def on_step(self, trainer: Trainer) -> None:
+    def on_step(self, trainer: Run) -> None:
         """After the optimizer has changed the weights."""
 
-    def on_log(self, trainer: Trainer) -> None:
+    def on_log(self, trainer: Run) -> None:
         """After the metrics of the last steps were read and added to the history."""
 
-    def on_epoch(self, trainer: Trainer) -> None:
+    def on_epoch(self, trainer: Run) -> None:
         """After an epoch and its validation."""
 
-    def at_rest(self, trainer: Trainer) -> None:
+    def at_rest(self, trainer: Run) -> None:
         """After `on_step` or `on_epoch` of all callbacks: nothing is half done."""
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, trainer: Run) -> None:
         """After the last step, also after an error or Ctrl-C."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -87,7 +127,7 @@ class BestWeights(Callback):
         self.epoch = 0  # 0: nothing kept yet
         self.weights: dict[str, Array] = {}
 
-    def on_epoch(self, trainer: Trainer) -> None:
+    def on_epoch(self, trainer: Run) -> None:
         """Copy the weights if this epoch is the best one."""
         known = trainer.history.epochs
         if self.monitor not in known and "val_loss" in known:
@@ -98,7 +138,7 @@ class BestWeights(Callback):
             self.weights = trainer.model.state_dict()  # a copy; Ctrl-C leaves the old one whole
             self.epoch = trainer.epoch
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, trainer: Run) -> None:
         """Put the best weights back."""
         if self.weights:
             trainer.model.load_state_dict(self.weights)
@@ -121,7 +161,7 @@ class EarlyStopping(Callback):
     def __init__(self, patience: int, monitor: str = "val_accuracy") -> None:
         self.patience, self.monitor = check_whole("patience", patience), monitor
 
-    def on_epoch(self, trainer: Trainer) -> None:
+    def on_epoch(self, trainer: Run) -> None:
         """Compare the epoch with the best one."""
         if self.monitor not in trainer.history.epochs:
             raise ValueError(f"early stopping watches {self.monitor}, which is not measured: give "
@@ -140,7 +180,7 @@ class ReportToSchedule(Callback):
     functions of the step and do not listen.
     """
 
-    def on_epoch(self, trainer: Trainer) -> None:
+    def on_epoch(self, trainer: Run) -> None:
         """Report to each schedule once, also if several parameter groups share it."""
         row = {name: column[-1] for name, column in trainer.history.epochs.items()}
         loss = row["train_loss"] if math.isnan(row.get("val_loss", math.nan)) else row["val_loss"]
@@ -167,7 +207,7 @@ class ClipGradients(Callback):
                 raise ValueError(f"{name} must be positive, got {limit}")
         self.norm, self.value = norm, value
 
-    def before_update(self, trainer: Trainer) -> None:
+    def before_update(self, trainer: Run) -> None:
         """Replace the gradients by clipped ones, on the device."""
         if self.norm is not None:
             clip_grad_norm_(trainer.model.parameters(), self.norm)
@@ -193,13 +233,13 @@ class UpdateRatio(Callback):
         self._highest_lr = 0.0
         self._steps = 0  # rows of the history's steps that it is the highest of
 
-    def before_update(self, trainer: Trainer) -> None:
+    def before_update(self, trainer: Run) -> None:
         """Copy the weights at the first step of each log interval."""
         if trainer.step % trainer.log_every == 0:
             self._before = {name: xp.array(p.data) for name, p in trainer.model.named_parameters()
                             if p.grad is not None}
 
-    def on_step(self, trainer: Trainer) -> None:
+    def on_step(self, trainer: Run) -> None:
         """Compare; the norms stay on the device until `on_log`."""
         if not self._before:
             return
@@ -212,7 +252,7 @@ class UpdateRatio(Callback):
         self._measured = (trainer.step - 1, list(self._before), xp.stack(norms))
         self._before = {}
 
-    def on_log(self, trainer: Trainer) -> None:
+    def on_log(self, trainer: Run) -> None:
         """Read the norms and add the ratios to the history."""
         if self._measured is None:
             return
@@ -225,7 +265,7 @@ class UpdateRatio(Callback):
         typical = _median([r for name, r in ratios.items() if name in matrices or not matrices])
         trainer.history.add("ratios", step=step, update_ratio=typical, **ratios)
 
-    def on_epoch(self, trainer: Trainer) -> None:
+    def on_epoch(self, trainer: Run) -> None:
         """Say so, once, if the epoch's typical ratio is outside the band."""
         history = trainer.history
         if "update_ratio" not in history:

@@ -19,7 +19,7 @@ import contextlib
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -30,10 +30,7 @@ from ..nn.noise import noise_state, set_noise_state
 from ..operation import hand_out
 from ..optim.clip import global_norm
 from ..tensor import Tensor
-from .callbacks import Callback
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
+from .callbacks import Callback, Run
 
 
 @contextlib.contextmanager
@@ -153,15 +150,15 @@ class NanGuard(Callback):
     def __init__(self) -> None:
         self._random: dict[str, Any] = {}
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Run) -> None:
         """Note the state of the generators that the first step begins with."""
         self.at_rest(trainer)
 
-    def at_rest(self, trainer: Trainer) -> None:
+    def at_rest(self, trainer: Run) -> None:
         """Note the state of the generators that the next step begins with."""
         self._random = noise_state(trainer.model)
 
-    def before_update(self, trainer: Trainer) -> None:
+    def before_update(self, trainer: Run) -> None:
         """Check; repeat the step under the detective if need be."""
         watched = [trainer.batch_loss.reshape(-1)]
         watched += [p.grad.data for p in trainer.model.parameters() if p.grad is not None]
@@ -174,7 +171,7 @@ class NanGuard(Callback):
                                  f"lr {trainer.optimizer.lr:.4g}, last update ratio {ratio}: "
                                  f"{self._investigate(trainer)}")
 
-    def _investigate(self, trainer: Trainer) -> str:
+    def _investigate(self, trainer: Run) -> str:
         images, labels = trainer.batch
         for name, x in (("the pictures of the batch", images), ("the labels of the batch", labels),
                         *trainer.model.named_parameters()):

@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from ..backend import check_range, to_numpy
 from ..checks import check_whole
 from ..nn.module import Module
 from ..tensor import Tensor
-from .callbacks import Callback
+from .callbacks import Callback, Run
 from .checkpoint import read_model, save_model
 from .inputs import (
     as_tensor,
@@ -35,9 +35,6 @@ from .inputs import (
     picture_batches,
 )
 from .trainer import Evaluation
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
 
 HostArray = np.ndarray[Any, Any]
 
@@ -186,23 +183,23 @@ class Snapshots(Callback):
         """The snapshots of the run so far, the oldest first."""
         return [self.folder / f"snapshot-{i}.safetensors" for i in range(1, self._count + 1)]
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Run) -> None:
         """A resumed run has made some already; if it is over, that of its last cycle, too."""
         cycles = trainer.step / self.period
         over = trainer.epoch >= trainer.planned_epochs
         self._count = math.ceil(cycles) if over else math.floor(cycles)
 
-    def on_step(self, trainer: Trainer) -> None:
+    def on_step(self, trainer: Run) -> None:
         """Save at the end of a cycle."""
         if trainer.step % self.period == 0:
             self._save(trainer)
 
-    def on_epoch(self, trainer: Trainer) -> None:
+    def on_epoch(self, trainer: Run) -> None:
         """Save at the end of the run, if it ends within a cycle."""
         if trainer.epoch == trainer.planned_epochs and trainer.step % self.period:
             self._save(trainer)
 
-    def _save(self, trainer: Trainer) -> None:
+    def _save(self, trainer: Run) -> None:
         trainer.check_weights()
         self._count = math.ceil(trainer.step / self.period)
         save_model(trainer.model, self.files()[-1], {"step": str(trainer.step)})

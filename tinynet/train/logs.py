@@ -16,18 +16,14 @@ import json
 import math
 import os
 import time
-import warnings
 from io import FileIO, StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..files import append, explained, write_atomic
 from ..locks import Lock
-from .callbacks import Callback
+from .callbacks import Callback, Run
 from .history import TABLES, Columns, History, finite_or_none
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
 
 Row = dict[str, float]
 _ORDER = {"epochs": 0, "steps": 1, "ratios": 2}  # an epoch that has done t steps, then step t
@@ -45,7 +41,7 @@ class _Rows(Callback):
         self._seen: dict[str, int] = {}
         self._file: Any = None
 
-    def open(self, trainer: Trainer) -> None:
+    def open(self, trainer: Run) -> None:
         """Make `_file`, and write what must stand there before the new rows."""
         raise TypeError(f"{type(self).__name__} has no open(self, trainer)")
 
@@ -57,24 +53,20 @@ class _Rows(Callback):
         """What others have done to the file since it was written; "" if nothing."""
         return ""
 
-    def on_log(self, trainer: Trainer) -> None:
+    def on_log(self, trainer: Run) -> None:
         """Write the new steps and ratios; all of them, if the file is no longer what it was."""
         if self._file is not None and (change := self.change()):
-            text = f"{change} while the run went on: it is written anew"
-            if trainer.progress:
-                trainer.say(text)
-            else:
-                warnings.warn(text, RuntimeWarning, stacklevel=2)
+            trainer.tell(f"{change} while the run went on: it is written anew")
             self._close()
         if self._file is None:
             self.open(trainer)
         self.write(self._new_rows(trainer.history))
 
-    def on_epoch(self, trainer: Trainer) -> None:
+    def on_epoch(self, trainer: Run) -> None:
         """Write the new epoch."""
         self.on_log(trainer)
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, trainer: Run) -> None:
         """Close the file; of a run that was over when it was resumed, write it first."""
         if self._file is None and trainer.history.steps:
             self.on_log(trainer)
@@ -125,7 +117,7 @@ class LogFile(_Rows):
         self._size = 0  # bytes that this run has written
         self._columns: list[str] = []  # of the CSV file's first line
 
-    def open(self, trainer: Trainer) -> None:
+    def open(self, trainer: Run) -> None:
         """Write the file anew from the history: all there is, up to the checkpoint's step."""
         with explained(self.path):
             self._lock.acquire()
@@ -149,14 +141,14 @@ class LogFile(_Rows):
             return f"{self.path} was written to by somebody else"
         return ""
 
-    def on_log(self, trainer: Trainer) -> None:
+    def on_log(self, trainer: Run) -> None:
         """Append the new rows; start anew if a CSV's table has got a column more."""
         if self._file is not None and self.path.suffix == ".csv" \
                 and list(getattr(trainer.history, self.tables[0])) != self._columns:
             self._close()
         super().on_log(trainer)
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, trainer: Run) -> None:
         """Close the file, and let other runs write it."""
         try:
             super().on_end(trainer)
@@ -206,7 +198,7 @@ class TensorBoard(_Rows):
         self._start = 0
         self._events, self._summaries, self._writer = event_pb2, summary_pb2, event_file_writer
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Run) -> None:
         """What the history of a resumed run holds is in an older file, but for the last step's
         rows: there the killed process may have written the end of an epoch as well."""
         self._seen = {}
@@ -214,7 +206,7 @@ class TensorBoard(_Rows):
         self._start = max(0, trainer.step - 1) if self._files() else 0
         self._again = [row for row in rows if _place(*row) >= self._start]
 
-    def open(self, trainer: Trainer) -> None:
+    def open(self, trainer: Run) -> None:
         """Open a new event file; TensorBoard forgets what others hold from this run's start on."""
         before = self._files()
         self._file = self._writer.EventFileWriter(str(self.folder))

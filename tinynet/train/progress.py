@@ -12,13 +12,10 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .callbacks import Callback
+from .callbacks import Callback, Run
 from .history import smooth
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
 
 
 class Progress(Callback):
@@ -30,7 +27,7 @@ class Progress(Callback):
         self.monitor = monitor
         self._bar: Any = None
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Run) -> None:
         """Open the bar, if standard error is a terminal; time left is counted over all epochs."""
         from tqdm import tqdm
 
@@ -55,7 +52,7 @@ class Progress(Callback):
         except (OSError, ValueError):
             self._bar = None
 
-    def on_log(self, trainer: Trainer) -> None:
+    def on_log(self, trainer: Run) -> None:
         """Move the bar and show the newest numbers."""
         if self._bar is None:
             return
@@ -69,7 +66,7 @@ class Progress(Callback):
         self._bar.set_postfix_str(", ".join(parts), refresh=False)
         self._with_bar(lambda bar: bar.update(done - bar.n))
 
-    def on_epoch(self, trainer: Trainer) -> None:
+    def on_epoch(self, trainer: Run) -> None:
         """One line that stays."""
         history = trainer.history
         row = {name: column[-1] for name, column in history.epochs.items()}
@@ -85,7 +82,7 @@ class Progress(Callback):
             line += "   best so far"
         self.say(line)
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, trainer: Run) -> None:
         """Close the bar."""
         if self._bar is not None:
             self._with_bar(lambda bar: bar.close())

@@ -19,7 +19,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +27,8 @@ from ..backend import is_array
 from ..checks import check_whole
 from ..files import explained, write_atomic
 from ..locks import Lock
-from .callbacks import Callback
+from .callbacks import Callback, Run
 from .checkpoint import CHECKPOINT, read_file, save_model, write_file
-
-if TYPE_CHECKING:
-    from .trainer import Trainer
 
 _ARRAY = "$array"  # {"$array": name} stands for an array
 _PATTERN, _BEST = "step-*.safetensors", "best.safetensors"
@@ -161,7 +158,7 @@ class Checkpoints(Callback):
         """The checkpoints in the folder, the oldest first."""
         return sorted(self.folder.glob(_PATTERN))
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Run) -> None:
         """Find out now, not after an hour, whether the folder can be used."""
         self._epoch = trainer.epoch
         with explained(self.folder):
@@ -176,11 +173,11 @@ class Checkpoints(Callback):
         for file in newer:
             file.replace(file.with_name(file.name + ".old"))
 
-    def on_end(self, trainer: Trainer) -> None:
+    def on_end(self, trainer: Run) -> None:
         """Let other runs use the folder."""
         self._lock.release()
 
-    def at_rest(self, trainer: Trainer) -> None:
+    def at_rest(self, trainer: Run) -> None:
         """Save when it is time: the best model first, for a run that goes on will not meet it."""
         epoch_ended = trainer.epoch > self._epoch
         if not epoch_ended and (self.every is None or trainer.step % self.every):

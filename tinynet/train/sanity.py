@@ -25,10 +25,10 @@ from ..functional.loss import cross_entropy, hinge_loss
 from ..graph import no_grad
 from ..nn.module import Module
 from ..optim import Optimizer
-from .callbacks import Callback
+from .callbacks import Callback, Run
 from .history import finite_or_none, smooth
 from .inputs import as_labels, as_tensor, class_numbers
-from .trainer import Batches, Loss, Metric, Trainer, count_correct
+from .trainer import Batches, Loss, Metric, count_correct
 from .workbench import Setup, Step, fit, fresh, own_random, peak_lr
 
 TOLERANCE = 0.05  # of the initial loss
@@ -220,7 +220,7 @@ def find_lr(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = c
 
 
 class _StopAtAllRight(Callback):
-    def on_epoch(self, trainer: Trainer) -> None:
+    def on_epoch(self, trainer: Run) -> None:
         if trainer.history.epochs["val_accuracy"][-1] == 1.0:
             trainer.stop("all right")
 

@@ -203,6 +203,13 @@ class Trainer:
         if self.progress:
             self.progress.say(text)
 
+    def tell(self, text: str) -> None:
+        """Print a line that must not be missed: a silent trainer warns (RuntimeWarning)."""
+        if self.progress:
+            self.progress.say(text)
+        else:
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
+
     def evaluate(self, loader: Batches) -> Evaluation:
         """Mean loss and accuracy over a loader, in evaluation mode; of a `DataLoader` over all its
         data, without augmentation. Model and loader are left as they were.
@@ -308,11 +315,7 @@ class Trainer:
         lines = differences(saved, mine, self._settings_now())
         if lines:
             head = "resumed with other settings than those of the checkpoint:"
-            text = "\n  ".join([head, *lines])
-            if self.progress:
-                self.say(text)
-            else:
-                warnings.warn(text, RuntimeWarning, stacklevel=4)
+            self.tell("\n  ".join([head, *lines]))
 
     def _rest_of_epoch(self, train_loader: Batches) -> Batches:
         """The batches that are still to come, after a resume in mid-epoch; mostly all of them."""
