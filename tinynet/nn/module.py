@@ -250,13 +250,22 @@ class Module:
             elif all(item is not module for module in inner):
                 yield from item._places(path, inner)
 
-    def _once(self) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
-        """The same, but each object only at its first place."""
-        seen: set[int] = set()
-        for name, item in self._places():
-            if id(item) not in seen:
+    def _once(self, name: str = "", seen: set[int] | None = None
+              ) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
+        """The same, but each object only at its first place; `seen` holds the ids of those."""
+        if seen is None:
+            seen = set()
+        seen.add(id(self))
+        yield name, self
+        for key, item in self._inside():
+            path = f"{name}.{key}" if name else key
+            if id(item) in seen:
+                continue
+            if isinstance(item, Module):
+                yield from item._once(path, seen)
+            else:
                 seen.add(id(item))
-                yield name, item
+                yield path, item
 
     def named_modules(self) -> list[tuple[str, Module]]:
         """This module (its name is "") and all modules inside it, each once."""
