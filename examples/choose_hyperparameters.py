@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import tinynet as tn
-from tinynet import data, models, optim, train, viz
+from tinynet import data, models, optim, train, tune, viz
 
 PLANS: dict[bool, dict[str, Any]] = {
     False: {"coarse_epochs": 2, "fine_epochs": 10, "fine_trials": 4, "rounds": 3},
@@ -32,15 +32,15 @@ class Progress:
     """A line for each training, with the time left: as the plan is, and within the budget."""
 
     def __init__(self, plan: dict[str, Any], budget: float) -> None:
-        self.plan, self.budget, self.found = plan, budget, train.recipe.Found()
+        self.plan, self.budget, self.found = plan, budget, tune.recipe.Found()
         self.spent = 0.0  # in the step that runs
 
-    def step(self, found: train.recipe.Found) -> None:
+    def step(self, found: tune.recipe.Found) -> None:
         """A step has ended."""
         self.found, self.spent = found, 0.0
         print(found.steps[-1], "\n", flush=True)
 
-    def trial(self, trial: train.Trial) -> None:
+    def trial(self, trial: tune.Trial) -> None:
         """A training has ended."""
         self.spent += trial.seconds
         plan, rounds = self.plan, sum(step.number == 5 for step in self.found.steps)
@@ -117,12 +117,12 @@ def main(argv: list[str] | None = None) -> int:
     plan = PLANS[args.quick]
     progress = Progress(plan, 60 * minutes)
 
-    def report(found: train.recipe.Found) -> None:
+    def report(found: tune.recipe.Found) -> None:
         progress.step(found)
         viz.write_report(found, args.out / "report.html", f"Choosing hyper-parameters: {name}")
 
     try:
-        found = train.recipe.run(model, optimizer, train_loader, val_loader, seed=args.seed,
+        found = tune.recipe.run(model, optimizer, train_loader, val_loader, seed=args.seed,
                                  journal=args.out / "recipe.jsonl", budget=60 * minutes,
                                  report=report, on_trial=progress.trial, **plan)
     except (OSError, ValueError) as error:  # the journal is of another run, or the disk is full

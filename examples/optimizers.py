@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import tinynet as tn
-from tinynet import calculus, functional as F, models, nn, optim, text, train, viz
+from tinynet import calculus, functional as F, models, nn, optim, text, train, tune, viz
 from tinynet.optim import landscapes, schedule
 from tinynet.optim.landscapes import Landscape, Make, trace
 
@@ -268,7 +268,7 @@ RATES = {0.003: "low", 0.1: "good", 0.6: "high", 10.0: "very high"}
 def draw_rates(out: Path, steps: int) -> dict[float, str]:
     """The lecture's four curves by four runs, with labels that the rule gives (A21)."""
     runs = {lr: run_spirals(lr, steps=steps) for lr in RATES}
-    labels = train.label_rates(runs)
+    labels = tune.label_rates(runs)
     curves = {f"lr {lr:g}: {labels[lr]}": losses for lr, losses in runs.items()}
     curves["from 0.6 down a cosine"] = run_spirals(schedule.cosine(0.6, steps), steps=steps)
     lines = {name: (range(len(losses)), train.smooth(losses, 0.97))

@@ -32,9 +32,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinynet import data, models, optim, train, viz
+from tinynet import data, models, optim, train, tune, viz
 
-SPACE = {"lr": train.LogUniform(1e-5, 1.0), "weight_decay": train.LogUniform(1e-7, 1e-3)}
+SPACE = {"lr": tune.LogUniform(1e-5, 1.0), "weight_decay": tune.LogUniform(1e-7, 1e-3)}
 SHARES = (1 / 6, 1 / 2, 5 / 6)  # the grid: the middles of three equal parts, in logarithms
 
 
@@ -99,13 +99,13 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, args=(parent_process(),), daemon=True).start()
 
 
-def search(name: str, size: Size, seed: int, journal: train.Journal, workers: int
-           ) -> dict[str, train.Search]:
+def search(name: str, size: Size, seed: int, journal: tune.Journal, workers: int
+           ) -> dict[str, tune.Search]:
     """All trials that are not in the journal yet, with a line for each."""
     lr, decay = SPACE["lr"], SPACE["weight_decay"]
     planned, start, ran = 18 + size.sweep, time.perf_counter(), 0
 
-    def line(kind: str, t: train.Trial) -> None:
+    def line(kind: str, t: tune.Trial) -> None:
         nonlocal ran
         ran += 1
         left = (planned - len(journal)) * (time.perf_counter() - start) / ran
@@ -121,15 +121,15 @@ def search(name: str, size: Size, seed: int, journal: train.Journal, workers: in
         objective = functools.partial(accuracy, name=name, size=size)
         sweep = [lr.at(i / (size.sweep - 1)) for i in range(size.sweep)]
         return {
-            "grid": train.grid_search(objective, {
+            "grid": tune.grid_search(objective, {
                 "lr": [lr.at(u) for u in SHARES], "weight_decay": [decay.at(u) for u in SHARES]},
                 **options("grid")),
-            "random": train.random_search(objective, SPACE, 9, **options("random")),
-            "sweep": train.grid_search(objective, {"lr": sweep, "weight_decay": [decay.at(0.5)]},
+            "random": tune.random_search(objective, SPACE, 9, **options("random")),
+            "sweep": tune.grid_search(objective, {"lr": sweep, "weight_decay": [decay.at(0.5)]},
                                        **options("sweep"))}
 
 
-def share_of_wins(on_grid: train.Search, truth: train.Search) -> float:
+def share_of_wins(on_grid: tune.Search, truth: tune.Search) -> float:
     """How many of 1,000 other draws of nine beat the grid, judged by the sweep alone."""
     known = [math.log(t.config["lr"]) for t in truth.trials]
     scores = [t.score if math.isfinite(t.score) else 0.0 for t in truth.trials]
@@ -138,7 +138,7 @@ def share_of_wins(on_grid: train.Search, truth: train.Search) -> float:
         return float(np.interp(np.log(lrs), known, scores).max())
 
     grid_best = best_of(on_grid.values("lr"))
-    return float(np.mean([best_of([train.sample(SPACE, seed, i)["lr"] for i in range(9)])
+    return float(np.mean([best_of([tune.sample(SPACE, seed, i)["lr"] for i in range(9)])
                           > grid_best for seed in range(1000, 2000)]))
 
 
@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
     size, path = args.size, args.out / "trials.jsonl"
     try:
         name = available(args.data)
-        journal = train.Journal(path, {"data": name, **size._asdict(), "seed": args.seed})
+        journal = tune.Journal(path, {"data": name, **size._asdict(), "seed": args.seed})
         print(f"{name}: {size.pictures:,} pictures to train on, {size.validation:,} to judge by; "
               f"{18 + size.sweep} trainings of {size.epochs} epochs, {len(journal)} are done",
               flush=True)

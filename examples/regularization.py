@@ -28,7 +28,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinynet import data, functional as F, manual_seed, models, nn, optim, train
+from tinynet import data, functional as F, manual_seed, models, nn, optim, train, tune
 from tinynet.optim.schedule import cosine, warmup
 from tinynet.viz import canvas
 
@@ -160,7 +160,7 @@ def run(way: Way, pictures: Pictures, size: Size, seed: int, early: bool = False
     return {"end": points[-1], "early": max(points, key=lambda accuracies: accuracies[1])}
 
 
-def run_all(pictures: Pictures, size: Size, journal: train.Journal, minutes: float) -> None:
+def run_all(pictures: Pictures, size: Size, journal: tune.Journal, minutes: float) -> None:
     """Every way that the journal lacks, seed by seed, until the minutes are over."""
     jobs = [(name, seed) for seed in range(size.seeds) for name in WAYS
             if f"{name} | {seed}" not in journal]
@@ -176,7 +176,7 @@ def run_all(pictures: Pictures, size: Size, journal: train.Journal, minutes: flo
             return print("\nThe minutes are over: the same command goes on.")
 
 
-def rows(journal: train.Journal, size: Size) -> dict[str, Row]:
+def rows(journal: tune.Journal, size: Size) -> dict[str, Row]:
     """What the journal holds of the seeds that are complete; the best test accuracy first."""
     seeds = [s for s in range(size.seeds) if all(f"{name} | {s}" in journal for name in WAYS)]
 
@@ -235,7 +235,7 @@ def main(argv: list[str] | None = None) -> dict[str, Row]:
     out = args.out or Path(f"runs/regularization{'-quick' if args.quick else ''}")
     pictures = load(args.data, size)
     about = {"data": pictures.train.name, **size._asdict()}
-    journal = train.Journal(out / "journal.jsonl", about)
+    journal = tune.Journal(out / "journal.jsonl", about)
     print(", ".join(f"{name} {value}" for name, value in about.items()), "\n", flush=True)
     run_all(pictures, size, journal, args.minutes)
     if table := rows(journal, size):

@@ -31,8 +31,9 @@ FLOORS = {
     "functional": 3, "calculus": 3, "gradcheck": 3, "gradcheck_cases": 3,
     "nn": 4, "optim": 4, "data": 4,
     "train": 5, "models": 5,
-    "viz": 6,
-    "__init__": 7, "__main__": 7,
+    "tune": 6,
+    "viz": 7,
+    "__init__": 8, "__main__": 8,
 }
 # data knows arrays only, although tensors live below it.
 ENGINE = ("graph", "tensor", "operation", "rules", "operands", "fast_calls", "ops")

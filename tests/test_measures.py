@@ -21,7 +21,7 @@ LONG_LINES = 0.17  # share of lines over 88 columns; ruff forbids any over 100
 PARAMETERS = 8
 FUNCTION_LINES = 60  # of code
 FILE_LINES = 350  # of code
-LIBRARY_LINES = 13_150  # of code
+LIBRARY_LINES = 14_000  # of code
 
 # Named exceptions: each a function whose parameters are settings that users type by name.
 MANY_PARAMETERS = {
@@ -30,11 +30,11 @@ MANY_PARAMETERS = {
     "functional/norm.py: _either_norm", "gradcheck.py: gradcheck", "kernels/device.py: squares",
     "kernels/update.py: adam", "kernels/update.py: squares", "models.py: resnet",
     "nn/blocks.py: __init__", "nn/dropconnect.py: __init__", "optim/optimizer.py: __init__",
-    "train/recipe.py: run", "train/sanity.py: overfit_small", "train/sanity.py: find_lr",
-    "train/search.py: run_trials", "train/search.py: successive_halving",
+    "tune/recipe.py: run", "tune/sanity.py: overfit_small", "tune/sanity.py: find_lr",
+    "tune/search.py: run_trials", "tune/search.py: successive_halving",
     "train/trainer.py: __init__",
 }
-LONG_FUNCTIONS = {"train/recipe.py: run"}
+LONG_FUNCTIONS = {"tune/recipe.py: run"}
 
 
 @cache

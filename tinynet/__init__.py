@@ -6,15 +6,16 @@
 
 The floors, from the ground up: `backend` and `random`; `kernels` (fast array code without
 gradients); `tensor`, `operation` and `ops` (the engine and its primitives); `functional`,
-`calculus` and `gradcheck`; `nn`, `optim` and `data`; `train` and `models`; `viz`. A file imports
-only from lower floors. Start reading with `tensor.py`, or with ``loss.backward()`` in a debugger.
+`calculus` and `gradcheck`; `nn`, `optim` and `data`; `train` and `models`; `tune`; `viz`. A file
+imports only from lower floors. Start reading with `tensor.py`, or with ``loss.backward()`` in a
+debugger.
 """
 
 # Before the function `tensor`: a checker takes the last of the two that have this name.
 from .tensor import Tensor, grad
 
 # isort: split
-from . import calculus, data, functional, models, nn, optim, train, viz
+from . import calculus, data, functional, models, nn, optim, train, tune, viz
 from .backend import get_default_dtype, set_default_dtype, synchronize, to_numpy, xp
 from .gradcheck import GradcheckError, gradcheck
 from .graph import enable_grad, is_grad_enabled, no_grad
@@ -128,5 +129,5 @@ __all__ = [
     "randn", "reshape", "set_default_dtype", "set_num_workers", "set_state", "sigmoid", "sign",
     "sin", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum",
     "sum_to", "summary", "swapaxes", "synchronize", "take_along_axis", "tanh", "tensor",
-    "to_numpy", "train", "transpose", "var", "viz", "where", "xp", "zeros", "zeros_like",
+    "to_numpy", "train", "transpose", "tune", "var", "viz", "where", "xp", "zeros", "zeros_like",
 ]

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from tinynet.optim.schedule import warmup
-from tinynet.train import label_rates, smooth
+from tinynet.train import smooth
+from tinynet.tune import label_rates
 
 pytestmark = pytest.mark.numpy_only("it trains for minutes where the device is emulated")
 

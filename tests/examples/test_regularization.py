@@ -9,7 +9,7 @@ import pytest
 
 from examples import regularization as example
 from tests.results import save
-from tinynet import data, train
+from tinynet import data, tune
 
 pytestmark = pytest.mark.numpy_only("it trains for minutes where the device is emulated")
 
@@ -49,7 +49,7 @@ def test_a_run_is_the_same_again_and_early_stopping_takes_the_best_epoch() -> No
 
 
 def test_gains_are_over_the_net_that_each_is_compared_with() -> None:
-    journal = train.Journal(None)
+    journal = tune.Journal(None)
     for i, name in enumerate(example.WAYS):
         for seed in range(2):
             value = [1.0, 0.5, (40 + i + seed) / 100]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from tests.train.problem import problem
-from tinynet.train import LogUniform, Search, Trial, grid, recipe
+from tests.tune.problem import problem
+from tinynet.tune import LogUniform, Search, Trial, grid, recipe
 from tinynet.viz import plot_searches, write_report
 
 _VOID = {"meta", "img"}

@@ -5,24 +5,11 @@
     print(history.table(), trainer.evaluate(test_loader))
     save_model(model, "model.safetensors")
 
-The lecture closes with two questions and who answers them (H10):
-
-    Is the training error too high?           Is the test error much higher?
-    functional.activation   nn.init           data.augment      data.colour    data.crops
-    functional.norm         nn.norm           data.geometry     data.mix       data.erase
-    optim.first_order       optim.schedule    functional.regularize            nn.dropout
-    optim.second_order      optim.clip        functional.dropconnect           nn.noise
-    optim.quasi_newton      train.rates       functional.fractional            optim.averaging
-    train.callbacks         train.detective   train.averaging   train.ensemble data.views
-    train.sanity            train.diagnose    train.space       train.search   train.recipe
-
-On the left: the optimizer, its learning rate and schedule, and what lets gradients through. On the
-right: regularisation, and hyper-parameters that are chosen by validation. `diagnose` tells which of
-the two a run has. Weight decay is an option of every optimizer, and belongs to the right.
-
-Start with `trainer.py`, then `recipe.py`; the pictures are in `tinynet.viz`.
+Start with `trainer.py`. How settings are chosen is `tinynet.tune`; the pictures are in
+`tinynet.viz`.
 """
 
+<<<<<<< HEAD
 from ..files import write_atomic
 from . import recipe
 from .anatomy import Anatomy, trace
@@ -74,3 +61,62 @@ __all__ = [
     "recompute_batch_norm", "run_trials", "sample", "save_checkpoint", "save_model", "smooth",
     "successive_halving", "trace", "write_atomic",
 ]
+=======
+import sys
+from typing import Any
+
+from ..files import write_atomic as write_atomic
+from .anatomy import Anatomy as Anatomy, trace as trace
+from .averaging import (
+    WeightAveraging as WeightAveraging,
+    averaged as averaged,
+    recompute_batch_norm as recompute_batch_norm,
+)
+from .callbacks import (
+    RATIO_HIGH as RATIO_HIGH,
+    RATIO_LOW as RATIO_LOW,
+    BestWeights as BestWeights,
+    Callback as Callback,
+    ClipGradients as ClipGradients,
+    EarlyStopping as EarlyStopping,
+    ReportToSchedule as ReportToSchedule,
+    UpdateRatio as UpdateRatio,
+    ratio_advice as ratio_advice,
+    ratio_warnings as ratio_warnings,
+)
+from .checkpoint import (
+    load_model as load_model,
+    read_model as read_model,
+    save_model as save_model,
+)
+from .detective import NanGuard as NanGuard, find_nonfinite as find_nonfinite
+from .ensemble import (
+    Ensemble as Ensemble,
+    EnsembleRow as EnsembleRow,
+    EnsembleTable as EnsembleTable,
+    Snapshots as Snapshots,
+)
+from .history import History as History, smooth as smooth
+from .logs import LogFile as LogFile, TensorBoard as TensorBoard
+from .progress import Progress as Progress
+from .resume import (
+    Checkpoints as Checkpoints,
+    read_checkpoint as read_checkpoint,
+    read_newest as read_newest,
+    save_checkpoint as save_checkpoint,
+)
+from .trainer import (
+    Evaluation as Evaluation,
+    Trainer as Trainer,
+    count_correct as count_correct,
+)
+from .views import predict_views as predict_views
+
+
+def __getattr__(name: str) -> Any:
+    """Names of `tinynet.tune`, which chooses settings, are found here as well."""
+    tune = sys.modules.get("tinynet.tune")
+    if tune is not None and not name.startswith("_") and hasattr(tune, name):
+        return getattr(tune, name)
+    raise AttributeError(f"module 'tinynet.train' has no attribute {name!r}")
+>>>>>>> 70cf28d (train/ runs, tune/ chooses: search, diagnosis, sanity checks and the recipe have a room of their own)

@@ -4,9 +4,9 @@ A section for each step: what was seen, the lecture's advice for it, a picture, 
 pictures are in the file itself (base64 PNG), and nothing is loaded from anywhere. While a run goes
 on, the report of what is finished so far is written again and again:
 
-    train.recipe.run(..., report=lambda found: viz.write_report(found, "report.html"))
+    tune.recipe.run(..., report=lambda found: viz.write_report(found, "report.html"))
 
-Read next: `train/recipe.py`.
+Read next: `tune/recipe.py`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any
 
 from ..files import write_atomic
 from ..train.history import History, smooth
-from ..train.recipe import WHY, Found
-from ..train.search import Search, Trial
-from ..train.workbench import Step
+from ..tune.recipe import WHY, Found
+from ..tune.search import Search, Trial
+from ..tune.workbench import Step
 from .canvas import PALETTE, QUIET, entitle, new_figure, save
 from .curves import plot_history
 

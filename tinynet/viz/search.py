@@ -13,8 +13,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..train.search import Search
-from ..train.space import LogUniform
+from ..tune.search import Search
+from ..tune.space import LogUniform
 from .canvas import QUIET, VAL, new_figure, save
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from tests.processes import environment
-from tests.train.objectives import noisy, slow_square, square
+from tests.tune.objectives import noisy, slow_square, square
 from tinynet import random
-from tinynet.train import (
+from tinynet.tune import (
     Choice,
     LogUniform,
     Search,
@@ -118,8 +118,8 @@ def test_H8_threads_give_the_same_trials_and_leave_the_number_of_workers() -> No
 def test_H8_a_killed_search_goes_on_where_it_was(tmp_path: Path, root: Path) -> None:
     whole = random_search(slow_square, {"x": Uniform(0, 1)}, 8, seed=2)
     path = tmp_path / "trials.jsonl"
-    script = ("from tests.train.objectives import slow_square\n"
-              "from tinynet.train import Uniform, random_search\n"
+    script = ("from tests.tune.objectives import slow_square\n"
+              "from tinynet.tune import Uniform, random_search\n"
               "random_search(slow_square, {'x': Uniform(0, 1)}, 8, seed=2, "
               f"journal={str(path)!r})")
     process = subprocess.Popen([sys.executable, "-c", script], cwd=root,

@@ -21,9 +21,9 @@ from ..nn.module import Module
 from ..optim import Optimizer
 from ..optim.schedule import Schedule
 from ..random import get_state, key, manual_seed, set_state
-from .callbacks import Callback
-from .history import History, finite_or_none
-from .trainer import Batches, Loss, Metric, Trainer, count_correct
+from ..train.callbacks import Callback
+from ..train.history import History, finite_or_none
+from ..train.trainer import Batches, Loss, Metric, Trainer, count_correct
 
 _STREAM = 0x776B  # part of the keys: random numbers of what is tried
 

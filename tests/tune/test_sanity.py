@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.train.problem import images, problem
+from tests.tune.problem import images, problem
 from tinynet import functional as F, models, nn, random, to_numpy, xp
 from tinynet.optim import SGD, Adam
 from tinynet.optim.schedule import cosine, warmup
-from tinynet.train.recipe import FAULTS, check_initial_loss, find_lr, overfit_small
+from tinynet.tune.recipe import FAULTS, check_initial_loss, find_lr, overfit_small
 
 
 def pairs(classes: int, n: int = 1024, scale: float = 1.0) -> list[tuple[Any, Any]]:

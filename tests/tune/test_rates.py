@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tinynet.train import label_rates
+from tinynet.tune import label_rates
 
 
 def test_A21_labels_of_the_lectures_four_curves() -> None:

@@ -19,7 +19,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .history import History
+from ..train.history import History
 
 ADVICE = {
     "diverging": "Lower the learning rate, by 3 to 10 times, or warm it up. Check that the inputs "

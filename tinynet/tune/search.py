@@ -34,7 +34,7 @@ from .. import text
 from ..checks import check_whole
 from ..kernels.blocks import get_num_workers, set_num_workers
 from ..random import get_state, key, manual_seed, set_state
-from .history import finite_or_none
+from ..train.history import finite_or_none
 from .journal import Journal, as_json
 from .space import Config, Space, Uniform, grid, sample
 

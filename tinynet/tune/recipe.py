@@ -32,14 +32,14 @@ from ..checks import check_whole
 from ..functional.loss import cross_entropy
 from ..nn.module import Module
 from ..optim import Optimizer
+from ..train.history import History
+from ..train.inputs import as_labels, as_tensor, batch_count, class_numbers
+from ..train.trainer import Batches, Loss, Metric, count_correct
 from .diagnose import diagnose
-from .history import History
-from .inputs import as_labels, as_tensor, batch_count, class_numbers
 from .journal import Journal
 from .sanity import check_initial_loss, find_lr, overfit_small
 from .search import Search, Trial, grid_search, random_search
 from .space import Config, LogUniform, Space
-from .trainer import Batches, Loss, Metric, count_correct
 from .workbench import Setup, Step, fit, fresh, own_random
 
 __all__ = [

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.train.problem import clouds, problem
-from tinynet import nn, random, to_numpy, train
+from tests.tune.problem import clouds, problem
+from tinynet import nn, random, to_numpy, train, tune
 from tinynet.functional import mse_loss
 from tinynet.optim import SGD
-from tinynet.train import History, LogUniform, Search, Trial, recipe, search
+from tinynet.train import History
+from tinynet.tune import LogUniform, Search, Trial, recipe, search
 
 QUICK: dict[str, Any] = {"coarse_epochs": 1, "fine_epochs": 4, "fine_trials": 3}
 BUGS = {"bad init": (1, "initial loss too high"), "lr x 1000": (2, "lr too high"),
@@ -72,7 +73,7 @@ def test_H4_a_grid_of_4_rates_and_3_decays_and_its_border() -> None:
 
 def test_H5_the_finer_range_follows_from_the_coarse_grid() -> None:
     def best(lr: float, decay: float, space: Any = ()) -> dict[str, LogUniform]:
-        configs = train.grid({"lr": [1e-3, 1e-2, 1e-1], "weight_decay": [1e-4, 1e-5, 0.0]})
+        configs = tune.grid({"lr": [1e-3, 1e-2, 1e-1], "weight_decay": [1e-4, 1e-5, 0.0]})
         return recipe.refined(Search([Trial(i, c, float(c == {"lr": lr, "weight_decay": decay}), 1)
                                       for i, c in enumerate(configs)], dict(space)))
 
@@ -254,7 +255,7 @@ def test_H7_without_classes_the_loss_decides() -> None:
 
 
 def test_H10_every_module_of_the_table_exists() -> None:
-    table = (train.__doc__ or "").split("(H10):")[1].split("On the left")[0]
+    table = (tune.__doc__ or "").split("(H10):")[1].split("On the left")[0]
     rows = [line for line in table.splitlines() if "." in line and "?" not in line]
     left = [name for row in rows for name in re.findall(r"\w+\.\w+", row[:46])]
     right = [name for row in rows for name in re.findall(r"\w+\.\w+", row[46:])]
@@ -263,4 +264,4 @@ def test_H10_every_module_of_the_table_exists() -> None:
         module = importlib.import_module(f"tinynet.{name}")
         assert module.__doc__, f"{name} is named in the table, but says nothing"
     assert {"optim.first_order", "optim.schedule"} <= set(left)
-    assert {"functional.regularize", "data.augment", "train.search"} <= set(right)
+    assert {"functional.regularize", "data.augment", "tune.search"} <= set(right)

@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from tests.train.curves import CASES, drawn, healthy
-from tinynet.train import ADVICE, History, diagnose
+from tests.tune.curves import CASES, drawn, healthy
+from tinynet.train import History
+from tinynet.tune import ADVICE, diagnose
 
 
 @pytest.mark.parametrize("case", CASES)

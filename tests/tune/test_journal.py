@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from tinynet.train import Journal
+from tinynet.tune import Journal
 
 
 def test_values_come_back(tmp_path: Path) -> None:
