@@ -25,17 +25,10 @@ from ..functional.loss import cross_entropy, hinge_loss
 from ..graph import no_grad
 from ..nn.module import Module
 from ..optim import Optimizer
-<<<<<<< HEAD:tinynet/train/sanity.py
-from .callbacks import Callback, Run
-from .history import finite_or_none, smooth
-from .inputs import as_labels, as_tensor, class_numbers
-from .trainer import Batches, Loss, Metric, count_correct
-=======
-from ..train.callbacks import Callback
+from ..train.callbacks import Callback, Run
 from ..train.history import finite_or_none, smooth
 from ..train.inputs import as_labels, as_tensor, class_numbers
-from ..train.trainer import Batches, Loss, Metric, Trainer, count_correct
->>>>>>> 70cf28d (train/ runs, tune/ chooses: search, diagnosis, sanity checks and the recipe have a room of their own):tinynet/tune/sanity.py
+from ..train.trainer import Batches, Loss, Metric, count_correct
 from .workbench import Setup, Step, fit, fresh, own_random, peak_lr
 
 TOLERANCE = 0.05  # of the initial loss
