@@ -108,8 +108,14 @@ def gelu(x: Array, approximate: str = "none") -> Array:
     return xp.maximum(x, -_FAR) * _passes(xp.clip(x, -_FAR, _FAR), approximate)
 
 
+def _silu_slope(x: Any) -> Any:
+    """(x s)' = s (1 + x (1 - s)), s being the sigmoid of x."""
+    s = sigmoid(x)
+    return s * ((1.0 - s) * clip(x, -_FAR, _FAR) + 1.0)
+
+
 @widened
-@primitive(lambda g, x: g * sigmoid(x) * ((1.0 - sigmoid(x)) * clip(x, -_FAR, _FAR) + 1.0))
+@primitive(lambda g, x: g * _silu_slope(x))
 def silu(x: Array) -> Array:
     """x sigmoid(x), also known as swish."""
     return xp.maximum(x, -_FAR) * sigmoid(x)

@@ -20,6 +20,7 @@ from .arithmetic import (
     astype,
     equal,
     exp,
+    maximum,
     multiply,
     where,
     widened,
@@ -72,7 +73,9 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The mean over `axis`."""
     total = x.sum(axis=as_axis(axis), dtype=_WIDE.get(x.dtype.char), keepdims=keepdims)
     y = total / _count(x.shape, axis)
-    return y if y.dtype == x.dtype else y.astype(float_dtype(x.dtype))
+    if x.dtype.char in "fd":
+        return y
+    return y.astype(float_dtype(x.dtype))
 
 
 @primitive(lambda g, x, x_shape, axis, ddof: _spread(g, x_shape, axis)
@@ -162,8 +165,8 @@ def cumsum(x: Array, axis: int) -> Array:
 
 def _shares(x: Any, y: Any, axis: Axis) -> Any:
     """softmax(x) from y = logsumexp(x); zeros where all of x is -inf, and so is y."""
-    y = where(equal(y, -math.inf), 0.0, y)
-    return exp(x - _spread(y, x.shape, axis))
+    lowest = float(np.finfo(y.dtype).min)
+    return exp(x - _spread(maximum(y, lowest), x.shape, axis))
 
 
 @widened
