@@ -93,12 +93,12 @@ def test_which_temporary_files_are_leftovers(
         file.write_bytes(b"half")
         then = time.time() - age
         os.utime(file, (then, then))
-        write_atomic(tmp_path / "x", b"")
+        write_atomic(tmp_path / "step-00000004.safetensors", b"")
         assert file.exists() == stays
 
 
 def test_files_of_others_stay(tmp_path: Path) -> None:
-    for name in ("data.tmp", ".x.tmp", ".x.12a.tmp", "x.1.tmp", ".hidden"):
+    for name in ("data.tmp", ".x.tmp", ".x.12a.tmp", "x.1.tmp", ".notes.4194399.tmp"):
         (tmp_path / name).write_text("mine")
         then = time.time() - 1e6
         os.utime(tmp_path / name, (then, then))

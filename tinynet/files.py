@@ -17,6 +17,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from io import FileIO
 from pathlib import Path
 
@@ -28,7 +29,8 @@ _REMEDIES = {
     **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "part of that path is a file: choose a folder"),
 }
 _numbers = itertools.count()
-_TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)(?:-\d+@(?P<machine>[\w-]*))?\.tmp")
+_TEMPORARY = re.compile(
+    r"\.(?P<name>.+)\.(?P<process>\d+)(?P<ours>-\d+@(?P<machine>[\w-]*))?\.tmp")
 _HOUR = 3600.0  # no file takes so long to be written
 
 
@@ -41,7 +43,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> Path:
     path = Path(path)
     unique = f"{os.getpid()}-{next(_numbers)}@{machine()}"
     temporary = path.with_name(f".{path.name[:40]}.{unique}.tmp")
-    remove_leftovers(path.parent)
+    remove_leftovers(path.parent, path.name)
     try:
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,11 +90,18 @@ def append(file: FileIO, data: bytes, sync: bool = False) -> None:
         raise
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed calls of `write_atomic` left; never a live one's."""
+def remove_leftovers(folder: Path, *patterns: str) -> None:
+    """Remove the temporary files that killed calls of `write_atomic` left; never a live one's.
+
+    Older versions of tinynet did not sign them with an @: those only of files like `patterns`.
+    """
     with contextlib.suppress(OSError):  # no such folder; or it may be read only
         for name in os.listdir(folder):
-            if (match := _TEMPORARY.fullmatch(name)) and _is_left(folder / name, match):
+            match = _TEMPORARY.fullmatch(name)
+            if match is None:
+                continue
+            ours = match["ours"] or any(fnmatchcase(match["name"], p) for p in patterns)
+            if ours and _is_left(folder / name, match):
                 (folder / name).unlink(missing_ok=True)
 
 

@@ -189,12 +189,13 @@ def test_a_killed_writer_leaves_the_checkpoint_before(tmp_path: Path, run_python
     path, state = read_newest(folder) or pytest.fail("no checkpoint")
     assert path.name == "step-00000004.safetensors" and state["step"] == 4
     assert "killed while writing" in (__doc__ or "")
-    for name in (".best.safetensors.99.tmp", ".notes.99.tmp"):  # of the best model; of no one here
+    nobody = 2**30  # no process has this number
+    for name in (f".best.safetensors.{nobody}.tmp", f".notes.{nobody}.tmp"):  # the second: not ours
         (folder / name).write_text("half")
     resumed = trainer()
     resumed.step = state["step"]
     Checkpoints(folder).on_start(resumed)
-    assert [p.name for p in folder.glob(".*")] == [".notes.99.tmp"]
+    assert [p.name for p in folder.glob(".*.tmp")] == [f".notes.{nobody}.tmp"]
 
 
 def test_a_log_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 
 from ..backend import is_array
 from ..checks import check_whole
-from ..files import explained, write_atomic
+from ..files import explained, remove_leftovers, write_atomic
 from ..locks import Lock
 from .callbacks import Callback, Run
 from .checkpoint import CHECKPOINT, read_file, save_model, write_file
@@ -170,6 +170,7 @@ class Checkpoints(Callback):
                 f"{newer[-1].name}): go on from it with fit(..., resume={str(self.folder)!r}), "
                 "remove it, or choose another folder")
         write_atomic(self.folder / ".probe", b"").unlink()
+        remove_leftovers(self.folder, _PATTERN, _BEST)
         for file in newer:
             file.replace(file.with_name(file.name + ".old"))
 
