@@ -49,8 +49,8 @@ def test_every_weight_is_compared(rule: str, monkeypatch: pytest.MonkeyPatch) ->
     optimizers.agree(rule, both)
     run = update.run
     monkeypatch.setattr(update, "run", lambda updates: run([*updates[:1], *updates[2:]]))
-    with pytest.raises(AssertionError, match=f"{rule}, tinynet, plain rule: weights differ by 0"):
-        optimizers.agree(rule, both)
+    with pytest.raises(AssertionError, match=f"{rule}, tinynet, plain rule: weights differ by "):
+        optimizers.agree(rule, both)  # one of the updates in place is left out
 
 
 def test_updates_that_differ_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

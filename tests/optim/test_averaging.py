@@ -93,7 +93,8 @@ def test_copy_to_another_model_by_name() -> None:
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"decay": 1.0}, r"in \[0, 1\), got 1.0"), ({"start": "one"}, "choose 'copy' or 'zero'"),
+    ({"decay": 1.0}, r"in \[0, 1\), got 1.0"),
+    ({"start": "one"}, "start must be 'copy' or 'zero', got 'one'"),
     ({"debias": True}, "start='zero'")])
 def test_wrong_settings_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):

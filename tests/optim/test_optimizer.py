@@ -12,6 +12,7 @@ import pytest
 from tests.arrays import close, leaf
 from tinynet import Tensor, nn
 from tinynet.backend import asarray, xp
+from tinynet.kernels import update
 from tinynet.optim import (
     SGD,
     Adagrad,
@@ -83,8 +84,8 @@ def test_groups_have_settings_of_their_own() -> None:
      "lr must be a finite number >= 0, got inf"),
     (lambda: SGD(None, 0.1), TypeError, "params is None: pass a list of tensors"),
     (lambda: SGD([{"params": [leaf([1.0])]}, leaf([1.0])], 0.1), TypeError, "side by side"),
-    (lambda: Adam([leaf([1.0])]).momentum, AttributeError, "Adam has no attribute 'momentum'"),
-    (lambda: Optimizer([leaf([1.0])], 0.1).rule(1, 2), TypeError, "has no rule"),
+    (lambda: Adam([leaf([1.0])]).momentum, AttributeError, "has no attribute 'momentum'"),
+    (lambda: Optimizer([leaf([1.0])], 0.1).rule(None, 1, 2), TypeError, "has no rule"),
 ])
 def test_mistakes_are_named(make: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
@@ -312,6 +313,10 @@ FUSED: dict[str, Callable[..., Optimizer]] = {
     "momentum": lambda p, **k: SGD(p, 0.05, momentum=0.9, weight_decay=0.1, **k),
     "nesterov": lambda p, **k: SGD(p, 0.05, momentum=0.9, nesterov=True, **k),
     "decoupled": lambda p, **k: SGD(p, 0.05, momentum=0.9, weight_decay=0.1, decoupled=True, **k),
+    "adagrad": lambda p, **k: Adagrad(p, 0.05, weight_decay=0.1, **k),
+    "adagrad-keras": lambda p, **k: Adagrad(p, 0.05, compat="keras", **k),
+    "rmsprop": lambda p, **k: RMSprop(p, 0.01, weight_decay=0.1, decoupled=True, **k),
+    "rmsprop-keras": lambda p, **k: RMSprop(p, 0.01, compat="keras", **k),
     "adam": lambda p, **k: Adam(p, 0.01, **k),
     "adam-l2": lambda p, **k: Adam(p, 0.01, weight_decay=0.1, **k),
     "adam-a18": lambda p, **k: Adam(p, 0.01, bias_correction=False, **k),
@@ -322,8 +327,10 @@ FUSED: dict[str, Callable[..., Optimizer]] = {
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("f4", 1e-6), ("f8", 1e-12)])
 @pytest.mark.parametrize("name", FUSED)
-def test_fused_update_equals_the_plain_rule(name: str, dtype: str, tolerance: float) -> None:
+def test_fused_update_equals_the_plain_rule(name: str, dtype: str, tolerance: float,
+                                            monkeypatch: pytest.MonkeyPatch) -> None:
     """10 steps; relative to the largest weight, and to the length of the way."""
+    monkeypatch.setattr(update, "SMALL_BYTES", 0)
     shapes = [(3, 5), (70_001,), (4, 8, 3, 3)]
     ends, states = [], []
     for fused in (True, False):
@@ -345,15 +352,32 @@ def test_fused_update_equals_the_plain_rule(name: str, dtype: str, tolerance: fl
         assert np.abs(fused_x - plain_x).max() <= tolerance * np.abs(plain_x).max()
 
 
+@pytest.mark.numpy_only("a device updates in one launch")
+@pytest.mark.parametrize("name", FUSED)
+def test_small_and_large_arrays_are_updated_alike(name: str) -> None:
+    """On both sides of the size below which the plain rule is quicker."""
+    n = update.SMALL_BYTES // 8
+    values, slope = np.linspace(-1, 1, n), np.linspace(3, -1, n)
+    ends = []
+    for size in (n - 1, n):
+        p = Tensor(values[:size].copy(), requires_grad=True)
+        optimizer = FUSED[name]([p])
+        for _ in range(3):
+            p.grad = Tensor(slope[:size].copy())
+            optimizer.step()
+        ends.append(p.numpy())
+    assert np.abs(ends[0] - ends[1][:-1]).max() <= 1e-14
+
+
 @pytest.mark.parametrize("name", ["momentum", "adam"])
 def test_fused_update_declines_what_does_not_lie_alike(name: str) -> None:
     """A gradient in another memory order: the plain rule takes over, values are the same."""
     ends = []
     for fused in (True, False):
-        p = Tensor(np.arange(600.0).reshape(20, 30), requires_grad=True)
+        p = Tensor(np.arange(6000.0).reshape(200, 30), requires_grad=True)
         optimizer = FUSED[name]([p], fused=fused)
         for _ in range(3):
-            p.grad = Tensor(np.cos(np.arange(600.0)).reshape(30, 20).T)
+            p.grad = Tensor(np.cos(np.arange(6000.0)).reshape(30, 200).T)
             optimizer.step()
         ends.append(p.data)
     assert np.abs(ends[0] - ends[1]).max() <= 1e-12 * np.abs(ends[1]).max()

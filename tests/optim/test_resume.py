@@ -9,43 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.optim.problems import FLAT, OPTIMIZERS
 from tinynet import Tensor, optim, to_numpy
-from tinynet.optim import (
-    BFGS,
-    EMA,
-    LBFGS,
-    SGD,
-    SWA,
-    Adagrad,
-    Adam,
-    AdamW,
-    Nesterov,
-    Newton,
-    NewtonCG,
-    Optimizer,
-    RMSprop,
-    schedule,
-)
+from tinynet.optim import EMA, SGD, SWA, Adam, Optimizer, schedule
 from tinynet.optim.averaging import Average
 from tinynet.optim.schedule import Plateau, Schedule, cosine, warmup
 
-OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
-    "sgd": lambda p: SGD(p, 0.05, weight_decay=0.01),
-    "momentum": lambda p: SGD(p, warmup(cosine(0.05, T=30), 5), momentum=0.9, l1=0.001),
-    "nesterov": lambda p: SGD(p, 0.05, momentum=0.9, nesterov=True, clip_norm=0.5),
-    "lr-inside": lambda p: SGD(p, 0.05, momentum=0.9, lr_inside=True, clip_value=0.5),
-    "look-ahead": lambda p: Nesterov(p, 0.05),
-    "adagrad": lambda p: Adagrad(p, 0.05, max_norm=2.0),
-    "adagrad-keras": lambda p: Adagrad(p, 0.05, compat="keras"),
-    "rmsprop": lambda p: RMSprop(p, 0.05),
-    "adam": lambda p: Adam(p, cosine(0.05, T=20), weight_decay=0.01),
-    "adam-plain": lambda p: Adam(p, 0.05, fused=False),
-    "adamw": lambda p: AdamW(p, 0.05),
-    "newton": lambda p: Newton(p, damping=30.0),  # enough to be positive definite
-    "newton-cg": lambda p: NewtonCG(p, max_iter=1, cg_iter=2),
-    "bfgs": lambda p: BFGS(p, max_iter=1),
-    "lbfgs": lambda p: LBFGS(p, max_iter=1, history_size=3),
-}
 SCHEDULES: dict[str, Callable[[], Schedule]] = {
     "constant": lambda: schedule.constant(0.05),
     "step_decay": lambda: schedule.step_decay(0.05, every=7),
@@ -112,8 +81,7 @@ def check(make: Callable[[Any], Optimizer], reorder: bool = True) -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizer_resumes_bit_equal(name: str) -> None:
-    flat = name in ("newton", "newton-cg", "bfgs", "lbfgs")  # they see one long vector
-    check(OPTIMIZERS[name], reorder=not flat)
+    check(OPTIMIZERS[name], reorder=name not in FLAT)
 
 
 @pytest.mark.parametrize("name", ["bfgs", "lbfgs"])

@@ -302,9 +302,9 @@ def test_a_closure_without_loss_or_gradient_is_refused(make: Any, wrong: Any) ->
 
 @pytest.mark.parametrize(("make", "message"), [
     (lambda x: LBFGS([x], line_search_fn="golden"), "choose 'strong_wolfe', None"),
-    (lambda x: LBFGS([x], history_size=0), "history_size must be a whole number >= 1, got 0"),
-    (lambda x: BFGS([x], max_iter=0), "max_iter must be a whole number >= 1, got 0"),
-    (lambda x: NewtonCG([x], cg_iter=0), "cg_iter must be a whole number >= 1, got 0"),
+    (lambda x: LBFGS([x], history_size=0), "history_size must be an integer of at least 1, got 0"),
+    (lambda x: BFGS([x], max_iter=0), "max_iter must be an integer of at least 1, got 0"),
+    (lambda x: NewtonCG([x], cg_iter=0), "cg_iter must be an integer of at least 1, got 0"),
     (lambda x: Newton([x], damping=-1.0), "damping must be a number >= 0, got -1.0"),
     (lambda x: BFGS([{"params": [x]}, {"params": [leaf([1.0])]}]), "one parameter group"),
     (lambda x: BFGS([{"params": [x], "weight_decay": 0.1}]), "penalties belong into the loss"),

@@ -1,7 +1,8 @@
-"""Settings of optimizers: read and set as attributes, kept in the groups."""
+"""Settings of optimizers: kept in the groups, read and set as attributes, checked."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 
 from tests.arrays import close, leaf
 from tinynet import Tensor
-from tinynet.optim import SGD, Adam, Optimizer
-from tinynet.optim.schedule import constant
+from tinynet.optim import SGD, Adagrad, Adam, AdamW, Nesterov, Optimizer, RMSprop
+from tinynet.optim.schedule import constant, linear
 
 
 def test_a_setting_is_set_in_all_groups_or_in_one() -> None:
@@ -29,40 +30,79 @@ def test_a_setting_is_set_in_all_groups_or_in_one() -> None:
     assert [group["momentum"] for group in optimizer.param_groups] == [0.5, 0.0]
 
 
-class Halving(Optimizer):
-    """Its rule changes its own settings."""
+def test_a_setting_that_one_group_cannot_take_is_set_in_none() -> None:
+    """The eps of a group is checked with its other settings."""
+    class Picky(SGD):
+        def check(self, h: Any) -> None:
+            super().check(h)
+            if h.nesterov and not h.momentum:
+                raise ValueError("nesterov needs momentum")
 
-    def rule(self, x: Any, g: Any) -> Any:
-        self.rho = 0.5 * self.rho
-        self.lr *= 2
-        return (x - self.lr * self.rho * g,)
-
-
-def test_a_rule_may_change_its_settings() -> None:
-    a, b = leaf([0.0]), leaf([0.0])
-    optimizer = Halving([a, b], 0.1, rho=1.0)
-    a.grad, b.grad = Tensor([1.0], dtype=np.float64), Tensor([1.0], dtype=np.float64)
-    optimizer.step()
-    assert [a.item(), b.item()] == pytest.approx([-0.2 * 0.5, -0.4 * 0.25])
-    assert (optimizer.rho, optimizer.lr) == (0.25, 0.4)
+    optimizer = Picky([{"params": [leaf([1.0])], "momentum": 0.9}, {"params": [leaf([1.0])]}], 0.1)
+    with pytest.raises(ValueError, match="nesterov needs momentum"):
+        optimizer.nesterov = True
+    assert [group["nesterov"] for group in optimizer.param_groups] == [False, False]
 
 
-def test_a_step_leaves_attributes_alone() -> None:
-    """Whatever the settings of groups are called, also after an error."""
-    class Stumbling(Optimizer):
-        def rule(self, x: Any, g: Any) -> Any:
-            raise ArithmeticError
-
+@pytest.mark.parametrize(("make", "name", "value", "message"), [
+    (SGD, "lr", -1.0, "lr must be a number >= 0 or a schedule, got -1.0"),
+    (SGD, "lr", math.nan, "lr must be a number >= 0 or a schedule, got nan"),
+    (SGD, "lr", lambda t: -1.0, "lr must be a number >= 0, got -1.0"),
+    (SGD, "momentum", 1.0, r"momentum must be a number in \[0, 1\), got 1.0"),
+    (SGD, "weight_decay", -1, "weight_decay must be a number >= 0, got -1"),
+    (SGD, "l1", "x", "l1 must be a number >= 0, got 'x'"),
+    (SGD, "max_norm", 0.0, "max_norm must be a number > 0 or None, got 0.0"),
+    (Nesterov, "momentum", None, r"momentum must be a number in \[0, 1\), got None"),
+    (Adagrad, "eps", -1.0, "eps must be a number >= 0, got -1.0"),
+    (RMSprop, "alpha", 2, r"alpha must be a number in \[0, 1\), got 2"),
+    (Adam, "betas", 0.9, r"betas must be two numbers in \[0, 1\), got 0.9"),
+    (AdamW, "betas", (0.9, 1.0), r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)"),
+], ids=lambda value: getattr(value, "__name__", str(value)).strip("<>"))
+def test_each_class_checks_its_settings_wherever_they_come_from(
+        make: Any, name: str, value: Any, message: str) -> None:
+    """In a group of its own, in a step after a change by hand, from a loaded state."""
     w = leaf([1.0])
-    optimizer = Stumbling([w], 0.1, rho=0.9)
+    optimizer = make([w], 0.1)
+    if not callable(value):  # a schedule is asked in a step alone
+        with pytest.raises(ValueError, match=message):
+            make([{"params": [w], name: value}], 0.1)
+        state = optimizer.state_dict()
+        state["groups"][0][name] = value
+        with pytest.raises(ValueError, match=message):
+            optimizer.load_state_dict(state)
+    optimizer.param_groups[0][name] = value
+    with pytest.raises(ValueError, match=message):
+        optimizer.step(lambda: (w * w).sum())
+    assert w.item() == 1.0 and optimizer.t == 0
+
+
+class Rates(Optimizer):
+    """Its rule notes what it was given."""
+
+    seen: tuple[Any, ...] = ()
+
+    def rule(self, h: Any, x: Any, g: Any) -> Any:
+        type(self).seen += ((h.lr, h.t, h.rho),)
+        return (x - h.lr * g,)
+
+
+def test_a_rule_is_given_the_settings_of_its_group_at_this_step() -> None:
+    """The rate that the schedule says, and the number of this parameter's update."""
+    a, b = leaf([0.0]), leaf([0.0])
+    optimizer = Rates([{"params": [a]}, {"params": [b], "rho": 2.0}], linear(1.0, T=4), rho=1.0)
+    optimizer.step(lambda: a.sum())
+    optimizer.step(lambda: (a + b).sum())
+    assert Rates.seen == ((1.0, 1, 1.0), (0.75, 2, 1.0), (0.75, 1, 2.0))
+
+
+def test_settings_of_groups_and_attributes_do_not_mix() -> None:
+    """A group may hold more than the optimizer knows; a step leaves attributes alone."""
+    w = leaf([1.0])
+    optimizer = SGD([w], 0.1)
     optimizer.param_groups[0] |= {"state": "mine", "tag": "head"}
-    before = vars(optimizer).keys() - {"state"}
-    w.grad = Tensor([1.0], dtype=np.float64)
-    with pytest.raises(ArithmeticError):
-        optimizer.step()
-    assert vars(optimizer).keys() - {"state"} == before
-    optimizer.param_groups[0] |= {"rho": 0.3, "tag": "tail"}
-    assert (optimizer.rho, optimizer.tag) == (0.3, "tail")
+    before = vars(optimizer).keys()
+    optimizer.step(lambda: (w * w).sum())
+    assert vars(optimizer).keys() == before and "param0" in optimizer.state
     optimizer.lr = constant(0.2)
     assert optimizer.lr == 0.2
 

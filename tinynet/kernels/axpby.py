@@ -40,16 +40,19 @@ def _routine(dtype: DType) -> Any:
     return None
 
 
-def plain_axpby(a: float, x: Array, b: float, y: Array) -> None:
-    t = np.multiply(x, a, out=scratch("axpby", x.shape, x.dtype))
+def plain_axpby(a: float, x: Array, b: float, y: Array, work: Array | None = None) -> None:
+    if work is None:
+        work = scratch("axpby", x.shape, x.dtype)
+    np.multiply(x, a, out=work)
     y *= b
-    y += t
+    y += work
 
 
-def axpby(a: float, x: Array, b: float, y: Array) -> None:
+def axpby(a: float, x: Array, b: float, y: Array, work: Array | None = None) -> None:
     """Overwrite y with a x + b y, for writeable rows without gaps, alike in length and dtype.
 
-    BLAS does not look at x if a is 0, nor at y if b is 0: what is not finite there does not count.
+    BLAS does not look at x if a is 0, nor at y if b is 0: what is not finite there does not
+    count. The plain twin writes a x into `work`, which may be x itself (default: scratch memory).
 
     >>> y = np.ones(3)
     >>> axpby(2.0, np.arange(3.0), 0.5, y); y.tolist()
@@ -57,7 +60,7 @@ def axpby(a: float, x: Array, b: float, y: Array) -> None:
     """
     routine = _routine(y.dtype)
     if routine is None:
-        return plain_axpby(a, x, b, y)
+        return plain_axpby(a, x, b, y, work)
     routine(y.size, a, _address(x), 1, b, _address(y), 1)
     return None
 

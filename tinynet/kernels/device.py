@@ -246,34 +246,35 @@ def softmax_cross_entropy_backward(g: Array, p: Array, labels: Array) -> Array:
 
 
 # Optimizers: one launch for each parameter, which overwrites weights and slots. Plain twins: the
-# rules in optim/first_order.py. `decay` is the L2 term's weight
+# rules in optim/first_order.py. `decay` is the L2 term's weight. Gradient and slots may be wider
+# than the weights (float32 beside float16): they have types of their own, G and S.
 
 
 def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool,
         decay: float) -> None:
     """v <- momentum v + g;  x <- x - lr v, or with nesterov x - lr (g + momentum v)."""
     if v is None:
-        _elementwise("sgd", "T g, float64 lr, float64 decay", "T x",
+        _elementwise("sgd", "G g, float64 lr, float64 decay", "T x",
                      "x = (A)x - (A)lr * ((A)g + (A)decay * (A)x)")(g, lr, decay, x)
         return
-    _elementwise("momentum", "T g, float64 lr, float64 rho, bool nesterov, float64 decay",
-                 "T x, T v",
+    _elementwise("momentum", "G g, float64 lr, float64 rho, bool nesterov, float64 decay",
+                 "T x, S v",
                  "A d = (A)g + (A)decay * (A)x, w = (A)rho * (A)v + d; v = w;"
                  "x = (A)x - (A)lr * (nesterov ? d + (A)rho * w : w)"
                  )(g, lr, momentum, nesterov, decay, x, v)
 
 
-def squares(x: Array, g: Array, s: Array, lr: float, keep: float, add: float, eps: float,
+def squares(x: Array, g: Array, s: Array, lr: float, shares: tuple[float, float], eps: float,
             inside: bool, decay: float) -> None:
     """s <- keep s + add g^2;  x <- x - lr g / (sqrt(s) + eps), or sqrt(s + eps) with `inside`.
 
-    Adagrad (keep = add = 1) and RMSprop (alpha and 1 - alpha).
+    `shares` is (keep, add): (1, 1) for Adagrad, (alpha, 1 - alpha) for RMSprop.
     """
-    _elementwise("squares", "T g, float64 lr, float64 keep, float64 add, float64 eps, bool inside, "
-                 "float64 decay", "T x, T s",
+    _elementwise("squares", "G g, float64 lr, float64 keep, float64 add, float64 eps, bool inside, "
+                 "float64 decay", "T x, S s",
                  "A d = (A)g + (A)decay * (A)x, w = (A)keep * (A)s + (A)add * d * d; s = w;"
                  "x = (A)x - (A)lr * d / (inside ? sqrt(w + (A)eps) : sqrt(w) + (A)eps)"
-                 )(g, lr, keep, add, eps, inside, decay, x, s)
+                 )(g, lr, *shares, eps, inside, decay, x, s)
 
 
 def adam(x: Array, g: Array, m: Array, v: Array, rate: float, betas: tuple[float, float],
@@ -283,8 +284,8 @@ def adam(x: Array, g: Array, m: Array, v: Array, rate: float, betas: tuple[float
     `rate` and `eps` carry the bias correction, as in `update.adam`.
     """
     b1, b2 = betas
-    _elementwise("adam", "T g, float64 rate, float64 b1, float64 c1, float64 b2, float64 c2, "
-                 "float64 eps, float64 decay", "T x, T m, T v",
+    _elementwise("adam", "G g, float64 rate, float64 b1, float64 c1, float64 b2, float64 c2, "
+                 "float64 eps, float64 decay", "T x, S m, S v",
                  "A d = (A)g + (A)decay * (A)x, p = (A)b1 * (A)m + (A)c1 * d,"
                  "  q = (A)b2 * (A)v + (A)c2 * d * d; m = p; v = q;"
                  "x = (A)x - (A)rate * p / (sqrt(q) + (A)eps)"

@@ -15,7 +15,9 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from ..backend import Array, asarray, wide
+from ..backend import Array, asarray, out_of_memory, wide, xp
+from ..checks import check_choice, check_number, check_whole
+from .interrupts import held
 from .parameters import named_tensors
 
 
@@ -36,15 +38,21 @@ class Average:
         self.n = 0
 
     def rule(self, a: Array, x: Array) -> Array:
-        """The new average from the old one and the weights."""
+        """The new average from the old one and the weights; `n` updates came before."""
         raise TypeError(f"{type(self).__name__} has no rule(self, a, x)")
 
     def update(self) -> None:
-        """Take the weights as they are now into the average."""
-        self.n += 1
+        """Take the weights as they are now into the average; if it fails, nothing has changed."""
+        averages = {}
         for name, p in self.params.items():
-            a = self.averages[name]
-            a[...] = self.rule(a, _wide(p.data)) if _has_mean(a) else p.data
+            try:
+                x = _wide(p.data.copy())
+                averages[name] = self.rule(self.averages[name], x) if _has_mean(x) else x
+            except MemoryError as error:
+                raise out_of_memory(f"{type(self).__name__}.update", (p.data,), error) from None
+        with held():
+            self.averages = averages
+            self.n += 1
 
     def result(self) -> dict[str, Array]:
         """The averaged weights by name (the arrays themselves, not copies)."""
@@ -57,8 +65,9 @@ class Average:
         if missing := sorted(targets.keys() - averages.keys()):
             raise ValueError(f"there is no average of {missing}: names must be those of the "
                              "averaged parameters")
-        for name, p in targets.items():
-            p.copy_(averages[name])
+        with held():
+            for name, p in targets.items():
+                p.copy_(averages[name])
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
@@ -73,12 +82,14 @@ class Average:
         Tensor([3.])
         """
         own = {name: p.data.copy() for name, p in self.params.items()}
-        self.copy_to()
-        try:
-            yield
-        finally:
-            for name, p in self.params.items():
-                p.copy_(own[name])
+        with held() as signals:
+            try:
+                self.copy_to()
+                with signals.released():
+                    yield
+            finally:
+                for name, p in self.params.items():
+                    p.copy_(own[name])
 
     def state_dict(self) -> dict[str, Any]:
         """``{"n": updates, "averages": {name: array}}``, copied."""
@@ -88,14 +99,18 @@ class Average:
         """Take over what `state_dict` returned, by name."""
         if lacking := {"n", "averages"} - state.keys():
             raise ValueError(f"this is no average's state: it lacks {sorted(lacking)}")
-        saved, own = ({(name, a.shape) for name, a in averages.items()}
-                      for averages in (state["averages"], self.averages))
+        saved = {(name, a.shape) for name, a in state["averages"].items()}
+        own = {(name, a.shape) for name, a in self.averages.items()}
         if saved != own:
             raise ValueError("the state averages other parameters, or of other shapes: "
                              f"{sorted(saved ^ own)}")
-        self.n = int(state["n"])
+        n = check_whole("n", state["n"], 0)
+        averages = {}
         for name, a in self.averages.items():
-            a[...] = asarray(state["averages"][name])
+            averages[name] = xp.empty_like(a)
+            averages[name][...] = asarray(state["averages"][name])
+        self.averages = averages
+        self.n = n
 
 
 def _has_mean(a: Array) -> bool:
@@ -118,14 +133,13 @@ class EMA(Average):
 
     def __init__(self, params: Iterable[Any], decay: float = 0.995,
                  start: Literal["copy", "zero"] = "copy", debias: bool = False) -> None:
-        if not (isinstance(decay, int | float) and 0.0 <= decay < 1.0):
-            raise ValueError(f"decay is the weight of the old average, in [0, 1), got {decay!r}")
-        if start not in ("copy", "zero"):
-            raise ValueError(f"start={start!r}: choose 'copy' or 'zero'")
+        check_number("decay", decay, below=1)  # it is the weight of the old average
+        check_choice("start", start, ("copy", "zero"))
         if debias and start == "copy":
             raise ValueError("debias=True corrects a start at zero: use it with start='zero'")
         super().__init__(params)
-        self.decay, self.debias = decay, debias
+        self.decay = decay
+        self.debias = debias
         if start == "zero":
             for a in filter(_has_mean, self.averages.values()):
                 a[...] = 0
@@ -150,4 +164,6 @@ class SWA(Average):
     """
 
     def rule(self, a: Array, x: Array) -> Array:
-        return a + (x - a) / self.n if self.n > 1 else x
+        if self.n == 0:
+            return x
+        return a + (x - a) / (self.n + 1)

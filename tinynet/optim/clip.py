@@ -13,15 +13,16 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..backend import Array, accumulator, get_default_dtype, wide, xp
+from ..backend import Array, float_dtype, get_default_dtype, wide, xp
 from ..tensor import Tensor
+from .interrupts import held
 from .parameters import named_tensors
 
 
 def global_norm(arrays: Sequence[Array], norm_type: float = 2.0) -> Array:
     """(sum over all elements of all arrays of |g|^p)^(1/p), a 0-d array; p = inf: the largest.
 
-    Of float16 it is float32: the norm of many gradients is easily larger than 65504.
+    Gradients in float16 are summed in float32, and so is the result.
     """
     arrays = [wide(g) for g in arrays if g.size] or [xp.zeros(1, get_default_dtype())]
     if norm_type == math.inf:
@@ -35,15 +36,21 @@ def global_norm(arrays: Sequence[Array], norm_type: float = 2.0) -> Array:
 
 def clipped_by_norm(arrays: Sequence[Array], max_norm: float,
                     norm_type: float = 2.0) -> tuple[list[Array], Array]:
-    """g * min(1, max_norm / norm) for every array, and the norm; stays on the device."""
+    """g * min(1, max_norm / norm) for every array, and the norm; stays on the device.
+
+    What was float16 comes back in float32.
+    """
     norm = global_norm(arrays, norm_type)
+    arrays = [wide(g) for g in arrays]
+    if max_norm == math.inf:
+        return arrays, norm
     scale = max_norm / xp.maximum(norm, max_norm)  # = min(1, max_norm / norm), also at norm 0
-    return [_scaled(g, scale) for g in arrays], norm
+    return [g * scale.astype(g.dtype) for g in arrays], norm
 
 
-def _scaled(g: Array, scale: Array) -> Array:
-    """g * scale in the dtype of g, computed in that of the norm's sum."""
-    return (wide(g) * scale.astype(accumulator(g.dtype))).astype(g.dtype, copy=False)
+def clipped_by_value(g: Array, limit: float) -> Array:
+    """Every element held to [-limit, limit]; what was float16 comes back in float32."""
+    return xp.clip(wide(g), -limit, limit)
 
 
 def clip_grad_norm_(params: Iterable[Any], max_norm: float, norm_type: float = 2.0) -> Tensor:
@@ -57,22 +64,45 @@ def clip_grad_norm_(params: Iterable[Any], max_norm: float, norm_type: float = 2
     >>> clip_grad_norm_([w], max_norm=1.0), w.grad
     (Tensor(5.), Tensor([0.6, 0.8]))
     """
-    for name, value in (("max_norm", max_norm), ("norm_type", norm_type)):
-        if not value > 0.0:
-            raise ValueError(f"{name} must be positive, got {value}")
-    live = [(p, p.grad.data) for _, p in named_tensors(params) if p.grad is not None]
+    _check_above_zero("max_norm", max_norm)
+    _check_above_zero("norm_type", norm_type)
+    live, gradients = _with_gradients(params)
     if not live:
         return Tensor(0.0)
-    arrays, norm = clipped_by_norm([g for _, g in live], max_norm, norm_type)
-    for (p, _), g in zip(live, arrays, strict=True):
-        p.grad = Tensor(g)
+    arrays, norm = clipped_by_norm(gradients, max_norm, norm_type)
+    _replace_gradients(live, gradients, arrays)
     return Tensor(norm)
 
 
 def clip_grad_value_(params: Iterable[Any], clip_value: float) -> None:
     """Clip every element of every gradient to [-clip_value, clip_value]."""
-    if not clip_value > 0.0:
-        raise ValueError(f"clip_value must be positive, got {clip_value}")
+    _check_above_zero("clip_value", clip_value)
+    live, gradients = _with_gradients(params)
+    _replace_gradients(live, gradients, [clipped_by_value(g, clip_value) for g in gradients])
+
+
+def _check_above_zero(name: str, value: float) -> None:
+    if not value > 0.0:
+        raise ValueError(f"{name} must be positive, got {value}")
+
+
+def _with_gradients(params: Iterable[Any]) -> tuple[list[Tensor], list[Array]]:
+    """The tensors that have a gradient, and these."""
+    live = []
+    gradients = []
     for _, p in named_tensors(params):
         if p.grad is not None:
-            p.grad = Tensor(xp.clip(p.grad.data, -clip_value, clip_value))
+            live.append(p)
+            gradients.append(p.grad.data)
+    return live, gradients
+
+
+def _replace_gradients(params: Sequence[Tensor], old: Sequence[Array],
+                       new: Sequence[Array]) -> None:
+    """All of them or none; a gradient in float16 stays one."""
+    grads = []
+    for g, clipped in zip(old, new, strict=True):
+        grads.append(Tensor(clipped.astype(float_dtype(g.dtype), copy=False)))
+    with held():
+        for p, grad in zip(params, grads, strict=True):
+            p.grad = grad

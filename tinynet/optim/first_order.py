@@ -2,7 +2,7 @@ r"""The first-order optimizers of CS231n lecture 8, each rule written as on its 
 
 x are the weights, g the gradient, rho the momentum ("friction"), v a velocity, s a sum of squares;
 m and v in Adam are the leaky means of g and g^2. `compat` makes an optimizer follow another
-framework where they differ (the table in the package's text says where):
+framework where they differ (a table in `examples/README.md` says where):
 
     "lecture"   eps = 1e-7, added to the root; slots start at 0; lr outside the velocity
     "torch"     PyTorch's eps, added to the root
@@ -16,12 +16,17 @@ Read next: `schedule.py`, or `second_order.py`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any, Literal
 
 from ..backend import Array, xp
+from ..checks import check_number
 from ..kernels import update
-from .optimizer import Closure, Optimizer
+from ..tensor import Tensor
+from .interrupts import held
+from .optimizer import Closure, Optimizer, Settings, setting
 from .schedule import Schedule
 
 Compat = Literal["lecture", "torch", "keras"]
@@ -32,6 +37,10 @@ def _choose(compat: str, **choices: Any) -> Any:
     if compat not in choices:
         raise ValueError(f"compat={compat!r}: choose one of {', '.join(choices)}")
     return choices[compat]
+
+
+def _given(value: Any, default: Any) -> Any:
+    return default if value is None else value
 
 
 class SGD(Optimizer):
@@ -57,14 +66,23 @@ class SGD(Optimizer):
     Tensor([0.46], requires_grad=True)
     """
 
+    momentum = setting("momentum")
+    nesterov = setting("nesterov")
+    lr_inside = setting("lr_inside")
+
     def __init__(self, params: Iterable[Any], lr: float | Schedule, momentum: float = 0.0, *,
                  nesterov: bool = False, lr_inside: bool | None = None,
                  compat: Compat = "lecture", **common: Any) -> None:
         inside = _choose(compat, lecture=False, torch=False, keras=True)
-        super().__init__(params, lr, momentum=momentum, nesterov=nesterov,
-                         lr_inside=inside if lr_inside is None else lr_inside, **common)
+        own = {"momentum": momentum, "nesterov": nesterov,
+               "lr_inside": _given(lr_inside, inside)}
+        super().__init__(params, lr, own, **common)
         if nesterov and not self.slots:
             raise ValueError("nesterov=True needs momentum > 0, for example momentum=0.9")
+
+    def check(self, h: Settings) -> None:
+        super().check(h)
+        check_number("momentum", h.momentum, below=1)
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -74,18 +92,20 @@ class SGD(Optimizer):
                 return ("v",)
         return ()
 
-    def rule(self, x: Array, g: Array, v: Any = 0.0) -> tuple[Array, ...]:
-        rho, lr = self.momentum, self.lr
-        if self.lr_inside:
-            v_old, v = v, rho * v - lr * g
-            return x + ((1 + rho) * v - rho * v_old if self.nesterov else v), v
+    def rule(self, h: Settings, x: Array, g: Array, v: Any = 0.0) -> tuple[Array, ...]:
+        rho = h.momentum
+        if h.lr_inside:
+            v_old = v
+            v = rho * v - h.lr * g
+            return x + ((1 + rho) * v - rho * v_old if h.nesterov else v), v
         v = rho * v + g
-        return x - lr * (g + rho * v if self.nesterov else v), v
+        return x - h.lr * (g + rho * v if h.nesterov else v), v
 
-    def in_place(self, x: Array, g: Array, weight_decay: float,
+    def in_place(self, h: Settings, x: Array, g: Array,
                  v: Array | None = None) -> update.Update | None:
-        return None if self.lr_inside else update.sgd(x, g, v, self.lr, self.momentum,
-                                                      self.nesterov, weight_decay)
+        if h.lr_inside:
+            return None
+        return update.sgd(x, g, v, h.lr, h.momentum, h.nesterov, h.decay)
 
 
 class Nesterov(Optimizer):
@@ -100,13 +120,18 @@ class Nesterov(Optimizer):
     """
 
     slots = ("v",)
+    momentum = setting("momentum")
 
     def __init__(self, params: Iterable[Any], lr: float | Schedule, momentum: float = 0.9,
                  **common: Any) -> None:
-        super().__init__(params, lr, momentum=momentum, **common)
+        super().__init__(params, lr, {"momentum": momentum}, **common)
 
-    def rule(self, x: Array, g: Array, v: Array) -> tuple[Array, ...]:
-        v = self.momentum * v - self.lr * g
+    def check(self, h: Settings) -> None:
+        super().check(h)
+        check_number("momentum", h.momentum, below=1)
+
+    def rule(self, h: Settings, x: Array, g: Array, v: Array) -> tuple[Array, ...]:
+        v = h.momentum * v - h.lr * g
         return x + v, v
 
     def step(self, closure: Closure | None = None) -> Any:
@@ -114,18 +139,30 @@ class Nesterov(Optimizer):
         if closure is None:
             raise TypeError("Nesterov.step needs a closure that computes the loss, since it looks "
                             "ahead: step(lambda: loss(model(x), y)); or use SGD(nesterov=True)")
-        origins = []
-        for group in self.param_groups:
-            for name, p in zip(group["names"], group["params"], strict=True):
-                origins.append((p, p.data.copy()))
-                p.copy_(p.data + group["momentum"] * self._state_of(name, p)["v"])
-        try:
-            loss = self.evaluate(closure)
-        finally:
-            for p, x in origins:
-                p.copy_(x)
+        self.check_groups()
+        origins: list[tuple[Tensor, Array]] = []
+        with held() as signals:
+            try:
+                self._look_ahead(origins)
+                with signals.released():
+                    loss = self.evaluate(closure)
+            finally:
+                for p, x in origins:
+                    p.copy_(x)
         super().step()
         return loss
+
+    def _look_ahead(self, origins: list[tuple[Tensor, Array]]) -> None:
+        """x + rho v in place of x, which is kept in `origins`."""
+        for group in self.param_groups:
+            for name, p in zip(group["names"], group["params"], strict=True):
+                v = self._state_of(name, p)["v"]
+                try:
+                    ahead = p.data + group["momentum"] * v
+                    origins.append((p, p.data.copy()))
+                except MemoryError as error:
+                    raise self._out_of_memory([p.data], error) from None
+                p.copy_(ahead)
 
 
 class Adagrad(Optimizer):
@@ -139,26 +176,33 @@ class Adagrad(Optimizer):
     """
 
     slots = ("s",)
+    eps = setting("eps")
+    compat = setting("compat")
+    initial_accumulator_value = setting("initial_accumulator_value")
 
     def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-2, *,
                  eps: float | None = None, initial_accumulator_value: float | None = None,
                  compat: Compat = "lecture", **common: Any) -> None:
         default_eps = _choose(compat, lecture=1e-7, torch=1e-10, keras=1e-7)
-        start = _choose(compat, lecture=0.0, torch=0.0, keras=0.1)
-        given = initial_accumulator_value
-        super().__init__(params, lr, eps=default_eps if eps is None else eps, compat=compat,
-                         initial_accumulator_value=start if given is None else given, **common)
+        default_start = _choose(compat, lecture=0.0, torch=0.0, keras=0.1)
+        own = {"eps": _given(eps, default_eps), "compat": compat,
+               "initial_accumulator_value": _given(initial_accumulator_value, default_start)}
+        super().__init__(params, lr, own, **common)
+
+    def check(self, h: Settings) -> None:
+        super().check(h)
+        check_number("eps", h.eps)
+        check_number("initial_accumulator_value", h.initial_accumulator_value)
 
     def start(self, slot: str) -> float:
         return float(self.initial_accumulator_value)
 
-    def rule(self, x: Array, g: Array, s: Array) -> tuple[Array, ...]:
+    def rule(self, h: Settings, x: Array, g: Array, s: Array) -> tuple[Array, ...]:
         s = s + g * g
-        return x - self.lr * g / _root(s, self.eps, self.compat), s
+        return x - h.lr * g / _root(s, h), s
 
-    def in_place(self, x: Array, g: Array, weight_decay: float, s: Array) -> update.Update | None:
-        return update.squares(x, g, s, self.lr, 1.0, 1.0, self.eps, self.compat == "keras",
-                              weight_decay)
+    def in_place(self, h: Settings, x: Array, g: Array, s: Array) -> update.Update | None:
+        return update.squares(x, g, s, h.lr, (1.0, 1.0), h.eps, h.compat == "keras", h.decay)
 
 
 class RMSprop(Optimizer):
@@ -173,27 +217,38 @@ class RMSprop(Optimizer):
     """
 
     slots = ("s",)
+    alpha = setting("alpha")
+    eps = setting("eps")
+    compat = setting("compat")
 
     def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-2,
                  alpha: float | None = None, *, eps: float | None = None,
                  compat: Compat = "lecture", **common: Any) -> None:
         default_eps = _choose(compat, lecture=1e-7, torch=1e-8, keras=1e-7)
         default_alpha = _choose(compat, lecture=0.9, torch=0.99, keras=0.9)
-        super().__init__(params, lr, alpha=default_alpha if alpha is None else alpha,
-                         eps=default_eps if eps is None else eps, compat=compat, **common)
+        own = {"alpha": _given(alpha, default_alpha), "eps": _given(eps, default_eps),
+               "compat": compat}
+        super().__init__(params, lr, own, **common)
 
-    def rule(self, x: Array, g: Array, s: Array) -> tuple[Array, ...]:
-        s = self.alpha * s + (1 - self.alpha) * g * g
-        return x - self.lr * g / _root(s, self.eps, self.compat), s
+    def check(self, h: Settings) -> None:
+        super().check(h)
+        check_number("alpha", h.alpha, below=1)
+        check_number("eps", h.eps)
 
-    def in_place(self, x: Array, g: Array, weight_decay: float, s: Array) -> update.Update | None:
-        return update.squares(x, g, s, self.lr, self.alpha, 1 - self.alpha, self.eps,
-                              self.compat == "keras", weight_decay)
+    def rule(self, h: Settings, x: Array, g: Array, s: Array) -> tuple[Array, ...]:
+        s = h.alpha * s + (1 - h.alpha) * g * g
+        return x - h.lr * g / _root(s, h), s
+
+    def in_place(self, h: Settings, x: Array, g: Array, s: Array) -> update.Update | None:
+        shares = (h.alpha, 1 - h.alpha)
+        return update.squares(x, g, s, h.lr, shares, h.eps, h.compat == "keras", h.decay)
 
 
-def _root(s: Array, eps: float, compat: str) -> Array:
+def _root(s: Array, h: Settings) -> Array:
     """What a step is divided by: eps outside the root, or (Keras) inside."""
-    return xp.sqrt(s + eps) if compat == "keras" else xp.sqrt(s) + eps
+    if h.compat == "keras":
+        return xp.sqrt(s + h.eps)
+    return xp.sqrt(s) + h.eps
 
 
 class Adam(Optimizer):
@@ -218,37 +273,59 @@ class Adam(Optimizer):
     """
 
     slots = ("m", "v")
+    betas = setting("betas")
+    eps = setting("eps")
+    bias_correction = setting("bias_correction")
+    compat = setting("compat")
 
     def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-3,
                  betas: tuple[float, float] = (0.9, 0.999), *, eps: float | None = None,
                  bias_correction: bool = True, compat: Compat = "lecture", **common: Any) -> None:
         default_eps = _choose(compat, lecture=1e-7, torch=1e-8, keras=1e-7)
-        super().__init__(params, lr, betas=betas, eps=default_eps if eps is None else eps,
-                         bias_correction=bias_correction, compat=compat, **common)
+        own = {"betas": betas, "eps": _given(eps, default_eps),
+               "bias_correction": bias_correction, "compat": compat}
+        super().__init__(params, lr, own, **common)
 
-    def rule(self, x: Array, g: Array, m: Array, v: Array) -> tuple[Array, ...]:
-        b1, b2 = self.betas
+    def check(self, h: Settings) -> None:
+        super().check(h)
+        check_betas(h.betas)
+        check_number("eps", h.eps)
+
+    def rule(self, h: Settings, x: Array, g: Array, m: Array, v: Array) -> tuple[Array, ...]:
+        b1, b2 = h.betas
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g * g
-        c1, c2 = self.corrections()  # 1 - b1^t and 1 - b2^t
+        c1, c2 = corrections(h)  # 1 - b1^t and 1 - b2^t
         m_hat, v_hat = m / c1, v / c2
-        return x - self.lr * m_hat / (xp.sqrt(v_hat) + self.eps_hat()), m, v
+        return x - h.lr * m_hat / (xp.sqrt(v_hat) + eps_hat(h)), m, v
 
-    def in_place(self, x: Array, g: Array, weight_decay: float, m: Array,
+    def in_place(self, h: Settings, x: Array, g: Array, m: Array,
                  v: Array) -> update.Update | None:
-        t = self.count if self.bias_correction else 0
-        return update.adam(x, g, m, v, self.lr, self.betas, self.eps_hat(), weight_decay, t)
+        c1, c2 = corrections(h)
+        root = math.sqrt(c2)  # m_hat / (sqrt(v_hat) + eps), both multiplied by it
+        return update.adam(x, g, m, v, h.lr / c1 * root, h.betas, eps_hat(h) * root, h.decay)
 
-    def corrections(self) -> tuple[float, float]:
-        """1 - b1^t and 1 - b2^t: what m and v still lack, having started at 0."""
-        b1, b2 = self.betas
-        t = self.count
-        return (1 - b1**t, 1 - b2**t) if self.bias_correction else (1.0, 1.0)
 
-    def eps_hat(self) -> float:
-        """eps, or in Keras's order of operations, where it is added before the correction of v."""
-        return float(self.eps / self.corrections()[1] ** 0.5 if self.compat == "keras"
-                     else self.eps)
+def check_betas(betas: Any) -> None:
+    """Refuse what is not two numbers in [0, 1)."""
+    pair = isinstance(betas, tuple | list) and len(betas) == 2
+    if not (pair and all(isinstance(beta, Real) and 0 <= float(beta) < 1 for beta in betas)):
+        raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
+
+
+def corrections(h: Settings) -> tuple[float, float]:
+    """1 - b1^t and 1 - b2^t: what m and v still lack, having started at 0."""
+    if not h.bias_correction:
+        return 1.0, 1.0
+    b1, b2 = h.betas
+    return 1 - b1**h.t, 1 - b2**h.t
+
+
+def eps_hat(h: Settings) -> float:
+    """eps, or in Keras's order of operations, where it is added before the correction of v."""
+    if h.compat == "keras":
+        return float(h.eps / math.sqrt(corrections(h)[1]))
+    return float(h.eps)
 
 
 class AdamW(Adam):

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import xp
+from ..backend import out_of_memory, xp
 from ..tensor import Tensor
+from .interrupts import held
 from .optimizer import Optimizer
 from .parameters import named_tensors
 
@@ -53,8 +54,10 @@ class LossScale:
         self.masters = [(name, Tensor(p.data.astype("float32"), requires_grad=True))
                         for name, p in self.params]
         self.optimizer = make(self.masters)
-        self.scale, self.every = float(scale), every
-        self.updates = self.skipped = 0
+        self.scale = float(scale)
+        self.every = every
+        self.updates = 0  # in a row
+        self.skipped = 0
 
     def backward(self, loss: Tensor) -> None:
         """Gradients of scale * loss; the product is float32, which does not overflow."""
@@ -62,23 +65,44 @@ class LossScale:
             (loss.astype("float32") * self.scale).backward()
 
     def step(self) -> bool:
-        """Update the weights and forget the gradients; False if these were not finite."""
-        finite = []
-        for (_, p), (_, w) in zip(self.params, self.masters, strict=True):
-            w.grad = None if p.grad is None else Tensor(p.grad.data.astype("float32") / self.scale)
-            finite += [] if w.grad is None else [xp.isfinite(w.grad.data).all()]
-            p.grad = None
-        good = not finite or bool(xp.stack(finite).all())
-        if good:
-            self.optimizer.step()
-            for (_, p), (_, w) in zip(self.params, self.masters, strict=True):
-                p.copy_(w.data)
-            self.updates += 1
-            self.scale *= 2.0 if self.updates % self.every == 0 else 1.0
-        else:
-            self.updates, self.skipped = 0, self.skipped + 1
-            self.scale = max(1.0, self.scale / 2)
+        """Update the weights and forget the gradients; False if these were not finite.
+
+        A step that fails has changed nothing: the gradients are still there.
+        """
+        with held():
+            finite = [xp.isfinite(g.data).all() for g in self._unscaled()]
+            good = not finite or bool(xp.stack(finite).all())
+            if good:
+                self.optimizer.step()
+                self._after_update()
+            else:
+                self.updates = 0
+                self.skipped += 1
+                self.scale = max(1.0, self.scale / 2)
+            for _, p in self.params:
+                p.grad = None
         return good
+
+    def _after_update(self) -> None:
+        for (_, p), (_, w) in zip(self.params, self.masters, strict=True):
+            p.copy_(w.data)
+        self.updates += 1
+        if self.updates % self.every == 0:
+            self.scale *= 2.0
+
+    def _unscaled(self) -> list[Tensor]:
+        """Give the masters the gradients in float32, divided by the scale."""
+        found = []
+        for (_, p), (_, w) in zip(self.params, self.masters, strict=True):
+            w.grad = None
+            if p.grad is None:
+                continue
+            try:
+                w.grad = Tensor(p.grad.data.astype("float32") / self.scale)
+            except MemoryError as error:
+                raise out_of_memory("LossScale.step", (p.data,), error) from None
+            found.append(w.grad)
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state, the float32 weights and the scale."""
@@ -90,8 +114,14 @@ class LossScale:
         """Take over what `state_dict` returned."""
         if lacking := self.state_dict().keys() - state.keys():
             raise ValueError(f"this is no LossScale's state: it lacks {sorted(lacking)}")
+        for name, w in self.masters:
+            shape = getattr(state["masters"].get(name), "shape", None)
+            if shape != w.shape:
+                raise ValueError(f"the master of {name!r} has shape {shape}, the parameter "
+                                 f"{w.shape}")
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scale, self.updates = float(state["scale"]), int(state["updates"])
+        self.scale = float(state["scale"])
+        self.updates = int(state["updates"])
         self.skipped = int(state["skipped"])
         for (name, w), (_, p) in zip(self.masters, self.params, strict=True):
             w.copy_(state["masters"][name])

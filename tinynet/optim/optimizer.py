@@ -2,7 +2,7 @@ r"""What all optimizers share; what differs is one `rule` of a few lines, as on 
 
     class Adam(Optimizer):
         slots = ("m", "v")                     # arrays kept for each parameter, zeros at the start
-        def rule(self, x, g, m, v): ...        # pure: returns the new x, m, v
+        def rule(self, h, x, g, m, v): ...     # pure: returns the new x, m, v
 
 `step` does for every parameter that has a gradient, in this order:
 
@@ -10,73 +10,66 @@ r"""What all optimizers share; what differs is one `rule` of a few lines, as on 
     g = g + weight_decay * x + l1 * sign(x)    of the penalties weight_decay/2 |x|^2 (with 1/2: L2)
                                                and l1 sum |x|; both: the elastic net
     x = x * (1 - lr * weight_decay)            instead of the L2 term, if `decoupled` (AdamW)
-    x, *slots = rule(x, g, *slots)
+    x, *slots = rule(h, x, g, *slots)
     x = x * min(1, max_norm / |x_i|)           row by row (one row: the weights of one unit)
 
-Inside a rule, ``self.lr``, ``self.momentum`` and so on are the settings of the parameter's group,
-and ``self.count`` says which update of this parameter it is (1 at its first: the lecture's t).
+`h` holds the settings of the parameter's group at this step: ``h.lr`` (a number, also if a
+schedule says it), ``h.momentum`` and so on; ``h.t`` says which update of this parameter it is (1
+at its first: the lecture's t). A step happens as a whole or not at all: everything is computed
+and checked first, then written. Rules compute in float32 or wider: for weights in float16 the
+slots and the step are float32, and the weights are rounded once.
 Read next: `first_order.py`.
 """
 
 from __future__ import annotations
 
-import inspect
-import math
+import copy
 from collections.abc import Callable, Iterable, Mapping
-from numbers import Integral, Real
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
-from ..backend import Array, asarray, xp
+from ..backend import Array, accumulator, asarray, on_gpu, out_of_memory, wide, xp
+from ..checks import check_number, check_positive, check_whole
 from ..graph import enable_grad
 from ..kernels import update
 from ..tensor import Tensor
-from .clip import clipped_by_norm
+from .clip import clipped_by_norm, clipped_by_value
+from .interrupts import held
 from .parameters import make_groups
 from .schedule import Schedule
 
 Closure = Callable[[], Any]
+Settings = SimpleNamespace
 
-# What a setting may be, in words and as a test.
-_SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys(("weight_decay", "l1", "eps", "initial_accumulator_value", "damping",
-                     "tolerance_grad"), ("a number >= 0", lambda v: _lies(v, 0))),
-    **dict.fromkeys(("momentum", "alpha"), ("a number in [0, 1)", lambda v: _lies(v, 0, 1))),
-    **dict.fromkeys(("max_norm", "clip_norm", "clip_value"),
-                    ("a number > 0 or None", lambda v: v is None or (_lies(v, 0) and v > 0))),
-    **dict.fromkeys(("max_iter", "cg_iter", "history_size"),
-                    ("a whole number >= 1", lambda v: isinstance(v, Integral) and int(v) >= 1)),
-    "lr": ("a number >= 0 or a schedule", lambda v: callable(v) or _lies(v, 0)),
-    "betas": ("two numbers in [0, 1)", lambda v: isinstance(v, tuple | list) and len(v) == 2
-              and all(_lies(b, 0, 1) for b in v)),
+_PENALTIES: dict[str, Any] = {
+    "weight_decay": 0.0,
+    "decoupled": False,
+    "l1": 0.0,
+    "max_norm": None,
 }
-_NO_OPTIONS = ("self", "params", "common", "options", "settings")
+_NO_SETTINGS = ("names", "params")  # what else a group holds
 
 
-def _lies(value: Any, low: float, high: float = math.inf) -> bool:
-    return isinstance(value, Real) and low <= float(value) < high
+class Change(NamedTuple):
+    """What a step will do to one parameter: new arrays, or an update in place."""
+
+    name: str
+    p: Tensor
+    state: dict[str, Any]
+    arrays: list[tuple[Array, Array]]  # (written to, written), the weights first
+    fused: update.Update | None
 
 
-def check_settings(**settings: Any) -> None:
-    """Refuse a setting outside its range, by name and value."""
-    for name, value in settings.items():
-        wanted, good = _SETTINGS.get(name, ("", lambda v: True))
-        if not good(value):
-            raise ValueError(f"{name} must be {wanted}, got {value!r}")
+def setting(name: str) -> Any:
+    """An attribute that reads a setting in the first group, and sets it in all of them."""
 
+    def read(optimizer: Optimizer) -> Any:
+        return optimizer.param_groups[0][name]
 
-def _check_known(kind: type[Optimizer], settings: Mapping[str, Any]) -> None:
-    """Refuse an option that no __init__ of the class names: misspelled, it would do nothing.
+    def write(optimizer: Optimizer, value: Any) -> None:
+        optimizer.set_in_all_groups(name, value)
 
-    A class without an __init__ of its own takes any settings, for its rule.
-    """
-    makers = [c for c in kind.__mro__ if "__init__" in vars(c) and c is not object]
-    if makers[0] is Optimizer:
-        return
-    known = [name for c in makers for name in inspect.signature(vars(c)["__init__"]).parameters
-             if name not in _NO_OPTIONS]
-    if unknown := sorted(settings.keys() - set(known)):
-        raise TypeError(f"{kind.__name__} has no option {unknown[0]!r}: it has "
-                        f"{', '.join(dict.fromkeys(known))}")
+    return property(read, write)
 
 
 class Optimizer:
@@ -85,7 +78,9 @@ class Optimizer:
     ``params``: tensors, (name, tensor) pairs such as ``model.named_parameters()``, or groups:
     dicts with "params" and settings of their own, ``{"params": [...], "lr": 0.01}``.
     ``lr``: a number, or a `schedule` that is called with the step (0 at the first).
-    ``weight_decay`` acts on every parameter it is given; `param_groups` leaves biases out.
+    ``own``: the settings of a subclass, for its rule; checked in its `check`.
+    ``weight_decay=0.0, decoupled=False, l1=0.0, max_norm=None``: as in the text of the module.
+    Weight decay acts on every parameter it is given; `param_groups` leaves biases out.
     ``fused=False`` always computes by the plain rule (the fused twin gives the same numbers).
 
     Attributes: ``t`` counts finished steps; ``lr`` is the learning rate that the next `step` will
@@ -94,42 +89,51 @@ class Optimizer:
     Setting ``lr``, ``momentum`` ... sets it in all groups, ``param_groups[k]["lr"] = 0.1`` in one.
 
     >>> class Sign(Optimizer):
-    ...     def rule(self, x, g):
-    ...         return (x - self.lr * xp.sign(g),)
+    ...     def rule(self, h, x, g):
+    ...         return (x - h.lr * xp.sign(g),)
     >>> w = Tensor([1.0, -1.0], requires_grad=True)
     >>> (w * w).sum().backward(); Sign([w], lr=0.25).step(); w
     Tensor([ 0.75, -0.75], requires_grad=True)
     """
 
     slots: tuple[str, ...] = ()
-    lr: float
+    weight_decay = setting("weight_decay")
+    decoupled = setting("decoupled")
+    l1 = setting("l1")
+    max_norm = setting("max_norm")
 
-    def __init__(self, params: Iterable[Any], lr: float | Schedule, *, weight_decay: float = 0.0,
-                 decoupled: bool = False, l1: float = 0.0, max_norm: float | None = None,
-                 clip_norm: float | None = None, clip_value: float | None = None,
-                 fused: bool = True, **settings: Any) -> None:
-        _check_known(type(self), settings)
-        settings |= {"lr": lr, "weight_decay": weight_decay, "decoupled": decoupled, "l1": l1,
-                     "max_norm": max_norm}
-        self.param_groups = make_groups(params, settings)
-        for group in self.param_groups:
-            check_settings(**group)
-        check_settings(clip_norm=clip_norm, clip_value=clip_value)
-        self.clip_norm, self.clip_value, self.fused = clip_norm, clip_value, fused
+    def __init__(self, params: Iterable[Any], lr: float | Schedule,
+                 own: Mapping[str, Any] | None = None, *, clip_norm: float | None = None,
+                 clip_value: float | None = None, fused: bool = True, **common: Any) -> None:
+        settings = {**(own or {}), "lr": lr, **_PENALTIES}
+        if type(self).__init__ is Optimizer.__init__:
+            settings |= common  # a class without an __init__ takes any settings, for its rule
+        elif unknown := sorted(common.keys() - settings.keys()):
+            known = ("lr", *(own or {}), *_PENALTIES, "clip_norm", "clip_value", "fused")
+            raise TypeError(f"{type(self).__name__} has no option {unknown[0]!r}: it has "
+                            f"{', '.join(known)}")
+        self.param_groups = make_groups(params, settings | common)
+        for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if value is not None:
+                check_positive(name, value, " or None")
+        self.clip_norm = clip_norm
+        self.clip_value = clip_value
+        self.fused = fused
         self.state: dict[str, dict[str, Any]] = {}
         self.t = 0
-        self.count = 0
-        self._in_hand: dict[str, Any] = {}  # settings of the group that `step` is at
+        self.check_groups()
+        self._tell_schedules()
 
-    def rule(self, x: Array, g: Array, *slots: Array) -> tuple[Array, ...]:
+    # What a subclass fills in
+
+    def rule(self, h: Settings, x: Array, g: Array, *slots: Array) -> tuple[Array, ...]:
         """The lecture's lines: new x and new slots from x, its gradient g and the slots."""
-        raise TypeError(f"{type(self).__name__} has no rule(self, x, g, ...)")
+        raise TypeError(f"{type(self).__name__} has no rule(self, h, x, g, ...)")
 
-    def in_place(self, x: Array, g: Array, weight_decay: float,
-                 *slots: Array) -> update.Update | None:
-        """The fused twin: what will overwrite x and slots as the L2 term and `rule` would.
+    def in_place(self, h: Settings, x: Array, g: Array, *slots: Array) -> update.Update | None:
+        """The fused twin: what will overwrite x and slots as `rule` would, with h.decay before it.
 
-        All arrays have one dtype. None: there is no twin for these arrays and settings.
+        None: there is no twin for these arrays and settings.
         """
         return None
 
@@ -137,35 +141,63 @@ class Optimizer:
         """What `slot` is filled with before a parameter's first update."""
         return 0.0
 
-    def __getattr__(self, name: str) -> Any:
-        """A setting (lr, momentum ...) of the group in hand; outside `step`, of the first."""
-        try:
-            return vars(self)["_in_hand"][name]
-        except KeyError:
-            groups = vars(self).get("param_groups")
-            if not groups or name not in groups[0]:
-                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}") from None
-            return self._setting(groups[0], name)
+    def check(self, h: Settings) -> None:
+        """Refuse settings that the rule cannot work with, by name and value.
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """A setting is set in all groups; whatever the object or its class has, as always."""
-        groups = vars(self).get("param_groups")
-        if (not groups or name not in groups[0] or name in ("params", "names")
-                or name in vars(self) or hasattr(type(self), name)):
-            return object.__setattr__(self, name, value)
-        check_settings(**{name: value})
-        for group in groups:
+        Called for each group when it is made, set, loaded or used, so that ``h.lr`` may be a
+        schedule (which is asked in a step alone) as well as a number.
+        """
+        if not callable(h.lr):
+            check_number("lr", h.lr, instead=" or a schedule")
+        check_number("weight_decay", h.weight_decay)
+        check_number("l1", h.l1)
+        if h.max_norm is not None:
+            check_positive("max_norm", h.max_norm, " or None")
+
+    # Settings
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the first group in the next step."""
+        return self._rate(self.param_groups[0])
+
+    @lr.setter
+    def lr(self, value: float | Schedule) -> None:
+        self.set_in_all_groups("lr", value)
+        self._tell_schedules()
+
+    def set_in_all_groups(self, name: str, value: Any) -> None:
+        """``param_groups[k][name] = value`` for every group, if all of them can take it."""
+        for group in self.param_groups:
+            self.check(_as_settings(group | {name: value}))
+        for group in self.param_groups:
             group[name] = value
-        if self._in_hand:
-            self._in_hand[name] = self._setting(groups[0], name)
-        return None
 
-    def _setting(self, group: Mapping[str, Any], name: str) -> Any:
-        """A setting of a group; of a schedule, what it says for the next step."""
-        value = group[name]
-        if name != "lr":
-            return value
-        return float(value(self.t) if callable(value) else value)
+    def check_groups(self) -> None:
+        """`check` all groups as they are now."""
+        for group in self.param_groups:
+            self.check(_as_settings(group))
+
+    def _rate(self, group: Mapping[str, Any]) -> float:
+        lr = group["lr"]
+        return float(lr(self.t) if callable(lr) else lr)
+
+    def _settings(self, group: Mapping[str, Any]) -> Settings:
+        """The settings of a group in this step; a schedule is asked once."""
+        h = _as_settings(group)
+        self.check(h)
+        h.lr = check_number("lr", self._rate(group))
+        if h.decoupled:
+            h.decay = update.Decay(shrink=1.0 - h.lr * h.weight_decay)
+        else:
+            h.decay = update.Decay(l2=h.weight_decay)
+        return h
+
+    def _tell_schedules(self) -> None:
+        """How many steps are done: a `Plateau` then knows whether it is its turn."""
+        for group in self.param_groups:
+            if isinstance(group["lr"], Schedule):
+                group["lr"].follow(self.t)
 
     # One step
 
@@ -174,28 +206,20 @@ class Optimizer:
 
         `closure` computes the loss and returns it. It may call ``zero_grad()`` and
         ``loss.backward()`` itself, as in PyTorch; if it does not, `step` does.
+        A step that fails (no memory, an error in a rule, Ctrl-C) has changed nothing.
         """
         loss = None if closure is None else self.evaluate(closure)
-        work = [[(name, p) for name, p in zip(group["names"], group["params"], strict=True)
-                 if p.grad is not None] for group in self.param_groups]
-        if not any(work):
-            raise RuntimeError("no parameter has a gradient: call loss.backward() before step(), "
-                               "with a loss computed from these parameters")
-        gradients = iter(self._clipped([p.grad.data for of in work for _, p in of]))
-        fused: list[update.Update] = []
-        try:
-            for group, of in zip(self.param_groups, work, strict=True):
-                self._in_hand = {**group, "lr": self._setting(group, "lr")}
-                fused += filter(None, [self._update(name, p, next(gradients)) for name, p in of])
-        finally:
-            self._in_hand = {}
-        update.run(fused)
-        for group, of in zip(self.param_groups, work, strict=True):
-            for _, p in of:
-                if group["max_norm"] is not None and p.ndim > 1:
-                    p.data[...] = _rows_at_most(p.data, group["max_norm"])
-                p.mark_changed()
-        self.t += 1
+        changes = self._changes()
+        with held():  # what can fail does so in the first line, before anything is written
+            self._run(changes)
+            for change in changes:
+                for old, new in change.arrays:
+                    old[...] = new
+                change.state["count"] += 1
+                self.state[change.name] = change.state
+                change.p.mark_changed()
+            self.t += 1
+            self._tell_schedules()
         return loss
 
     def evaluate(self, closure: Closure) -> Any:
@@ -214,43 +238,91 @@ class Optimizer:
                 if p.grad is not None:
                     p.grad = None
 
+    def _changes(self) -> list[Change]:
+        """All that this step will write, computed but not yet written."""
+        work = []
+        for group in self.param_groups:
+            h = self._settings(group)
+            for name, p in zip(group["names"], group["params"], strict=True):
+                if p.grad is not None:
+                    work.append((h, name, p))
+        if not work:
+            raise RuntimeError("no parameter has a gradient: call loss.backward() before step(), "
+                               "with a loss computed from these parameters")
+        gradients = [p.grad.data for _, _, p in work]
+        try:
+            gradients = self._clipped(gradients)
+        except MemoryError as error:
+            raise self._out_of_memory(gradients, error) from None
+        changes = []
+        for (h, name, p), g in zip(work, gradients, strict=True):
+            try:
+                changes.append(self._change(h, name, p, g))
+            except MemoryError as error:
+                raise self._out_of_memory([p.data], error) from None
+        return changes
+
+    def _run(self, changes: list[Change]) -> None:
+        """The updates in place."""
+        try:
+            update.run([change.fused for change in changes if change.fused is not None])
+        except MemoryError as error:
+            raise self._out_of_memory([change.p.data for change in changes], error) from None
+
+    def _out_of_memory(self, arrays: list[Array], error: MemoryError) -> MemoryError:
+        """The error with the name of the step and the largest of `arrays`."""
+        largest = max(arrays, key=lambda a: int(a.nbytes))
+        return out_of_memory(f"{type(self).__name__}.step", (largest,), error)
+
     def _clipped(self, gradients: list[Array]) -> list[Array]:
         if self.clip_value is not None:
-            c = self.clip_value
-            gradients = [xp.clip(g, -c, c) for g in gradients]
-        if self.clip_norm is not None and gradients:
+            gradients = [clipped_by_value(g, self.clip_value) for g in gradients]
+        if self.clip_norm is not None:
             gradients, _ = clipped_by_norm(gradients, self.clip_norm)
         return gradients
 
-    def _update(self, name: str, p: Tensor, g: Array) -> update.Update | None:
-        """One parameter: penalties, rule, write-back; or the fused update that is still to do."""
+    def _change(self, h: Settings, name: str, p: Tensor, g: Array) -> Change:
+        """One parameter: penalties and rule; or the fused update that is still to do."""
         state = self._state_of(name, p)
-        state["count"] += 1
-        self.count = state["count"]
         slots = [state[slot] for slot in self.slots]
-        x, group = p.data, self._in_hand
-        decay, l1 = group["weight_decay"], group["l1"]
-        if l1:
-            g = g + l1 * xp.sign(x)
-        if decay and group["decoupled"]:
-            x *= 1.0 - group["lr"] * decay
-            decay = 0.0
-        same = self.fused and g.dtype == x.dtype
-        fused = self.in_place(x, g, decay, *slots) if same else None
-        if fused is not None:
-            return fused
-        x, *new = self.rule(x, g + decay * x if decay else g, *slots)
-        p.data[...] = x
-        for slot, value in zip(self.slots, new, strict=False):
-            state[slot][...] = value
-        return None
+        h.t = state["count"] + 1
+        x = p.data
+        if not on_gpu and not x.flags.writeable:
+            raise ValueError(f"the memory of parameter {name!r} is read-only: make the tensor from "
+                             "a copy of its array")
+        if g.dtype != x.dtype or x.dtype.char == "e":
+            g = g.astype(accumulator(x.dtype), copy=False)
+        if h.l1:
+            g = g + h.l1 * xp.sign(x)
+        bounded = h.max_norm is not None and x.ndim > 1
+        if self.fused and not bounded:
+            fused = self.in_place(h, x, g, *slots)
+            if fused is not None:
+                return Change(name, p, state, [], fused)
+        x = wide(x)
+        if h.decay.l2:
+            g = g + h.decay.l2 * x
+        if h.decay.shrink != 1.0:
+            x = h.decay.shrink * x
+        x, *new = self.rule(h, x, g, *slots)
+        if bounded:
+            x = _rows_at_most(x, h.max_norm)
+        if x.shape != p.shape or len(new) < len(slots):
+            raise ValueError(f"{type(self).__name__}.rule must return the new x, of shape "
+                             f"{p.shape}, {' '.join(('and', *self.slots))}; got x of shape "
+                             f"{x.shape} and {len(new)} slots")
+        arrays = [(p.data, x), *zip(slots, new, strict=False)]
+        return Change(name, p, state, arrays, None)
 
     def _state_of(self, name: str, p: Tensor) -> dict[str, Any]:
-        state = self.state.setdefault(name, {"count": 0})
-        for slot in self.slots:
-            if slot not in state:
-                state[slot] = xp.full_like(p.data, self.start(slot))
-        return state
+        """The state of a parameter, completed by the slots it lacks; kept once a step is done."""
+        state = self.state.get(name, {"count": 0})
+        lacking = [slot for slot in self.slots if slot not in state]
+        if not lacking:
+            return state
+        dtype = accumulator(p.dtype)
+        made = {slot: xp.full_like(p.data, self.start(slot), dtype=dtype) for slot in lacking}
+        return {**state, **made}
 
     # Saving and resuming
 
@@ -268,16 +340,46 @@ class Optimizer:
             if isinstance(group["lr"], Schedule) and (seen := group["lr"].state_dict()):
                 saved["schedule"] = seen
             groups.append(saved)
-        state = {name: {k: v if k == "count" else v.copy() for k, v in slots.items()}
-                 for name, slots in self.state.items()}
+        state = {}
+        for name, slots in self.state.items():
+            state[name] = {k: v if k == "count" else v.copy() for k, v in slots.items()}
         return {"optimizer": type(self).__name__, "t": self.t, "groups": groups, "state": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned; parameters are matched by name, not by order.
 
         Numbers that were changed by hand during training (lr, momentum ...) come back, too;
-        a schedule stays the one this optimizer was made with.
+        a schedule stays the one this optimizer was made with. A state that does not fit is
+        refused and changes nothing.
         """
+        self._check_fits(state)
+        loaded = copy.copy(self)  # filled and checked as a whole before anything is taken over
+        loaded.t = check_whole("t", state["t"], 0)
+        loaded.param_groups = []
+        for group, saved in zip(self.param_groups, state["groups"], strict=True):
+            loaded.param_groups.append(_with_saved(group, saved))
+        loaded.check_groups()
+        loaded.state = {}
+        for name, p in self._tensors().items():
+            if name in state["state"]:
+                loaded.state[name] = loaded._loaded(name, p, state["state"][name])
+        for group, saved in zip(self.param_groups, state["groups"], strict=True):
+            if isinstance(group["lr"], Schedule):
+                group["lr"].load_state_dict(saved.get("schedule", {}))
+        for group, new in zip(self.param_groups, loaded.param_groups, strict=True):
+            group |= new
+        self.state = loaded.state
+        self.t = loaded.t
+        self._tell_schedules()
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors: dict[str, Tensor] = {}
+        for group in self.param_groups:
+            tensors |= zip(group["names"], group["params"], strict=True)
+        return tensors
+
+    def _check_fits(self, state: Mapping[str, Any]) -> None:
+        """Refuse the state of another kind of optimizer, or of other parameters."""
         if lacking := {"optimizer", "t", "groups", "state"} - state.keys():
             raise ValueError(f"this is no optimizer's state: it lacks {sorted(lacking)}")
         if state["optimizer"] != type(self).__name__:
@@ -286,41 +388,47 @@ class Optimizer:
         if len(state["groups"]) != len(self.param_groups):
             raise ValueError(f"the state has {len(state['groups'])} parameter groups, this "
                              f"optimizer {len(self.param_groups)}")
-        tensors = {name: p for group in self.param_groups
-                   for name, p in zip(group["names"], group["params"], strict=True)}
-        saved_names = {name for group in state["groups"] for name in group["names"]}
-        if saved_names != tensors.keys():
-            raise ValueError(
-                f"the state is of other parameters: it misses "
-                f"{sorted(tensors.keys() - saved_names)} and has, unexpected, "
-                f"{sorted(saved_names - tensors.keys())}")
-        for name, slots in state["state"].items():
-            if missing := {*self.slots, "count"} - slots.keys():
-                raise ValueError(f"the state of {name!r} lacks {sorted(missing)}: it was saved by "
-                                 f"another optimizer than {type(self).__name__}")
-            for slot in self.slots:
-                if slots[slot].shape != tensors[name].shape:
-                    raise ValueError(f"{slot} of {name!r} has shape {slots[slot].shape}, the "
-                                     f"parameter {tensors[name].shape}")
-        self.t = int(state["t"])
-        for group, saved in zip(self.param_groups, state["groups"], strict=True):
-            keep = {"names", "schedule"} | ({"lr"} if callable(group["lr"]) else set())
-            group |= {k: tuple(v) if isinstance(v, list) else v
-                      for k, v in saved.items() if k not in keep}
-            if isinstance(group["lr"], Schedule):
-                group["lr"].load_state_dict(saved.get("schedule", {}))
-        self.state = {}
-        for name, slots in state["state"].items():
-            own = self._state_of(name, tensors[name])
-            own["count"] = int(slots["count"])
-            for slot in self.slots:
-                own[slot][...] = asarray(slots[slot])
+        own = self._tensors().keys()
+        saved = {name for group in state["groups"] for name in group["names"]}
+        if saved != own:
+            raise ValueError(f"the state is of other parameters: it misses {sorted(own - saved)} "
+                             f"and has, unexpected, {sorted(saved - own)}")
+
+    def _loaded(self, name: str, p: Tensor, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """The state of one parameter, with copies of the saved slots."""
+        if missing := {*self.slots, "count"} - saved.keys():
+            raise ValueError(f"the state of {name!r} lacks {sorted(missing)}: it was saved by "
+                             f"another optimizer than {type(self).__name__}")
+        self.state[name] = {"count": check_whole(f"count of {name!r}", saved["count"], 0)}
+        own = self._state_of(name, p)
+        for slot in self.slots:
+            shape = getattr(saved[slot], "shape", None)
+            if shape != p.shape:
+                raise ValueError(f"{slot} of {name!r} has shape {shape}, the parameter {p.shape}")
+            own[slot][...] = asarray(saved[slot])
+        return own
 
     def __repr__(self) -> str:
         n = sum(len(group["params"]) for group in self.param_groups)
-        shown = {k: v for k, v in self.param_groups[0].items() if k not in ("params", "names")}
+        shown = vars(_as_settings(self.param_groups[0]))
         settings = ", ".join(f"{k}={v!r}" for k, v in shown.items() if v not in (None, False))
         return f"{type(self).__name__}({n} parameters, {settings})"
+
+
+def _as_settings(group: Mapping[str, Any]) -> Settings:
+    return Settings(**{k: v for k, v in group.items() if k not in _NO_SETTINGS})
+
+
+def _with_saved(group: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """A group with the settings of a saved one; a schedule stays."""
+    mine = {*_NO_SETTINGS, "schedule"}
+    if callable(group["lr"]):
+        mine.add("lr")
+    settings = {k: v for k, v in saved.items() if k not in mine}
+    for name, value in settings.items():
+        if isinstance(value, list):  # JSON knows no tuples
+            settings[name] = tuple(value)
+    return {**group, **settings}
 
 
 def graph_is_alive(loss: Any) -> bool:

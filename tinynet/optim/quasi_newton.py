@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, asarray, xp
-from .optimizer import Closure, check_settings
+from ..checks import check_whole
+from .optimizer import Closure
 from .second_order import FlatOptimizer
 
 
@@ -31,31 +32,36 @@ class QuasiNewton(FlatOptimizer):
         return self.lr if self.memory else self.lr * min(1.0, 1.0 / float(xp.abs(g).sum()))
 
     def forget(self) -> bool:
-        had, self.memory = bool(self.memory), {}
+        had = bool(self.memory)
+        self.memory = {}
         return had
 
     def learn(self, s: Array, y: Array) -> None:
         """Skip a pair with s'y <= 0: no positive definite matrix agrees with it."""
-        sy, eps = float(s @ y), float(np.finfo(s.dtype).eps)
+        sy = float(s @ y)
+        eps = float(np.finfo(s.dtype).eps)
         if sy > eps * float(xp.sqrt((s @ s) * (y @ y))):
             self.remember(s, y, sy)
 
     def remember(self, s: Array, y: Array, sy: float) -> None:
-        """Take a good pair into the memory; `sy` is s'y > 0."""
+        """Take a good pair into a new `memory`; `sy` is s'y > 0."""
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {"memory": {k: a.copy() for k, a in self.memory.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
+        self._check_fits(state)
         if state["groups"][0]["names"] != self.param_groups[0]["names"]:
             raise ValueError(f"{type(self).__name__} remembers one long vector: give it the "
                              "parameters in the order in which they were when the state was saved")
         n = sum(p.size for p in self.params)
+        memory = {}
         for name, a in state["memory"].items():
             if a.shape[-1] != n:
                 raise ValueError(f"{name} in the state is for {a.shape[-1]} weights, there are {n}")
-        self.memory = {name: asarray(a).copy() for name, a in state["memory"].items()}
+            memory[name] = asarray(a).copy()
+        super().load_state_dict(state)
+        self.memory = memory
 
 
 class BFGS(QuasiNewton):
@@ -82,7 +88,8 @@ class BFGS(QuasiNewton):
             b = sy / float(y @ y) * xp.eye(s.size, dtype=s.dtype)
         by = b @ y  # the product above, multiplied out: three outer products, no matrix product
         scale = (1 + float(y @ by) / sy) / sy
-        self.memory["B"] = b + scale * xp.outer(s, s) - (xp.outer(by, s) + xp.outer(s, by)) / sy
+        crossed = xp.outer(by, s) + xp.outer(s, by)
+        self.memory = {"B": b + scale * xp.outer(s, s) - crossed / sy}
 
 
 class LBFGS(QuasiNewton):
@@ -97,14 +104,14 @@ class LBFGS(QuasiNewton):
     def __init__(self, params: Iterable[Any], lr: float = 1.0, *, history_size: int = 10,
                  **options: Any) -> None:
         super().__init__(params, lr, **options)
-        check_settings(history_size=history_size)
-        self.history_size = history_size
+        self.history_size = check_whole("history_size", history_size)
 
     def direction(self, x: Array, g: Array, closure: Closure) -> Array:
         if not self.memory:
             return -g
         pairs = list(zip(self.memory["s"], self.memory["y"], strict=True))  # oldest first
-        q, weights = g.copy(), []
+        q = g.copy()
+        weights = []
         for s, y in reversed(pairs):
             weights.append((s @ q) / (s @ y))
             q -= weights[-1] * y
@@ -115,7 +122,10 @@ class LBFGS(QuasiNewton):
         return -q
 
     def remember(self, s: Array, y: Array, sy: float) -> None:
-        for name, new in (("s", s), ("y", y)):
-            kept = self.memory.get(name, xp.empty((0, s.size), s.dtype))
-            full = len(kept) == self.history_size
-            self.memory[name] = xp.concatenate([kept[1:] if full else kept, new[None]])
+        none = xp.empty((0, s.size), s.dtype)
+        kept = {name: self.memory.get(name, none) for name in ("s", "y")}
+        first = max(0, len(kept["s"]) + 1 - self.history_size)  # older pairs make room
+        self.memory = {
+            "s": xp.concatenate([kept["s"][first:], s[None]]),
+            "y": xp.concatenate([kept["y"][first:], y[None]]),
+        }

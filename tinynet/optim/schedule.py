@@ -32,6 +32,7 @@ from numbers import Real
 from typing import Any, Literal
 
 from .. import text
+from ..checks import check_choice
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -52,10 +53,16 @@ class Schedule:
     no end), `parts` the schedules inside it.
     """
 
+    told: int | None = None  # the steps that an optimizer has made, as it says
+    in_turn: int | None = None  # the same, if the last of them was this schedule's
+
     def __init__(self, rule: Callable[[float], float], text: str, span: float,
                  length: int | None = None, parts: Sequence[Schedule] = ()) -> None:
-        self.rule, self.text, self.span = rule, text, span
-        self.length, self.parts = length, tuple(parts)
+        self.rule = rule
+        self.text = text
+        self.span = span
+        self.length = length
+        self.parts = tuple(parts)
 
     def __call__(self, t: float) -> float:
         """The learning rate of step `t` (0 at the first)."""
@@ -70,26 +77,52 @@ class Schedule:
             raise ValueError(f"{self.text} has no end: say when, .then(following, after=steps)")
         _check(after=end)
         second = _as_schedule(following)
-        return Schedule(lambda t: self(t) if t < end else second(t - end),
-                        f"{self.text} >> {second.text}", end + second.span,
-                        None if second.length is None else end + second.length, (self, second))
+        length = None if second.length is None else end + second.length
+        return _Made(lambda t, a, b: (a, t, 1.0) if t < end else (b, t - end, 1.0),
+                     f"{self.text} >> {second.text}", end + second.span, length, (self, second))
 
     def __rshift__(self, following: Schedule | float) -> Schedule:
         return self.then(following)
 
     def __mul__(self, factor: float) -> Schedule:
         _check(factor=factor)
-        return Schedule(lambda t: factor * self(t), f"{factor:g} * ({self.text})", self.span,
-                        self.length, (self,))
+        return _Made(lambda t, main: (main, t, factor), f"{factor:g} * ({self.text})", self.span,
+                     self.length, (self,))
 
     __rmul__ = __mul__
 
-    # Only a `Plateau` does something here; the others pass it on to their parts.
+    # Only a `Plateau` does something with a metric; schedules made of others pass it on.
+
+    def leaves(self, t: float | None = None) -> list[Schedule]:
+        """The schedules without parts that are running at step `t`, each once; None: all."""
+        if not self.parts:
+            return [self]
+        found: list[Schedule] = []
+        for part in self.parts:
+            found += [leaf for leaf in part.leaves(t) if leaf not in found]
+        return found
+
+    def follow(self, steps: int) -> None:
+        """An optimizer has made so many steps: who made the last of them is running."""
+        for leaf in self.leaves():
+            leaf.hear_of(steps)
+        for leaf in self.leaves(steps - 1):
+            leaf.in_turn = steps
+
+    def hear_of(self, steps: int) -> None:
+        """Note for a schedule without parts what `follow` was told."""
+        self.told = steps
+
+    @property
+    def running(self) -> bool:
+        """Whether it made the last step; as long as no optimizer has said, yes."""
+        return self.told is None or self.in_turn == self.told
 
     def observe(self, metric: Any) -> None:
         """Hand over a metric, such as the validation loss after an epoch."""
-        for part in self.parts:
-            part.observe(metric)
+        if self.parts:
+            for leaf in self.leaves():
+                leaf.observe(metric)
 
     def state_dict(self) -> dict[str, float]:
         """What has been learned from metrics; empty for a pure function of the step."""
@@ -107,6 +140,28 @@ class Schedule:
         scale = (len(_BARS) - 1) / (max(values) or 1.0)
         bars = "".join(_BARS[max(0, round(v * scale))] for v in values)
         return f"{self.text} {bars} {values[0]:.3g}..{values[-1]:.3g}"
+
+
+class _Made(Schedule):
+    """Made of others: ``turn(t, *parts)`` says which one rules step `t`, its own step, a factor.
+
+    A part that is asked for a step before its first gives that one, and is not yet running.
+    """
+
+    def __init__(self, turn: Callable[..., tuple[Schedule, float, float]], text: str, span: float,
+                 length: int | None, parts: Sequence[Schedule]) -> None:
+        super().__init__(self._rate, text, span, length, parts)
+        self.turn = turn
+
+    def _rate(self, t: float) -> float:
+        part, own_t, factor = self.turn(t, *self.parts)
+        return factor * part(max(own_t, 0))
+
+    def leaves(self, t: float | None = None) -> list[Schedule]:
+        if t is None:
+            return super().leaves()
+        part, own_t, _ = self.turn(t, *self.parts)
+        return part.leaves(own_t) if own_t >= min(0, t) else []
 
 
 def _spread(span: float, n: int = 32) -> list[int]:
@@ -258,17 +313,21 @@ def warmup(schedule: Schedule | float, steps: int) -> Schedule:
     """
     _check(steps=steps)
     main = _as_schedule(schedule)
-    return Schedule(lambda t: main(0) * (t + 1) / steps if t < steps else main(t - steps),
-                    f"warmup({main.text}, {steps})", steps + main.span,
-                    None if main.length is None else steps + main.length, (main,))
+    length = None if main.length is None else steps + main.length
+    return _Made(lambda t, main: (main, t - steps, min(1.0, (t + 1) / steps)),
+                 f"warmup({main.text}, {steps})", steps + main.span, length, (main,))
 
 
 class Plateau(Schedule):
     """lr that drops by `factor` when a metric has not improved for `patience` + 1 reports (B7).
 
-    This one is no function of the step: call ``observe(metric)`` after each evaluation (also on a
-    schedule that contains it, such as ``warmup(Plateau(0.1), 500)``). `mode` says whether "min" or
-    "max" is better, and an improvement must exceed `min_delta`; never below `end`.
+    This one is no function of the step: call ``observe(metric)`` after each evaluation (also on
+    a schedule that contains it, such as ``warmup(Plateau(0.1), 500)``). `mode` says whether "min"
+    or "max" is better, and an improvement must exceed `min_delta`; never below `end`.
+
+    The optimizer says which steps were this schedule's, wherever it stands: a report that comes
+    before its turn or after it, behind a step that was not its own, does not count. Reports at
+    one step are one report, however many parameter groups pass it on: the first counts.
 
     >>> lr = Plateau(1.0, factor=0.5, patience=2)
     >>> for loss in (3.0, 2.0, 2.0, 2.0, 2.0):
@@ -280,34 +339,59 @@ class Plateau(Schedule):
     def __init__(self, lr: float, factor: float = 0.1, patience: int = 10,
                  mode: Literal["min", "max"] = "min", min_delta: float = 0.0,
                  end: float = 0.0) -> None:
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode={mode!r}: choose 'min' or 'max'")
+        check_choice("mode", mode, ("min", "max"))
         if not 0 < factor < 1 or patience < 0:
             raise ValueError("factor must lie in (0, 1) and patience must be >= 0, got "
                              f"factor={factor}, patience={patience}")
         _check(lr=lr, min_delta=min_delta, end=end)
-        super().__init__(lambda t: self.lr, f"Plateau({lr:g}, factor={factor:g}, "
-                         f"patience={patience})", span=1)
-        self.lr, self.factor, self.patience, self.end = float(lr), factor, patience, end
-        self.sign, self.min_delta = (1.0 if mode == "min" else -1.0), min_delta
-        self.best, self.bad = self.sign * math.inf, 0
+        text = f"Plateau({lr:g}, factor={factor:g}, patience={patience})"
+        super().__init__(self._rate, text, span=1)
+        self.lr = float(lr)
+        self.factor = factor
+        self.patience = patience
+        self.end = end
+        self.sign = 1.0 if mode == "min" else -1.0
+        self.min_delta = min_delta
+        self.best = self.sign * math.inf
+        self.bad = 0
+        self.heard = 0  # the steps that were done at the last report
+
+    def _rate(self, t: float) -> float:
+        return self.lr
+
+    def hear_of(self, steps: int) -> None:
+        super().hear_of(steps)
+        if steps < self.heard:  # a new run
+            self.heard = 0
 
     def observe(self, metric: Any) -> None:
         """Count a report without improvement (NaN is none); drop lr at the patience + 1st."""
         value = float(metric)
+        if not self.running:
+            return
+        if self.told:  # a training run: each number of steps is reported once
+            if self.heard == self.told:
+                return
+            self.heard = self.told
         if self.sign * (self.best - value) > self.min_delta:
-            self.best, self.bad = value, 0
+            self.best = value
+            self.bad = 0
             return
         self.bad += 1
         if self.bad > self.patience:
-            self.lr, self.bad = max(self.end, self.lr * self.factor), 0
+            self.lr = max(self.end, self.lr * self.factor)
+            self.bad = 0
 
     def state_dict(self) -> dict[str, float]:
-        return {"lr": self.lr, "best": self.best, "bad": self.bad}
+        return {"lr": self.lr, "best": self.best, "bad": self.bad, "heard": self.heard}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        if state:
-            self.lr, self.best, self.bad = state["lr"], state["best"], int(state["bad"])
+        if not state:
+            return
+        self.lr = float(state["lr"])
+        self.best = float(state["best"])
+        self.bad = int(state["bad"])
+        self.heard = int(state.get("heard", 0))  # older files lack it
 
 
 def table(schedules: Schedule | Sequence[Schedule], steps: int) -> str:

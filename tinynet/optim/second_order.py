@@ -21,12 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, xp
+from ..backend import Array, out_of_memory, wide, xp
+from ..checks import check_number, check_whole
 from ..graph import enable_grad
 from ..ops.shape import concatenate
 from ..tensor import Tensor, grad
+from .interrupts import held
 from .line_search import LineSearch, Point, strong_wolfe
-from .optimizer import Closure, Optimizer, check_settings, graph_is_alive
+from .optimizer import Closure, Optimizer, Settings, graph_is_alive
 
 
 class FlatOptimizer(Optimizer):
@@ -37,8 +39,9 @@ class FlatOptimizer(Optimizer):
     ``(phi, start, alpha) -> Point`` as in `line_search`. `step` ends early when
     ``max |g| <= tolerance_grad`` or when the search finds nothing lower. A trial point where the
     loss is not finite shrinks the step. With a search every iteration goes down, so the
-    parameters are left at the lowest point accepted; without one, at the last. Parameters that
-    are frozen when it is made stay out of the vector.
+    parameters are left at the lowest point accepted; without one, at the last. A `step` that
+    fails or is interrupted leaves them and all it learned as they were. Parameters that are
+    frozen when it is made stay out of the vector, which is float32 for weights in float16.
 
     Attributes: ``evaluations`` counts calls of the closure, ``iterations`` accepted steps,
     ``converged`` says whether the last `step` ended at a gradient below `tolerance_grad`.
@@ -48,19 +51,29 @@ class FlatOptimizer(Optimizer):
                  tolerance_grad: float = 1e-7,
                  line_search_fn: str | LineSearch | None = "strong_wolfe") -> None:
         super().__init__(params, lr)
-        check_settings(max_iter=max_iter, tolerance_grad=tolerance_grad)
-        group, *more = self.param_groups
-        if more or any(group[name] for name in ("weight_decay", "l1", "max_norm")):
+        check_whole("max_iter", max_iter)
+        check_number("tolerance_grad", tolerance_grad)
+        if len(self.param_groups) > 1:
             raise ValueError(f"{type(self).__name__} sees one long vector: it takes one parameter "
-                             "group, and penalties belong into the loss")
+                             f"group, got {len(self.param_groups)}")
         if not (line_search_fn in ("strong_wolfe", None) or callable(line_search_fn)):
             raise ValueError(f"line_search_fn={line_search_fn!r}: choose 'strong_wolfe', None, or "
                              "a function (phi, start, alpha) -> Point")
         self.search = strong_wolfe if isinstance(line_search_fn, str) else line_search_fn
-        self.max_iter, self.tolerance_grad = max_iter, tolerance_grad
-        self.params: list[Tensor] = [p for p in group["params"] if p.requires_grad]
-        self.evaluations, self.iterations, self.converged = 0, 0, False
+        self.max_iter = max_iter
+        self.tolerance_grad = tolerance_grad
+        params = self.param_groups[0]["params"]
+        self.params: list[Tensor] = [p for p in params if p.requires_grad]
+        self.evaluations = 0
+        self.iterations = 0
+        self.converged = False
         self._last: Point | None = None  # where the last step ended
+
+    def check(self, h: Settings) -> None:
+        super().check(h)
+        if h.weight_decay or h.l1 or h.max_norm:
+            raise ValueError(f"{type(self).__name__} sees one long vector: penalties belong into "
+                             "the loss")
 
     def direction(self, x: Array, g: Array, closure: Closure) -> Array:
         """The step to the minimum of the model at `x`, where the gradient is `g`."""
@@ -82,7 +95,23 @@ class FlatOptimizer(Optimizer):
         if closure is None:
             raise TypeError(f"{type(self).__name__}.step needs a closure that computes the loss: "
                             "step(lambda: loss(model(x), y))")
-        here = self._visit(closure, self._flat([p.data for p in self.params]))
+        self.check_groups()
+        x = self._flat([p.data for p in self.params])
+        before = dict(vars(self))
+        with held() as signals:
+            try:
+                with signals.released():
+                    return self._iterate(closure, x)
+            except BaseException as error:
+                if self.t == before["t"]:
+                    vars(self).update(before)
+                    self._write(x)
+                if isinstance(error, MemoryError):
+                    raise out_of_memory(f"{type(self).__name__}.step", (x,), error) from None
+                raise
+
+    def _iterate(self, closure: Closure, x: Array) -> float:
+        here = self._visit(closure, x)
         if self._last is not None and bool((self._last.x == here.x).all()):
             self._warn_if_changed(self._last, here)
         loss = here.value
@@ -101,9 +130,11 @@ class FlatOptimizer(Optimizer):
             self.iterations += 1
         else:
             self.converged = float(xp.abs(here.g).max()) <= self.tolerance_grad
-        self._write(here.x)
-        self._last = here
-        self.t += 1
+        with held():
+            self._write(here.x)
+            self._last = here
+            self.t += 1
+            self._tell_schedules()
         return loss
 
     def _advance(self, closure: Closure, here: Point) -> Point:
@@ -133,15 +164,18 @@ class FlatOptimizer(Optimizer):
                d: Array | None = None) -> Point:
         """Loss and gradient at `x`, and the slope along `d`."""
         self._write(x)
+        if any(p.dtype != x.dtype for p in self.params):
+            x = self._flat([p.data for p in self.params])  # as the weights hold it, rounded
         self.evaluations += 1
         loss = self.evaluate(closure)
         if loss is None or all(p.grad is None for p in self.params):
             raise RuntimeError(f"{type(self).__name__} got no loss or no gradient: its closure "
                                "must return the loss, computed from the parameters")
-        value = float(loss)
-        g = self._flat([xp.zeros_like(p.data) if p.grad is None else p.grad.data
-                        for p in self.params])
-        return Point(alpha, value, 0.0 if d is None else float(g @ d), x, g)
+        grads = [p.grad for p in self.params]
+        g = self._flat([xp.zeros_like(p.data) if grad is None else grad.data
+                        for p, grad in zip(self.params, grads, strict=True)])
+        slope = 0.0 if d is None else float(g @ d)
+        return Point(alpha, float(loss), slope, x, g)
 
     def _warn_if_changed(self, here: Point, again: Point) -> None:
         """C7: a loss that differs at the same weights is that of another batch."""
@@ -153,7 +187,11 @@ class FlatOptimizer(Optimizer):
                 "dropout); on mini-batches use SGD or Adam", RuntimeWarning, stacklevel=3)
 
     def _flat(self, arrays: list[Array]) -> Array:
-        return xp.concatenate([a.reshape(-1) for a in arrays])
+        try:
+            return xp.concatenate([wide(a).reshape(-1) for a in arrays])
+        except MemoryError as error:
+            what = f"{type(self).__name__}'s flat vector"
+            raise out_of_memory(what, arrays, error) from None
 
     def _write(self, x: Array) -> None:
         """Put the flat vector back into the parameters."""
@@ -178,6 +216,7 @@ class FlatOptimizer(Optimizer):
         """d(gradient . v) / d weights = H v, flat; `gradient` is from `gradient_graph`."""
         if gradient.node is None:  # a linear loss: its gradient is constant
             return xp.zeros_like(v)
+        v = v.astype(gradient.dtype, copy=False)
         return self._flat([h.data for h in grad(gradient, self.params, v)])
 
 
@@ -202,8 +241,8 @@ class Newton(FlatOptimizer):
                  line_search_fn: str | LineSearch | None = None) -> None:
         super().__init__(params, lr, max_iter=max_iter, tolerance_grad=tolerance_grad,
                          line_search_fn=line_search_fn)
-        check_settings(damping=damping)
-        self.damping, self.fallbacks = damping, 0
+        self.damping = check_number("damping", damping)
+        self.fallbacks = 0
 
     def hessian(self, closure: Closure) -> Array:
         """The symmetric (N, N) matrix of second derivatives at the present weights."""
@@ -241,13 +280,14 @@ class NewtonCG(FlatOptimizer):
     def __init__(self, params: Iterable[Any], lr: float = 1.0, *, cg_iter: int = 50,
                  **options: Any) -> None:
         super().__init__(params, lr, **options)
-        check_settings(cg_iter=cg_iter)
-        self.cg_iter = cg_iter
+        self.cg_iter = check_whole("cg_iter", cg_iter)
 
     def direction(self, x: Array, g: Array, closure: Closure) -> Array:
         gradient = self.gradient_graph(closure)
         size = float(xp.sqrt(g @ g))
-        d, r, p = xp.zeros_like(g), g, -g  # r = H d + g, the residual
+        d = xp.zeros_like(g)
+        r = g  # H d + g, the residual
+        p = -g
         rr = float(r @ r)
         for i in range(self.cg_iter):
             hp = self.pull_back(gradient, p)
@@ -255,8 +295,10 @@ class NewtonCG(FlatOptimizer):
             if curvature <= 0:
                 return -g if i == 0 else d
             a = rr / curvature
-            d, r = d + a * p, r + a * hp
-            rr, before = float(r @ r), rr
+            d = d + a * p
+            r = r + a * hp
+            before = rr
+            rr = float(r @ r)
             if math.sqrt(rr) <= min(0.5, math.sqrt(size)) * size:
                 break
             p = rr / before * p - r
