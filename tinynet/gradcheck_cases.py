@@ -31,7 +31,7 @@ class Case(NamedTuple):
 
     def inputs(self, seed: int = 0) -> list[Array]:
         """Random float64 inputs."""
-        keyed = [(random.key(seed, i), shape) for i, shape in enumerate(self.shapes)]
+        keyed = [(random.key(seed, "case", i), shape) for i, shape in enumerate(self.shapes)]
         if self.bounds is None:
             return [random.normal(key, shape, dtype=float) for key, shape in keyed]
         low, high = self.bounds

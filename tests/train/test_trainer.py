@@ -343,10 +343,10 @@ def test_wrong_arguments_are_named() -> None:
 
 
 def test_progress_prints_a_line_per_epoch(capsys: pytest.CaptureFixture[str]) -> None:
-    t = trainer(lr=0.003, progress=True)
+    t = trainer(lr=0.002, progress=True)
     t.fit(batches(), batches(32, seed=1), epochs=2)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith("epoch   1/2   train loss ")
-    assert "val loss" in lines[0] and "lr 0.003" in lines[0] and lines[0].endswith("best so far")
+    assert "val loss" in lines[0] and "lr 0.002" in lines[0] and lines[0].endswith("best so far")
     trainer().fit(batches())
     assert capsys.readouterr().out == ""

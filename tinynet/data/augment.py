@@ -4,7 +4,7 @@ r"""What every random transform of a batch shares; flips, chances, chains, and n
 
 Each transform maps images (N, C, H, W) and one 64-bit key for each picture to new images; labels
 are untouched (CS231n lecture 8, "transforms keep the label, enlarge the set"). A transform hashes
-the keys with a number of its own before it draws, so adding one to a `Compose` changes nothing
+the keys with the name of its class before it draws, so adding one to a `Compose` changes nothing
 about the others, and a picture is treated alike in any batch, order or thread. Called without
 keys, as on a test set, the random ones leave the picture alone (a crop takes the middle).
 Integers stay integers: they are rounded, and held to the range of their dtype.
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -29,19 +29,16 @@ from .checks import check_call, check_images
 
 Numbers = float | Sequence[float]
 Call = Callable[[Array, Array | None], Array]
-_AGAIN = 0x4147  # part of the keys of a transform's second occurrence
 _BLOCK = 32  # pictures summed at a time
 
 
 class Transform:
-    """What the transforms below share: a stream number, checks, and a repr of the settings.
+    """What the transforms below share: keys of its own, checks, and a repr of the settings.
 
-    To write your own, derive from this class, take a `stream` that no other has (yours from 1000
-    on) and give it `__call__(images, keys=None)`, or `change(images, keys)` if pictures without
-    keys are to stay as they are; any function of (images, keys) will do, too.
+    To write your own, derive from this class and give it `__call__(images, keys=None)`, or
+    `change(images, keys)` if pictures without keys are to stay as they are; any function of
+    (images, keys) will do, too.
     """
-
-    stream: ClassVar[int] = 0
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
         if type(self).change is Transform.change:
@@ -59,7 +56,7 @@ class Transform:
             raise ValueError(f"keys must be one for each of the {len(images)} pictures, as an "
                              f"array, got {getattr(keys, 'shape', keys)!r}: use "
                              "random.key(seed, epoch, indices)")
-        return key(self.stream, keys)
+        return key(type(self).__name__, keys)
 
     def __repr__(self) -> str:
         return show(self)
@@ -85,12 +82,12 @@ class Compose(Transform):
             self.transforms += t.transforms if isinstance(t, Compose) else [t]
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
-        seen: Counter[int] = Counter()
+        seen: Counter[str] = Counter()
         for t in self.transforms:
-            stream = getattr(t, "stream", 0)
-            again = keys is not None and seen[stream] > 0
-            images = t(images, key(_AGAIN, seen[stream], keys) if again else keys)
-            seen[stream] += 1
+            name = type(t).__name__
+            again = keys is not None and seen[name] > 0
+            images = t(images, key("again", seen[name], keys) if again else keys)
+            seen[name] += 1
         return images
 
     def __repr__(self) -> str:
@@ -107,20 +104,18 @@ class RandomApply(Transform):
     250
     """
 
-    stream = 12
-
     def __init__(self, transform: Call, p: float = 0.5) -> None:
         check_call("transform", transform, "images", "keys")
         self.transform, self.p = transform, check_probability("p", p)
 
     def change(self, images: Array, keys: Array) -> Array:
         draws = self.draws(images, keys)
-        changed = self.transform(images, key(1, draws))
+        changed = self.transform(images, key("inside", draws))
         if (changed.shape, changed.dtype) != (images.shape, images.dtype):
             raise ValueError(f"transform must keep shape and dtype, or pictures with and without "
                              f"it make no batch: {images.shape} {images.dtype} became "
                              f"{changed.shape} {changed.dtype}")
-        return choose(mask(key(0, draws), self.p, ()), images, changed)
+        return choose(mask(key("applied at all", draws), self.p, ()), images, changed)
 
 
 def choose(second: Array, images: Array, others: Array) -> Array:
@@ -143,8 +138,6 @@ class RandomHorizontalFlip(Transform):
     [3, 2, 1, 0]
     """
 
-    stream = 1
-
     def __init__(self, p: float = 0.5) -> None:
         self.p = check_probability("p", p)
 
@@ -162,8 +155,6 @@ class Normalize(Transform):
     [1.0, 1.0, 1.0]
     """
 
-    stream = 4
-
     def __init__(self, mean: Numbers, std: Numbers) -> None:
         if not bool(np.all(np.asarray(std) > 0.0)):
             raise ValueError(f"std must be positive, got {std}: a channel that never changes "
@@ -177,14 +168,18 @@ class Normalize(Transform):
             raise ValueError(f"mean={self.mean} and std={self.std} look like parts of 1, but the "
                              f"pictures are {images.dtype}: multiply both by 255")
         dtype = get_default_dtype() if whole else images.dtype
+        wide = np.result_type(dtype, np.float32)  # float16 is rounded once, at the end
         std = np.asarray(self.std, np.float64)
-        scale = per_channel("std", 1.0 / std, images, dtype)
-        shift = per_channel("mean", -np.asarray(self.mean, np.float64) / std, images, dtype)
+        scale = per_channel("std", 1.0 / std, images, wide)
+        shift = per_channel("mean", -np.asarray(self.mean, np.float64) / std, images, wide)
         out = memory.empty(images.shape, dtype)
 
         def work(i: int, j: int) -> None:  # the second pass finds its block in the cache
-            block = xp.multiply(images[i:j], scale, out=out[i:j])
-            block += shift
+            if dtype == wide:
+                block = xp.multiply(images[i:j], scale, out=out[i:j])
+                block += shift
+            else:
+                out[i:j] = images[i:j] * scale + shift
 
         in_blocks(work, images)
         return out
@@ -197,28 +192,39 @@ def per_channel(what: str, values: Any, images: Array, dtype: DType) -> Array:
         found = len(numbers) if numbers.dtype.kind in "uif" else repr(values)
         raise ValueError(f"{what} must be one number, or one for each of the {images.shape[1]} "
                          f"channels, got {found}")
+    if np.dtype(dtype).kind != "f" and bool(np.isnan(numbers).any()):
+        raise ValueError(f"{what} must be numbers for pictures of {np.dtype(dtype)}, got {values}")
     return _upload(tuple(numbers.tolist()), np.dtype(dtype))
 
 
 @lru_cache(64)
 def _upload(values: tuple[float, ...], dtype: DType) -> Array:
-    array = np.asarray(values)
-    if dtype.kind != "f":
-        array = np.rint(array)
-    return asarray(array.astype(dtype)[:, None, None])
+    return asarray(_as_dtype(np, np.asarray(values, np.float64), dtype)[:, None, None])
 
 
 def working_dtype(images: Array) -> DType:
-    """What colours and positions are computed in: float64 for float64 pictures, else float32."""
-    return np.dtype(np.float64 if images.dtype == np.float64 else np.float32)
+    """What colours and positions are computed in: float64 for pictures of float64 and of integers
+    that float32 does not hold, else float32."""
+    return np.result_type(images.dtype, np.float32)
 
 
 def as_dtype(values: Array, dtype: DType) -> Array:
     """Computed pictures in the dtype of the originals; integers rounded and held to its range."""
-    if np.dtype(dtype).kind != "f":
-        limits = np.iinfo(dtype)
-        values = xp.clip(xp.rint(values), float(limits.min), float(limits.max))
-    return values.astype(dtype, copy=False)
+    return _as_dtype(xp, values, np.dtype(dtype))
+
+
+def _as_dtype(lib: Any, values: Array, dtype: DType) -> Array:
+    if dtype.kind == "f":
+        return values.astype(dtype, copy=False)
+    limits = np.iinfo(dtype)
+    highest = float(limits.max)
+    rounded = lib.clip(lib.rint(values), float(limits.min), highest)
+    if int(highest) == limits.max:
+        return rounded.astype(dtype)
+    # 2^63 - 1 is no float64, and 2^63 is no int64: what was held there is set by hand
+    below = np.nextafter(highest, 0.0)
+    whole = lib.minimum(rounded, below).astype(dtype)
+    return lib.where(rounded == highest, dtype.type(limits.max), whole)
 
 
 def in_blocks(work: Callable[[int, int], None], images: Array) -> None:

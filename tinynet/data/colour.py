@@ -37,8 +37,6 @@ class ColorJitter(Transform):
     [50, 50, 50]
     """
 
-    stream = 7
-
     def __init__(self, brightness: float | tuple[float, float] = 0.0,
                  contrast: float | tuple[float, float] = 0.0,
                  saturation: float | tuple[float, float] = 0.0) -> None:
@@ -47,9 +45,16 @@ class ColorJitter(Transform):
         self.saturation = _factors("saturation", saturation)
 
     def change(self, images: Array, keys: Array) -> Array:
-        draws, dtype = self.draws(images, keys), working_dtype(images)
-        b, c, s = (uniform(key(i, draws), (), *pair, "float64").astype(dtype)[:, None, None, None]
-                   for i, pair in enumerate((self.brightness, self.contrast, self.saturation)))
+        draws = self.draws(images, keys)
+        dtype = working_dtype(images)
+
+        def factor(what: str, pair: tuple[float, float]) -> Array:
+            drawn = uniform(key(what, draws), (), *pair, "float64")
+            return drawn.astype(dtype)[:, None, None, None]
+
+        b = factor("brightness", self.brightness)
+        c = factor("contrast", self.contrast)
+        s = factor("saturation", self.saturation)
         out = memory.empty(images.shape, images.dtype)
 
         def work(i: int, j: int) -> None:
@@ -96,8 +101,6 @@ class PCALighting(Transform):
     >>> PCALighting.fit(dark_or_bright)
     PCALighting(eigenvalues=(0.25,), eigenvectors=((1.0,),), sigma=0.1)
     """
-
-    stream = 8
 
     def __init__(self, eigenvalues: Sequence[float], eigenvectors: Sequence[Sequence[float]],
                  sigma: float = 0.1) -> None:

@@ -40,8 +40,6 @@ class RandomCrop(Transform):
     (5, 3, 24, 24)
     """
 
-    stream = 2
-
     def __init__(self, size: Size, padding: int = 0) -> None:
         self.size, self.padding = check_size(size), check_whole("padding", padding, 0)
 
@@ -55,7 +53,8 @@ class RandomCrop(Transform):
         if keys is None:
             return crop(_pad(images, p), (rows - 1) // 2, (columns - 1) // 2, self.size)
         draws = self.draws(images, keys)
-        y, x = integers(key(0, draws), 0, rows), integers(key(1, draws), 0, columns)
+        y = integers(key("row", draws), 0, rows)
+        x = integers(key("column", draws), 0, columns)
         out = memory.empty((n, c, height, width), images.dtype)
 
         def work(i: int, j: int) -> None:
@@ -90,8 +89,6 @@ class ResNetCrop(Transform):
     (5, 3, 8, 8)
     """
 
-    stream = 5
-
     def __init__(self, size: int = 224, short_side: tuple[int, int] = (256, 480)) -> None:
         low, high = check_range_of("short_side", short_side, 0)
         self.short_side = check_whole("short_side", low), check_whole("short_side", high)
@@ -111,12 +108,12 @@ class ResNetCrop(Transform):
     def windows(self, images: Array, keys: Array) -> tuple[Array, Array, Array, Array]:
         """(top, left, height, width) of the patches in pixels of the original pictures."""
         draws = self.draws(images, keys)
-        short = integers(key(0, draws), self.short_side[0], self.short_side[1] + 1)
+        short = integers(key("short side", draws), self.short_side[0], self.short_side[1] + 1)
         sides = images.shape[2:]
         starts, lengths = [], []
         for i, side in enumerate(sides):
             scaled = xp.rint(short * (side / min(sides)))
-            place = _pick(key(1 + i, draws), scaled - self.size + 1)
+            place = _pick(key("corner of the patch", i, draws), scaled - self.size + 1)
             starts.append(place * side / scaled)
             lengths.append(self.size * side / scaled)
         return starts[0], starts[1], lengths[0], lengths[1]
@@ -134,8 +131,6 @@ class RandomResizedCrop(Transform):
     >>> RandomResizedCrop(8)(xp.zeros((5, 3, 12, 16)), xp.arange(5)).shape
     (5, 3, 8, 8)
     """
-
-    stream = 6
 
     def __init__(self, size: Size = 224, scale: tuple[float, float] = (0.08, 1.0),
                  ratio: tuple[float, float] = (3 / 4, 4 / 3)) -> None:
@@ -166,14 +161,14 @@ def random_box(draws: Array, shape: tuple[int, int], scale: tuple[float, float],
     All are (N,) integers; where none of 10 tries fits, `fits` is False and the box is nonsense.
     """
     h, w = shape
-    area = h * w * uniform(key(0, draws), _TRIES, scale[0], scale[1], "float64")
-    stretch = xp.exp(0.5 * uniform(key(1, draws), _TRIES, math.log(ratio[0]), math.log(ratio[1]),
-                                   "float64"))
+    area = h * w * uniform(key("area", draws), _TRIES, scale[0], scale[1], "float64")
+    stretch = xp.exp(0.5 * uniform(key("ratio", draws), _TRIES, math.log(ratio[0]),
+                                   math.log(ratio[1]), "float64"))
     heights, widths = xp.rint(xp.sqrt(area) / stretch), xp.rint(xp.sqrt(area) * stretch)
     fits = (heights <= h) & (widths <= w) & (heights > 0) & (widths > 0)
     first = fits.argmax(axis=1)[:, None]
     height, width = (xp.take_along_axis(side, first, 1)[:, 0] for side in (heights, widths))
-    top, left = (_pick(key(2 + i, draws), xp.maximum(total - length + 1, 1))
+    top, left = (_pick(key("corner of the box", i, draws), xp.maximum(total - length + 1, 1))
                  for i, (total, length) in enumerate(((h, height), (w, width))))
     whole = tuple(side.astype(xp.int64) for side in (top, left, height, width))
     return (whole[0], whole[1], whole[2], whole[3]), fits.any(axis=1)

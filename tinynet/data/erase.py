@@ -1,6 +1,6 @@
 r"""Hiding a part of the picture: cutout, and random erasing.
 
-    y = x (1 - hole) + fill * hole,    hole = 1 within a rectangle, else 0
+    y = fill where there is a hole, else x;    the hole is a rectangle
 
 The net must not rely on any one part of an object. At test time the picture stays whole.
 Read next: `mix.py`.
@@ -24,13 +24,12 @@ class Cutout(Transform):
 
     Its centre is uniform over the pixels and it may hang over the edge, as in the paper: in a
     32x32 picture size 16 (CIFAR-10) covers 19.14 % on average, size 8 (CIFAR-100) 5.49 %. `fill`
-    is a number, or one for each channel. Without it, pictures must be normalised: 0 is their mean.
+    is a number, or one for each channel, held to the range of the pictures' dtype. Without it,
+    pictures must be normalised: 0 is their mean.
 
     >>> Cutout(16)(xp.ones((1, 3, 8, 8)), xp.zeros(1, xp.uint64)).max().item()
     0.0
     """
-
-    stream = 3
 
     def __init__(self, size: int, fill: Numbers | None = None) -> None:
         if isinstance(fill, str):
@@ -40,7 +39,7 @@ class Cutout(Transform):
     def change(self, images: Array, keys: Array) -> Array:
         _check_fill(self, self.fill, images)
         draws = self.draws(images, keys)
-        top, left = (integers(key(i, draws), 0, length) - self.size // 2
+        top, left = (integers(key("centre of the hole", i, draws), 0, length) - self.size // 2
                      for i, length in enumerate(images.shape[2:]))
         side = xp.full(len(images), self.size)
         return _cover(images, (top, left, side, side), self.fill, draws)
@@ -51,13 +50,12 @@ class RandomErasing(Transform):
 
     scale   its area as a part of the picture's, uniform in this range
     ratio   its width by its height, log-uniform in this range
-    fill    a number, or one for each channel; "random" is noise: any byte for uint8 (the paper's
-            choice), standard normal for floats. Without it, pictures must be normalised
+    fill    a number, or one for each channel, held to the range of the pictures' dtype; "random"
+            is noise: any byte for integers (the paper's choice), standard normal for floats.
+            Without it, pictures must be normalised
 
     A rectangle that does not fit is drawn again, 10 times at most; then the picture stays whole.
     """
-
-    stream = 11
 
     def __init__(self, p: float = 0.5, scale: tuple[float, float] = (0.02, 0.33),
                  ratio: tuple[float, float] = (0.3, 3.3),
@@ -72,10 +70,11 @@ class RandomErasing(Transform):
     def change(self, images: Array, keys: Array) -> Array:
         _check_fill(self, self.fill, images)
         draws = self.draws(images, keys)
-        (top, left, height, width), fits = random_box(key(1, draws), images.shape[2:], self.scale,
-                                                      self.ratio)
-        height = height * (fits & mask(key(0, draws), self.p, ()))  # 0: the picture stays whole
-        return _cover(images, (top, left, height, width), self.fill, key(2, draws))
+        box, fits = random_box(draws, images.shape[2:], self.scale, self.ratio)
+        top, left, height, width = box
+        erased = fits & mask(key("erased at all", draws), self.p, ())
+        height = height * erased  # 0: the picture stays whole
+        return _cover(images, (top, left, height, width), self.fill, key("noise", draws))
 
 
 Box = tuple[Array, Array, Array, Array]  # top, left, height, width: (N,) each
@@ -84,28 +83,28 @@ Box = tuple[Array, Array, Array, Array]  # top, left, height, width: (N,) each
 def _cover(images: Array, box: Box, fill: Numbers | str | None, draws: Array) -> Array:
     """The pictures with `fill` in their boxes; `draws` are the keys of the noise."""
     out = memory.empty(images.shape, images.dtype)
-    colour = None if fill is None or isinstance(fill, str) else per_channel(
-        "fill", fill, images, images.dtype)
+    colour = None  # each hole has its own noise
+    if not isinstance(fill, str):
+        colour = per_channel("fill", 0.0 if fill is None else fill, images, images.dtype)
 
     def work(i: int, j: int) -> None:
-        part = images[i:j]
-        holes = _holes(part, *(side[i:j] for side in box))
-        block = xp.multiply(part, 1 - holes, out=out[i:j])
-        if fill is not None:
-            block += holes * (_noise(draws[i:j], part) if colour is None else colour)
+        block = out[i:j]
+        block[...] = images[i:j]
+        inside = _noise(draws[i:j], block) if colour is None else colour
+        xp.copyto(block, inside, where=_holes(block, *(side[i:j] for side in box)))
 
     in_blocks(work, images)
     return out
 
 
 def _holes(images: Array, top: Array, left: Array, height: Array, width: Array) -> Array:
-    """(N, 1, H, W): 1 within the box of each picture, else 0, in the dtype of the pictures."""
+    """(N, 1, H, W): True within the box of each picture."""
     def covered(start: Array, length: Array, total: int) -> Array:
         place = xp.arange(total) - start[:, None]
         return (place >= 0) & (place < length[:, None])
 
     rows = covered(top, height, images.shape[2])[:, None, :, None]
-    return (rows & covered(left, width, images.shape[3])[:, None, None, :]).astype(images.dtype)
+    return rows & covered(left, width, images.shape[3])[:, None, None, :]
 
 
 def _check_fill(transform: Transform, fill: Numbers | str | None, images: Array) -> None:
@@ -116,6 +115,7 @@ def _check_fill(transform: Transform, fill: Numbers | str | None, images: Array)
 
 
 def _noise(keys: Array, images: Array) -> Array:
+    """Random pictures of the shape and dtype of `images`; in int8 the bytes are -128 .. 127."""
     shape = images.shape[1:]
     if images.dtype.kind == "f":
         return normal(keys, shape, dtype=images.dtype)

@@ -59,8 +59,6 @@ class RandomAffine(Transform):
     [1.0, 3.0, 0.0, 2.0]
     """
 
-    stream = 9
-
     def __init__(self, degrees: Range = 0.0, translate: Range = 0.0, scale: Range = 0.0,
                  stretch: Range = 0.0, shear: Range = 0.0, fill: Numbers = 0.0) -> None:
         self.degrees = _about_zero("degrees", degrees)
@@ -106,8 +104,6 @@ class LensDistortion(Transform):
     >>> LensDistortion(k=0.0)(xp.ones((1, 1, 2, 2)), xp.zeros(1, xp.uint64)).sum().item()
     4.0
     """
-
-    stream = 10
 
     def __init__(self, k: Range = 0.2, fill: Numbers = 0.0) -> None:
         self.k = _about_zero("k", k)

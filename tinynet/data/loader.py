@@ -1,6 +1,6 @@
 """Batches of a set of pictures: shuffled, uploaded, augmented, and resumable in mid-epoch.
 
-    order of epoch e = permutation(key(seed, e));    batch k = order[k B : (k + 1) B]
+    order of epoch e = permutation(key(seed, "shuffle", e));    batch k = order[k B : (k + 1) B]
 
 Everything about a batch follows from (seed, epoch, k), and the augmentation of a picture from
 (seed, epoch, index), that of a whole batch (mixup) from (seed, epoch, k): results do not depend on
@@ -23,13 +23,10 @@ import numpy as np
 
 from ..backend import Array, asarray, check_range, is_array, on_gpu, to_numpy, xp
 from ..checks import check_whole
-from ..random import key, permutation
+from ..random import check_seed, key, permutation
 from .augment import Call
 from .checks import check_call
-from .dataset import Dataset
-
-# parts of the keys: order of an epoch, keys of its pictures, keys of its batches
-_SHUFFLE, _AUGMENT, _MIX = 0x5348, 0x4155, 0x4D49
+from .dataset import Dataset, digest
 
 Batch = tuple[Array, Array]
 BatchCall = Callable[[Array, Array, int], Batch]
@@ -91,7 +88,8 @@ class DataLoader:
         known = int(labels.max()) + 1 if num_classes is None else num_classes
         check_range("labels", labels, known, f"num_classes={num_classes}.")
         self.images, self.labels = images, labels.astype(np.int64, copy=False)
-        self.shuffle, self.seed = shuffle, int(seed)
+        self.shuffle = shuffle
+        self.seed = check_seed(seed)
         self.drop_last, self.transform, self.augment = drop_last, transform, augment
         self.batch_transform = batch_transform
         self._epoch = self._position = self._start = 0
@@ -142,6 +140,10 @@ class DataLoader:
         self.set_epoch(state["epoch"])
         self._position = self._start = int(state["position"])
 
+    def digest(self) -> str:
+        """What the pictures and labels are, in 32 digits, whatever the order: see `digest`."""
+        return digest(self.images, self.labels)
+
     def _settings(self) -> dict[str, Any]:
         return {"pictures": len(self.images), "batch_size": self.batch_size,
                 "shuffle": self.shuffle, "seed": self.seed, "drop_last": self.drop_last}
@@ -154,7 +156,7 @@ class DataLoader:
     def _pass(self, epoch: int, start: int) -> Iterator[Batch]:
         order = None
         if self.shuffle:
-            order = to_numpy(permutation(key(self.seed, _SHUFFLE, epoch), len(self.images)))
+            order = to_numpy(permutation(key(self.seed, "shuffle", epoch), len(self.images)))
         with contextlib.closing(self._batches(epoch, order, start)) as batches:
             for k, batch in enumerate(batches, start):
                 self._position = k + 1
@@ -195,15 +197,15 @@ class DataLoader:
             if self.transform is not None:
                 keys = None
                 if self.augment:
-                    keys = key(self.seed, _AUGMENT, epoch, asarray(indices))
+                    keys = key(self.seed, "picture", epoch, asarray(indices))
                 images = self._transformed(images, keys)
                 if getattr(images, "shape", ())[:1] != labels.shape:
                     raise ValueError(f"transform must return the {len(labels)} pictures it is "
                                      f"given, but {self.transform!r} returned "
                                      f"{getattr(images, 'shape', type(images).__name__)}")
             if self.batch_transform is not None and self.augment:
-                images, labels = self.batch_transform(images, labels,
-                                                      key(self.seed, _MIX, epoch, k))
+                mine = key(self.seed, "batch", epoch, k)
+                images, labels = self.batch_transform(images, labels, mine)
             return images, labels
 
     def _transformed(self, images: Array, keys: Array | None) -> Any:

@@ -15,7 +15,6 @@ At test time pictures stay as they are (CS231n lecture 8: G5). Read next: `loade
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 from ..backend import Array, check_range, get_default_dtype, on_gpu, xp
 from ..checks import check_probability, check_whole
@@ -32,8 +31,6 @@ class BatchTransform:
     p      probability that a batch is mixed at all; its targets are probabilities in any case
     """
 
-    stream: ClassVar[int] = 0
-
     def __init__(self, num_classes: int, alpha: float = 1.0, p: float = 1.0) -> None:
         if not 0.0 < alpha < math.inf:
             raise ValueError(f"alpha must be positive, got {alpha}: small values mix little")
@@ -44,12 +41,13 @@ class BatchTransform:
         """New images, and probabilities (N, num_classes) in place of labels (N,)."""
         check_images(images)
         targets = self._probabilities(images, labels)
-        draws = key(self.stream, batch_key)
-        if _uniform(key(0, draws)) >= self.p:
+        draws = key(type(self).__name__, batch_key)
+        if _uniform(key("mixed at all", draws)) >= self.p:
             return images, targets
-        lam = beta(key(1, draws), self.alpha, self.alpha)
-        shift = min(1, len(images) - 1) + int(_uniform(key(2, draws)) * (len(images) - 1))
-        images, lam = self.mix(images, shift, lam, key(3, draws))
+        lam = beta(key("lam", draws), self.alpha, self.alpha)
+        others = len(images) - 1
+        shift = min(1, others) + int(_uniform(key("shift", draws)) * others)
+        images, lam = self.mix(images, shift, lam, draws)
         return images, targets * lam + xp.roll(targets, -shift, axis=0) * (1.0 - lam)
 
     def mix(self, images: Array, shift: int, lam: float, draws: int) -> tuple[Array, float]:
@@ -87,8 +85,6 @@ class Mixup(BatchTransform):
     ((4, 1, 2, 2), [1.0, 1.0, 1.0, 1.0])
     """
 
-    stream = 13
-
     def __init__(self, num_classes: int, alpha: float = 0.2, p: float = 1.0) -> None:
         super().__init__(num_classes, alpha, p)
 
@@ -122,14 +118,12 @@ class CutMix(BatchTransform):
     True
     """
 
-    stream = 14
-
     def mix(self, images: Array, shift: int, lam: float, draws: int) -> tuple[Array, float]:
         """Copy the rectangle; one place for the whole batch, as in the paper's code."""
         cut, area = [], 1
         for i, side in enumerate(images.shape[2:]):
             length = int(side * math.sqrt(1.0 - lam))
-            start = int(side * _uniform(key(i, draws))) - length // 2
+            start = int(side * _uniform(key("centre of the cut", i, draws))) - length // 2
             cut.append(slice(max(start, 0), max(0, min(start + length, side))))
             area *= cut[i].stop - cut[i].start
         part = (slice(None), slice(None), *cut)
@@ -139,5 +133,5 @@ class CutMix(BatchTransform):
 
 
 def _uniform(draws: int) -> float:
-    """A number in [0, 1) on the host: a key is 64 random bits."""
-    return int(draws) * 2.0**-64
+    """A number in [0, 1) on the host: the first 53 of the 64 random bits of a key."""
+    return (draws >> 11) * 2.0**-53

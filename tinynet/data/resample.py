@@ -87,7 +87,7 @@ def sample(images: Array, rows: Array, columns: Array, fill: Any = 0.0) -> Array
     check_images(images)
     n, c, h, w = images.shape
     dtype = working_dtype(images)
-    outside = per_channel("fill", fill, images, dtype)
+    outside = per_channel("fill", fill, images, images.dtype).astype(dtype)
     out = memory.empty((n, c, *rows.shape[1:]), images.dtype)
 
     def work(i: int, j: int) -> None:

@@ -24,7 +24,6 @@ from ..random import bits, key, uniform
 from .dataset import Dataset
 
 SIZE = 32  # pixels
-_STREAM, _GRAIN = 0x5348, 0x4752  # parts of the keys: a picture's parameters, and its noise
 _BLOCK = 64  # pictures of one class drawn at a time: a colour plane of them is 256 KB
 _DRAWS = 48  # uniform numbers for one picture
 
@@ -158,17 +157,17 @@ def _render(kind: str, keys: Array) -> Array:
     paint = ground + brighter * draw.colour(0.25, 0.55) + draw.texture(x, y)
     picture = picture + (paint - picture) * _coverage(distance, draw(1.0, 1.6))
 
-    grain = bits(key(_GRAIN, keys), 3 * SIZE * SIZE // 8).view(xp.uint8)  # 8 pixels a word
+    grain = bits(key("grain", keys), 3 * SIZE * SIZE // 8).view(xp.uint8)  # 8 pixels a word
     grain = grain.reshape(picture.shape).astype(xp.float32) - 127.5
     grey = picture * 255.0 + grain * draw(0.02, 0.1)[:, None] + 0.5
     return xp.clip(grey, 0.0, 255.0).astype(xp.uint8)
 
 
-def _pictures(n: int, split: int, seed: int) -> Dataset:
+def _pictures(n: int, split: str, seed: int) -> Dataset:
     """Pictures 0 .. n - 1 of a split; the classes take turns, so every class is as frequent."""
     images = xp.empty((n, 3, SIZE, SIZE), xp.uint8)
     for label, kind in enumerate(CLASSES):
-        keys = key(seed, _STREAM, split, xp.arange(label, n, len(CLASSES)))
+        keys = key(seed, "shapes", split, xp.arange(label, n, len(CLASSES)))
         mine = images[label :: len(CLASSES)]
         for i in range(0, len(keys), _BLOCK):
             mine[i : i + _BLOCK] = _render(kind, keys[i : i + _BLOCK])
@@ -190,4 +189,4 @@ def load_shapes(train: int = 10_000, test: int = 2_000, seed: int = 0) -> tuple[
     for what, n in (("train", train), ("test", test)):
         if n < 0:
             raise ValueError(f"{what} must be a number of pictures, 0 or more, got {n}")
-    return _pictures(train, 0, seed), _pictures(test, 1, seed)
+    return _pictures(train, "train", seed), _pictures(test, "test", seed)

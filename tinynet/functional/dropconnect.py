@@ -6,7 +6,7 @@ r"""DropConnect: dropout of the weights, with a mask of its own for every exampl
 
 The masks of N examples would be N times as large as the weights, so they are never stored: the mask
 of example n is a function of (key, n), drawn for a few examples at a time, applied, and drawn again
-in the backward pass. Besides x and W nothing is kept.
+in the backward pass. Besides x and W nothing is kept. In a share of a batch n counts from `offset`.
 
     dW = sum over n of M_n * dW_n,  where dW_n and dx_n are the gradients with the weights M_n * W
 
@@ -39,7 +39,7 @@ from ..kernels.sums import sum_blocks
 from ..operation import fused, primitive
 from ..ops.arithmetic import clip, erf, exp, maximum, sqrt
 from ..ops.shape import moveaxis, reshape
-from ..random import Generator
+from ..random import place_in_batch
 from ..tensor import Tensor
 from .checks import Pair
 from .conv import checked, conv2d
@@ -55,9 +55,10 @@ _TRANSFORMED_BYTES = 5 << 19  # of transformed ones, four times as many
 class _Masks:
     """The masks of all examples, and weights under them: (n, groups, taps, O / groups)."""
 
-    def __init__(self, weight: Array, s: Shape, key: int, keep: float) -> None:
+    def __init__(self, weight: Array, s: Shape, key: int, keep: float, offset: int) -> None:
         self.matrix = xp.ascontiguousarray(matrix_of(weight, s))
         self.key, self.keep, self.n, self.outputs = key, keep, s.n, s.o
+        self.offset = offset  # of these examples within the whole batch
         self.width = 1 if keep == 0.5 else 8 if (keep * 256.0).is_integer() else 16  # random bits
         # Examples at a time: masked; transformed, for Winograd's way (0: not one fits the cache).
         self.step = max(1, min(_EXAMPLES, _MASKED_BYTES // self.matrix.nbytes))
@@ -67,7 +68,8 @@ class _Masks:
     def draw(self, i: int, j: int) -> Array:
         """The masks of examples i to j; each thread remembers its last ones."""
         if getattr(self.last, "examples", None) != (i, j):
-            keys = random.key(self.key, 0, xp.arange(i, j))
+            examples = xp.arange(self.offset + i, self.offset + j)
+            keys = random.key(self.key, "weights", examples)
             self.last.masks = random.mask(keys, self.keep, self.matrix.shape, self.width)
             self.last.examples = i, j
         return self.last.masks
@@ -95,7 +97,8 @@ class _Masks:
             yield some, drawn[some]
 
     def of_bias(self) -> Array:
-        return random.mask(random.key(self.key, 1), self.keep, (self.n, self.outputs))
+        return random.mask(random.key(self.key, "bias"), self.keep, (self.n, self.outputs),
+                           offset=self.offset)
 
     def each(self, work: Callable[[int, int], None]) -> None:
         """work(i, j) for all examples, a few at a time, also on a GPU."""
@@ -181,12 +184,13 @@ def _winograd_backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequ
 
 
 def dropconnect_reference(x: Any, weight: Any, bias: Any = None, *, key: int, keep: float,
-                          stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Tensor:
+                          stride: Pair, padding: Pair, dilation: Pair, groups: int,
+                          offset: int = 0) -> Tensor:
     """All masked weights at once, each times the windows of its example."""
     n, (o, i, *kernel) = x.shape[0], weight.shape
     raw = xp.empty(weight.shape, x.dtype)
     s = Shape(xp.empty(x.shape, x.dtype), raw, stride, padding, dilation, groups)
-    masks = _Masks(raw, s, key, keep)
+    masks = _Masks(raw, s, key, keep, offset)
     drawn = masks.draw(0, n).reshape(n, groups, *kernel, i, o // groups)
     drawn = drawn.transpose(0, 1, 5, 4, 2, 3).reshape(n, *weight.shape).astype(x.dtype)
     columns = reshape(unfold(x, tuple(kernel), dilation, padding, stride),
@@ -199,10 +203,10 @@ def dropconnect_reference(x: Any, weight: Any, bias: Any = None, *, key: int, ke
 
 @fused(reference=dropconnect_reference)
 def _dropconnect(x: Array, weight: Array, bias: Array | None, *, key: int, keep: float,
-                 stride: Pair, padding: Pair, dilation: Pair, groups: int, needs: Sequence[bool]
-                 ) -> Any:
+                 stride: Pair, padding: Pair, dilation: Pair, groups: int, offset: int = 0,
+                 needs: Sequence[bool]) -> Any:
     s = Shape(x, weight, stride, padding, dilation, groups)
-    masks = _Masks(weight, s, key, keep)
+    masks = _Masks(weight, s, key, keep, offset)
     pays = masks.tiled > 0 or kernel.get_algorithm() == "winograd"
     by_tiles = not on_gpu and pays and kernel.choose(s) == "winograd"
     forward, backward_ = (_winograd, _winograd_backward) if by_tiles else (_forward, _backward)
@@ -212,7 +216,7 @@ def _dropconnect(x: Array, weight: Array, bias: Array | None, *, key: int, keep:
         pmap(lambda i, j: xp.add(y[i:j], shift[i:j], out=y[i:j]), s.n, masks.step)
 
     def backward(g: Array, wanted: Sequence[bool]) -> tuple[Array | None, ...]:
-        masks = _Masks(weight, s, key, keep)
+        masks = _Masks(weight, s, key, keep, offset)
         dx, dw = backward_(g, x, s, masks, wanted) if any(wanted[:2]) else (None, None)
         return dx, dw, add_up(add_up(g, (2, 3)) * masks.of_bias(), 0) if wanted[2] else None
 
@@ -221,32 +225,32 @@ def _dropconnect(x: Array, weight: Array, bias: Array | None, *, key: int, keep:
 
 def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
                        dilation: Any = 1, groups: int = 1, p: float = 0.5, training: bool = True,
-                       *, generator: Generator | None = None, key: int | None = None) -> Tensor:
+                       *, key: int | None = None) -> Tensor:
     """u_n = conv2d(x_n, M_n * weight) + m_n * bias in training, its mean over masks in evaluation
 
     `p` is the probability of ZEROING a weight (the paper's p is that of keeping it): the mean is
-    (1 - p) conv2d(x, weight, bias). Masks come from `generator` (tinynet's default one if None) or
-    from a `key`. Shapes and the other options are those of `conv2d`.
+    (1 - p) conv2d(x, weight, bias). Masks come from `key` (None: the next one of the default
+    generator). Shapes and the other options are those of `conv2d`.
 
     >>> from tinynet import xp
     >>> x, w = xp.ones((2, 1, 2, 2)), xp.ones((1, 1, 2, 2))
     >>> dropconnect_conv2d(x, w, key=1).reshape(-1).tolist()        # weights left: of 4
-    [2.0, 1.0]
+    [1.0, 2.0]
     >>> dropconnect_conv2d(x, w, p=0.25, training=False).reshape(-1).tolist()
     [3.0, 3.0]
     """
-    key = draw_key("dropconnect_conv2d", p, generator, key, training)
+    key = draw_key("dropconnect_conv2d", p, key, training)
     if not training or p == 0.0:
         keep = 1.0 - p
         weight, bias = weight * keep, None if bias is None else bias * keep
         return conv2d(x, weight, bias, stride, padding, dilation, groups)
     x, options = checked("dropconnect_conv2d", x, weight, bias, stride, padding, dilation, groups)
-    return _dropconnect(x, weight, bias, key=key, keep=1.0 - p, **options)
+    offset, _ = place_in_batch(x.shape[0])
+    return _dropconnect(x, weight, bias, key=key, keep=1.0 - p, offset=offset, **options)
 
 
 def dropconnect_linear(x: Any, weight: Any, bias: Any = None, p: float = 0.5,
-                       training: bool = True, *, generator: Generator | None = None,
-                       key: int | None = None) -> Tensor:
+                       training: bool = True, *, key: int | None = None) -> Tensor:
     """u_n = (M_n * weight) x_n + m_n * bias in training, its mean over masks in evaluation
 
     Options as in `dropconnect_conv2d`. Shapes: x (N, ..., in), weight (out, in), bias (out,) or
@@ -255,9 +259,9 @@ def dropconnect_linear(x: Any, weight: Any, bias: Any = None, p: float = 0.5,
     >>> from tinynet import xp
     >>> w = xp.asarray([[1.0, 10.0, 100.0]])
     >>> dropconnect_linear(xp.ones((4, 3)), w, key=1).reshape(-1).tolist()
-    [10.0, 100.0, 111.0, 0.0]
+    [10.0, 10.0, 10.0, 100.0]
     """
-    key = draw_key("dropconnect_linear", p, generator, key, training)
+    key = draw_key("dropconnect_linear", p, key, training)
     shape, (o, i) = tuple(x.shape), weight.shape
     if not training or p == 0.0 or len(shape) < 2 or shape[-1] != i:  # `linear` says what is wrong
         return linear(x, weight * (1.0 - p), None if bias is None else bias * (1.0 - p))

@@ -31,7 +31,7 @@ from ..kernels.blocks import BLOCK_BYTES, pmap
 from ..kernels.memory import as_nchw, as_nhwc, empty
 from ..operation import fused
 from ..ops.shape import reshape
-from ..random import Generator, default_generator
+from ..random import default_generator, place_in_batch
 from ..tensor import Tensor
 from .checks import Pair, float_of_one_dtype, images, pair
 from .pool import first_largest
@@ -40,20 +40,21 @@ _SPLIT = 1 << 24  # u is a multiple of 1 / _SPLIT, so that a_i is exact in integ
 
 
 def fractional_regions(n: int, parts: int, *, pseudo: bool = True, overlapping: bool = True,
-                       samples: int = 1, key: int) -> Array:
+                       samples: int = 1, first: int = 0, key: int) -> Array:
     """The cuts a_0 .. a_parts of `n` pixels into `parts` regions, (samples, parts + 1) integers.
 
-    `key` decides alone: the same on every backend. See the module's text for the formulas.
+    `key` and the number of the sample, from `first` on, decide alone: the same on every backend.
+    See the module's text for the formulas.
 
     >>> fractional_regions(7, 5, pseudo=False, overlapping=False, samples=2, key=1).tolist()
-    [[0, 1, 2, 4, 5, 7], [0, 1, 2, 3, 5, 7]]
+    [[0, 1, 2, 3, 5, 7], [0, 2, 4, 5, 6, 7]]
     """
     span = n - 1 if overlapping else n
     if not 1 <= parts <= span <= 2 * parts:
         raise ValueError(f"fractional_max_pool2d: {n} pixels cannot be cut into {parts} regions of "
                          f"{'2 or 3' if overlapping else '1 or 2'} pixels: the output size must be "
                          f"{max(1, -(-span // 2))} to {span}")
-    keys = random.key(key, xp.arange(samples))
+    keys = random.key(key, "cuts", xp.arange(first, first + samples))
     if pseudo:
         u = random.integers(keys, 0, _SPLIT, 1)
         whole = (xp.arange(parts + 1) * _SPLIT + u) * span  # alpha (i + u), times parts * _SPLIT
@@ -154,31 +155,35 @@ def _fractional_max_pool2d(x: Array, *, rows: Array, columns: Array, needs: Sequ
 def fractional_max_pool2d(x: Any, output_size: int | Pair | None = None, *,
                           ratio: float | tuple[float, float] | None = None, pseudo: bool = True,
                           overlapping: bool = True, per_sample: bool = False,
-                          generator: Generator | None = None, key: int | None = None) -> Tensor:
+                          key: int | None = None) -> Tensor:
     """The largest value of each of random regions, 1 or 2 pixels a side (2 or 3 overlapping).
 
     Give the `output_size` or the `ratio` (input / output, between 1 and 2; the size is rounded), a
     number or (height, width). `pseudo` and `overlapping` choose the regions, see the module's text;
-    `per_sample` cuts every picture in its own way. The cuts come from `generator` (tinynet's
-    default one if None) or from a `key`. Shapes: x (N, C, H, W), result (N, C, *output_size). Of
+    `per_sample` cuts every picture in its own way. The cuts come from `key` (None: the
+    next one of the default generator). Shapes: x (N, C, H, W), result (N, C, *output_size). Of
     equal values the first gets the gradient.
 
     >>> from tinynet import xp
     >>> x = xp.arange(25.0).reshape(1, 1, 5, 5)
     >>> fractional_max_pool2d(x, 3, overlapping=False, pseudo=False, key=0)[0, 0].tolist()
-    [[5.0, 7.0, 9.0], [10.0, 12.0, 14.0], [20.0, 22.0, 24.0]]
+    [[6.0, 8.0, 9.0], [11.0, 13.0, 14.0], [21.0, 23.0, 24.0]]
     """
     n, _, h, w = images("fractional_max_pool2d", x)
     float_of_one_dtype("fractional_max_pool2d", x=x)
     size = fractional_size((h, w), output_size, ratio)
-    if generator is not None and key is not None:
-        raise ValueError("fractional_max_pool2d: give a generator or a key, not both")
     if key is None:
-        key = (generator or default_generator).key()
-    rows, columns = (_taps(fractional_regions(
-        pixels, parts, pseudo=pseudo, overlapping=overlapping, samples=n if per_sample else 1,
-        key=random.key(key, axis)), overlapping)
-        for axis, (pixels, parts) in enumerate(zip((h, w), size, strict=True)))
+        key = default_generator.key()
+    samples = n if per_sample else 1
+    first = place_in_batch(n)[0] if per_sample else 0
+
+    def taps(axis: str, pixels: int, parts: int) -> Array:
+        cuts = fractional_regions(pixels, parts, pseudo=pseudo, overlapping=overlapping,
+                                  samples=samples, first=first, key=random.key(key, axis))
+        return _taps(cuts, overlapping)
+
+    rows = taps("rows", h, size[0])
+    columns = taps("columns", w, size[1])
     return _fractional_max_pool2d(x, rows=rows, columns=columns)
 
 

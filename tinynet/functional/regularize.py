@@ -20,7 +20,7 @@ from ..kernels import elementwise, memory
 from ..operation import primitive
 from ..ops.arithmetic import abs as absolute, astype, square
 from ..ops.reduction import sum as total
-from ..random import Generator, default_generator, mask as draw_mask
+from ..random import batch_mask, default_generator
 from ..tensor import Tensor
 from .checks import float_of_one_dtype
 
@@ -33,27 +33,25 @@ def _masked(x: Array, mask: Array, scale: float) -> Array:
     return elementwise.masked(x, mask, scale)
 
 
-def draw_key(what: str, p: float, generator: Generator | None, key: int | None,
-             training: bool = True) -> int | None:
-    """The key of the noise: `key`, or in training the next one of `generator`."""
+def draw_key(what: str, p: float, key: int | None, training: bool = True) -> int | None:
+    """The key of the noise: `key`, or in training the next one of the default generator."""
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"{what}: p is the probability of zeroing, between 0 and 1, got {p}")
-    if generator is not None and key is not None:
-        raise ValueError(f"{what}: give a generator or a key, not both")
     if key is None and training and p > 0.0:
-        key = (generator or default_generator).key()
+        return default_generator.key()
     return key
 
 
 def _drop(what: str, x: Any, p: float, training: bool, shape: tuple[int, ...], inverted: bool,
-          generator: Generator | None, key: int | None) -> Tensor:
-    key, keep = draw_key(what, p, generator, key, training), 1.0 - p
+          key: int | None) -> Tensor:
+    key = draw_key(what, p, key, training)
+    keep = 1.0 - p
     if p == 0.0 or (inverted and not training):
         return x
     float_of_one_dtype(what, x=x)
     if not training:
         return x * keep
-    mask = draw_mask(key, keep, shape)  # in the order of the axes: layout changes no result
+    mask = batch_mask(key, keep, shape)  # in the order of the axes: layout changes no result
     values = x.data if isinstance(x, Tensor) else x
     if shape == values.shape and not values.flags.c_contiguous:
         order = memory.memory_order(values)
@@ -62,13 +60,13 @@ def _drop(what: str, x: Any, p: float, training: bool, shape: tuple[int, ...], i
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
-            generator: Generator | None = None, key: int | None = None) -> Tensor:
+            key: int | None = None) -> Tensor:
     """Inverted dropout: x * mask / (1 - p) in training, x itself in evaluation.
 
     `p` is the probability of ZEROING, as in PyTorch. (In the lecture's code p is the probability
     of keeping, which is 1 - p here.) The mean stays that of x, so evaluation needs no correction.
     With ``inverted=False`` the lecture's vanilla dropout: x * mask, and x * (1 - p) in evaluation.
-    The mask comes from `generator` (tinynet's default one if None) or from a `key`.
+    The mask comes from `key` (None: the next one of the default generator).
     Source: Srivastava et al. 2014; both forms as in CS231n lecture 8.
 
     >>> from tinynet import xp
@@ -77,12 +75,11 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = T
     >>> dropout("anything", training=False)
     'anything'
     """
-    return _drop("dropout", x, p, training, tuple(getattr(x, "shape", ())), inverted, generator,
-                 key)
+    return _drop("dropout", x, p, training, tuple(getattr(x, "shape", ())), inverted, key)
 
 
 def dropout2d(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
-              generator: Generator | None = None, key: int | None = None) -> Tensor:
+              key: int | None = None) -> Tensor:
     """Dropout of whole channels: of an (N, C, ...) array, each x[n, c] is zeroed or kept at once.
 
     Neighbouring pixels of a feature map are alike: what is zeroed alone is still seen beside it.
@@ -93,18 +90,18 @@ def dropout2d(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool =
         raise ValueError(f"dropout2d: x must have shape (N, C, H, W), got {shape}: for feature "
                          "vectors use dropout")
     return _drop("dropout2d", x, p, training, shape[:2] + (1,) * (len(shape) - 2), inverted,
-                 generator, key)
+                 key)
 
 
 def drop_path(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
-              generator: Generator | None = None, key: int | None = None) -> Tensor:
+              key: int | None = None) -> Tensor:
     """Dropout of whole samples: of an (N, ...) array, each x[n] is zeroed or kept at once.
 
     What stochastic depth does to the body of a residual block, sample by sample.
     """
     shape = tuple(x.shape)
     return _drop("drop_path", x, p, training, shape[:1] + (1,) * (len(shape) - 1), inverted,
-                 generator, key)
+                 key)
 
 
 def _added_up(measure: Callable[[Any], Any], weights: Iterable[Any]) -> Any:

@@ -36,7 +36,7 @@ class _DropConnect(Noise):
         check_dtype(x, self.weight)
         training = self.training and self.p > 0.0
         u = self._connected(x, self.weight, self.bias, self.p, self.training,
-                            key=self.draw_key() if training else None)
+                            key=self.key_in_training())
         if self.inference == "mean" or training:
             return F.relu(u) if self.relu else u
         squares = None if self.bias is None else self.bias * self.bias

@@ -38,7 +38,7 @@ class Dropout(_Dropout):
 
     def forward(self, x: Any) -> Tensor:
         return F.dropout(x, self.p, self.training, inverted=self.inverted,
-                         generator=self.generator)
+                         key=self.key_in_training())
 
 
 class Dropout2d(_Dropout):
@@ -46,4 +46,4 @@ class Dropout2d(_Dropout):
 
     def forward(self, x: Any) -> Tensor:
         return F.dropout2d(x, self.p, self.training, inverted=self.inverted,
-                           generator=self.generator)
+                           key=self.key_in_training())

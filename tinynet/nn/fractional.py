@@ -43,7 +43,7 @@ class FractionalMaxPool2d(Noise):
         self.generator = generator
 
     def forward(self, x: Any) -> Tensor:
-        keys = [self.draw_key()] if self.training else [key(0, k) for k in range(self.passes)]
+        keys = [self.draw_key()] if self.training else [key("test", k) for k in range(self.passes)]
         first, *others = (F.fractional_max_pool2d(
             x, self.output_size, ratio=self.ratio, pseudo=self.pseudo, key=k,
             overlapping=self.overlapping, per_sample=self.per_sample) for k in keys)

@@ -24,13 +24,22 @@ from .module import Module, modes_kept
 
 
 class Noise(Module):
-    """Base class of the layers that draw random numbers in training mode, with `draw_key`."""
+    """Base class of the layers that draw random numbers in training mode, with `draw_key`.
+
+    Inside ``random.share_of_batch`` they get their part of what the whole batch would draw.
+    """
 
     generator: Generator | None = None
+    p: float = 1.0
 
     def draw_key(self) -> int:
         """The key of the next random numbers."""
         return (self.generator or default_generator).key()
+
+    def key_in_training(self) -> int | None:
+        """The key of the next random numbers, or None where none are needed: `p` is 0, or a test.
+        """
+        return self.draw_key() if self.training and self.p > 0.0 else None
 
 
 def noise_state(model: Module) -> dict[str, Any]:
@@ -85,7 +94,7 @@ def marginalize(model: Module, x: Any, how: str = "analytic", n: int = 100, *,
     >>> from tinynet import nn
     >>> net, x = nn.Sequential(nn.Dropout(0.5)), tn.ones(4)
     >>> marginalize(net, x), marginalize(net, x, how="sample", n=4)
-    (Tensor([1., 1., 1., 1.]), Tensor([1.5, 0.5, 1. , 1.5]))
+    (Tensor([1., 1., 1., 1.]), Tensor([1.5, 1. , 1. , 1. ]))
     """
     check_choice("how", how, ("analytic", "sample"))
     passes = check_whole("n, the number of passes,", n) if how == "sample" else 1

@@ -97,7 +97,7 @@ def sampled(n: int, seed: int = 0, waves: int = 30) -> Landscape:
     One example's ripple has mean 0 and variance 1 over the random phases, so the mean of n has
     deviation 1/sqrt(n): the sharp dips of a small data set are noise, and fade as it grows.
     """
-    phases = uniform(key(seed, n), (n, waves), 0.0, 2 * math.pi, dtype=np.float64)
+    phases = uniform(key(seed, "phases", n), (n, waves), 0.0, 2 * math.pi, dtype=np.float64)
     w = xp.linspace(5.0, 25.0, waves)
     size = math.sqrt(2 / waves)
     # cos(w x + phase) = cos(w x) cos(phase) - sin(w x) sin(phase): the mean is over phases alone

@@ -39,7 +39,6 @@ from .journal import Journal, as_json
 from .space import Config, Space, Uniform, grid, sample
 
 Objective = Callable[[Config], "float | Mapping[str, Any]"]
-_STREAM = 0x7275  # part of the keys: the random numbers inside a trial
 _EDGE = 0.05  # share of a range that counts as its border
 _one_at_a_time = threading.Lock()  # trials in threads of one process share its random numbers
 
@@ -192,7 +191,7 @@ def run_one(objective: Objective, config: Config, seed: int, i: int,
     with _one_at_a_time, _threads(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # overflow: a trial may well explode
         before, start = get_state(), time.perf_counter()
-        manual_seed(key(seed, _STREAM, i))
+        manual_seed(key(seed, "trial", i))
         try:
             found = objective(dict(config))
         except FloatingPointError as error:

@@ -25,8 +25,6 @@ from ..train.callbacks import Callback
 from ..train.history import History, finite_or_none
 from ..train.trainer import Batches, Loss, Metric, Trainer, count_correct
 
-_STREAM = 0x776B  # part of the keys: random numbers of what is tried
-
 
 @dataclass
 class Step:
@@ -118,7 +116,7 @@ def fresh(loader: Any) -> Any:
 def own_random(*parts: int) -> Iterator[None]:
     """Random numbers of (parts) inside, those from before afterwards; overflow does not warn."""
     before = get_state()
-    manual_seed(key(_STREAM, *parts))
+    manual_seed(key("workbench", *parts))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         try:
