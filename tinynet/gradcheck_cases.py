@@ -92,6 +92,7 @@ TABLES: dict[str, list[Case]] = {
                           ("min", r.min), ("logsumexp", r.logsumexp), ("_euclidean", r.norm))
           for axis, keep in ((None, False), (1, False), (-1, True), ((0, 2), False))),
         row("var", lambda x: r.var(x, axis=0, ddof=1), (4, 3)),
+        row("_centred", lambda x: r._centred(x, (0, 2)), (2, 3, 2)),
         row("_root", lambda x: r.std(x, axis=1), (2, 5)),
         row("norm", lambda x: r.norm(x, ord=float("inf"), axis=1), (3, 4)),
         row("norm", lambda x: r.norm(x, ord=1), (3, 4)),

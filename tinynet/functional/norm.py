@@ -12,10 +12,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..backend import Array, xp
+from ..backend import Array, DType, accumulator, wide, xp
 from ..kernels import channels, norm as kernel
+from ..kernels.precision import centred, variance
 from ..operation import fused, primitive
-from ..ops.arithmetic import square
+from ..ops.arithmetic import square, widened
 from ..ops.reduction import mean, sum as total, var
 from ..ops.shape import reshape
 from ..tensor import Tensor
@@ -56,21 +57,37 @@ def _batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: floa
     return y, backward, (statistics.mean, statistics.var)
 
 
+@widened
 @primitive(lambda g, scale: g * _channels(scale, len(g.shape)),
-           lambda g, x: total(g * x, _all_but_channels(x)),
+           lambda g, x, centre: total(g * _less(x, centre), _all_but_channels(x)),
            lambda g: total(g, _all_but_channels(g)))
-def _scale_and_shift(x: Array, scale: Array, shift: Array) -> Array:
-    """x * scale + shift, with one scale and one shift for each channel."""
-    return channels.scale_and_shift(x, scale, shift)
+def _scale_and_shift(x: Array, scale: Array, shift: Array, centre: Array | None = None) -> Array:
+    """(x - centre) * scale + shift, with a value of each for each channel."""
+    return channels.scale_and_shift(x, scale, shift, False, centre)
+
+
+def _less(x: Any, centre: Array | None) -> Any:
+    return x if centre is None else x - _channels(centre, len(x.shape))
 
 
 @primitive(lambda g, y, x, axes, eps: (g - mean(g, axes, True) - y * mean(g * y, axes, True))
            * (var(x, axes, 0, True) + eps) ** -0.5)
 def _normalise(x: Array, axes: tuple[int, ...], eps: float) -> Array:
     """(x - m) / sqrt(v + eps), m and v over `axes` (each sample by itself)."""
-    centred = x - x.mean(axis=axes, keepdims=True)
-    centred /= xp.sqrt(xp.square(centred).mean(axis=axes, keepdims=True) + eps)
-    return centred
+    y, _ = centred(x, axes)
+    y /= xp.sqrt(variance(y, axes) + eps).astype(x.dtype)
+    return y
+
+
+@widened
+def _sample_norm(x: Any, axes: tuple[int, ...], weight: Any, bias: Any, eps: float) -> Any:
+    """weight * (x - m) / sqrt(v + eps) + bias, m and v over `axes`."""
+    y = _normalise(x, axes, eps)
+    if weight is not None:
+        y = y * weight
+    if bias is not None:
+        y = y + bias
+    return y
 
 
 def _check_channels(what: str, shape: tuple[int, ...], **arrays: Any) -> None:
@@ -124,8 +141,8 @@ def _either_norm(x: Any, running_mean: Any, running_var: Any, weight: Any, bias:
     _check_channels("batch_norm", shape, running_mean=running_mean, running_var=running_var,
                     weight=weight, bias=bias)
     if not training and running_mean is not None and running_var is not None:
-        scale, shift = _folded(_data(running_mean), _data(running_var), weight, bias, eps)
-        y = _scale_and_shift(x, scale, shift)
+        folded = _folded(_data(running_mean), _data(running_var), weight, bias, eps, x.dtype)
+        y = _scale_and_shift(x, *folded)
         return relu(y) if with_relu else y
     count = math.prod(shape) // max(1, shape[1])
     if count < 2:
@@ -139,12 +156,21 @@ def _either_norm(x: Any, running_mean: Any, running_var: Any, weight: Any, bias:
     return y
 
 
-def _folded(running_mean: Array, running_var: Array, weight: Any, bias: Any, eps: float
-            ) -> tuple[Any, Any]:
-    """The running statistics folded into one factor and one summand for each channel."""
-    inverse = 1.0 / xp.sqrt(running_var + eps)
-    scale = inverse if weight is None else weight * inverse
-    return scale, -running_mean * scale if bias is None else bias - running_mean * scale
+def _folded(running_mean: Array, running_var: Array, weight: Any, bias: Any, eps: float,
+            dtype: DType) -> tuple[Any, Any, Array | None]:
+    """The running statistics as one factor and one summand for each channel, and a centre."""
+    moved = wide(running_mean)
+    deviation = xp.sqrt(wide(running_var) + eps)
+    scale = 1.0 / deviation
+    if weight is not None:
+        scale = weight * scale
+    centre = channels.far_centre(moved, deviation, accumulator(dtype))
+    if centre is not None:
+        moved = moved - centre
+    shift = -moved * scale
+    if bias is not None:
+        shift = bias + shift
+    return scale, shift, centre
 
 
 def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None,
@@ -168,9 +194,8 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
             raise ValueError(f"layer_norm: {name} must have normalized_shape {wanted}, got "
                              f"{tuple(a.shape)}")
     float_of_one_dtype("layer_norm", x=x)
-    y = _normalise(x, tuple(range(len(shape) - len(wanted), len(shape))), eps)
-    y = y if weight is None else y * weight
-    return y if bias is None else y + bias
+    axes = tuple(range(len(shape) - len(wanted), len(shape)))
+    return _sample_norm(x, axes, weight, bias, eps)
 
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
@@ -186,8 +211,14 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
                          f"num_groups, got shape {shape} and num_groups={num_groups}")
     float_of_one_dtype("group_norm", x=x)
     _check_channels("group_norm", shape, weight=weight, bias=bias)
-    groups = reshape(x, (shape[0], num_groups, shape[1] // num_groups, *shape[2:]))
-    y = reshape(_normalise(groups, tuple(range(2, len(shape) + 1)), eps), shape)
-    y = y if weight is None else y * _channels(weight, len(shape))
-    return y if bias is None else y + _channels(bias, len(shape))
+    # A group's channels get an axis of their own: (N, groups, C / groups, ...).
+    grouped = (num_groups, shape[1] // num_groups)
+    groups = reshape(x, (shape[0], *grouped, *shape[2:]))
+    meets = (*grouped, *(1,) * (len(shape) - 2))
+    if weight is not None:
+        weight = reshape(weight, meets)
+    if bias is not None:
+        bias = reshape(bias, meets)
+    y = _sample_norm(groups, tuple(range(2, len(shape) + 1)), weight, bias, eps)
+    return reshape(y, shape)
 

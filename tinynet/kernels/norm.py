@@ -1,16 +1,18 @@
 r"""Batch normalisation in two passes over memory forward, and two backward.
 
-    m, v = mean and variance of each channel        y = x A + B,  A = w / sqrt(v + eps), B = b - m A
-    db = sum(g),  dw = sum(g (x - m)) / sqrt(v + eps)
-    dx = A g + P x + Q,   P = -A dw / (n sqrt(v + eps)),   Q = -A db / n - P m
+    m, v = mean and variance of each channel
+    y = (x - c) A + B,   A = w / sqrt(v + eps),   B = b - (m - c) A
+    db = sum(g),  dw = (sum(g (x - c)) - (m - c) db) / sqrt(v + eps)
+    dx = A g + P (x - c) + Q,   P = -A dw / (n sqrt(v + eps)),   Q = -A db / n - P (m - c)
 
 The first pass takes sums, the second applies one multiplication and addition, each block by block
 while it is in the cache (written as single NumPy calls these are about 15 passes). With
 `relu=True` the ReLU after it joins the second pass, and its gradient the first one back.
 
-What is summed is x minus a rough mean of the channel, of 16 rows from all over the batch:
-E[x^2] - E[x]^2 would lose all digits where the mean is large against the deviation (Chan, Golub and
-LeVeque 1983, "Algorithms for computing the sample variance").
+The centre c is any number near the mean: the formulas hold for all c, but digits are lost where m
+is large against the deviation and c is not near it. For the statistics c is a rough mean, of 16
+rows from all over the batch; then it is m rounded to x's dtype, or 0 where all channels lie near
+zero, which saves an operation (`channels.far_centre`; and see `precision.py`).
 
 Cost for n numbers: forward 6 n operations and 3 n numbers read or written, backward 8 n and 5 n;
 with ReLU 7 n and 3 n, 10 n and 7 n (g behind the ReLU is kept between the passes).
@@ -26,9 +28,10 @@ import numpy as np
 from ..backend import Array, on_gpu, xp
 from . import device
 from .blocks import is_plain, pmap
-from .channels import Rows, per_channel, scale_and_shift, sum_rows
+from .channels import Rows, far_centre, per_channel, scale_and_shift, sum_rows
 from .elementwise import keep_positive
 from .memory import empty
+from .precision import moments, widened
 
 
 class Statistics(NamedTuple):
@@ -40,12 +43,13 @@ class Statistics(NamedTuple):
 
 
 def plain_statistics(x: Array) -> tuple[Array, Array]:
-    axes = (0, *range(2, x.ndim))
-    return x.mean(axes), x.var(axes)
+    mean, var = moments(x, (0, *range(2, x.ndim)))
+    return mean.reshape(-1), var.reshape(-1)
 
 
+@widened
 def statistics(x: Array) -> tuple[Array, Array]:
-    """Mean and (biased) variance of each channel, axis 1 of x, in float64 for large arrays."""
+    """Mean and (biased) variance of each channel, axis 1 of x, in float64."""
     if on_gpu:
         return device.statistics(x, 0.0)[:2]
     if is_plain(x):
@@ -68,6 +72,7 @@ def statistics(x: Array) -> tuple[Array, Array]:
     return rough + first, np.maximum(second - first * first, 0)
 
 
+@widened
 def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float,
                relu: bool = False) -> tuple[Array, Statistics]:
     """y and the batch's statistics, for x (N, C), (N, C, L) or (N, C, H, W).
@@ -80,8 +85,16 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float,
     mean, var = statistics(x)
     deviation = xp.sqrt(var + eps)
     scale = (1.0 if weight is None else weight) / deviation
-    shift = -mean * scale if bias is None else bias - mean * scale
-    return scale_and_shift(x, scale, shift, relu), Statistics(mean, var, deviation)
+    centre = far_centre(mean, deviation, x.dtype)
+    shift = -_rest(mean, centre) * scale
+    if bias is not None:
+        shift += bias
+    return scale_and_shift(x, scale, shift, relu, centre), Statistics(mean, var, deviation)
+
+
+def _rest(mean: Array, centre: Array | None) -> Array:
+    """What is left of the mean when the centre is subtracted first: m - c."""
+    return mean if centre is None else mean - centre
 
 
 def move(running: Array, value: Array, share: float, factor: float = 1.0) -> None:
@@ -92,12 +105,12 @@ def move(running: Array, value: Array, share: float, factor: float = 1.0) -> Non
     running += (share * (value * factor)).astype(running.dtype)
 
 
-def _coefficients(dw: Array, db: Array, weight: Array | None, of: Statistics, n: int
-                  ) -> tuple[Array, Array, Array]:
-    """A, P and Q of dx = A g + P x + Q."""
+def _coefficients(dw: Array, db: Array, weight: Array | None, of: Statistics, n: int,
+                  rest: Array) -> tuple[Array, Array, Array]:
+    """A, P and Q of dx = A g + P (x - c) + Q, for `rest` = m - c."""
     a = (1.0 if weight is None else weight) / of.deviation
     p = -a * dw / (n * of.deviation)
-    return a, p, -a * db / n - p * of.mean
+    return a, p, -a * db / n - p * rest
 
 
 def plain_batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics,
@@ -106,12 +119,20 @@ def plain_batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Stat
     if y is not None:
         g = keep_positive(g, y)
     axes = (0, *range(2, x.ndim))
-    db, dw = g.sum(axes), (g * (x - per_channel(of.mean, x))).sum(axes) / of.deviation
-    a, p, q = _coefficients(dw, db, weight, of, x.size // x.shape[1])
-    dx = g * per_channel(a, x) + x * per_channel(p, x) + per_channel(q, x) if want_x else None
+    centre = of.mean.astype(x.dtype)
+    rest = of.mean - centre
+    d = x - per_channel(centre, x)
+    db = g.sum(axes, dtype=np.float64)
+    dw = ((g * d).sum(axes, dtype=np.float64) - rest * db) / of.deviation
+    dx = None
+    if want_x:
+        a, p, q = (per_channel(v, x) for v in
+                   _coefficients(dw, db, weight, of, x.size // x.shape[1], rest))
+        dx = g * a + d * p + q
     return dx, dw.astype(x.dtype), db.astype(x.dtype)
 
 
+@widened
 def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics,
                         want_x: bool = True, y: Array | None = None
                         ) -> tuple[Array | None, Array, Array]:
@@ -125,27 +146,38 @@ def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics
     if is_plain(x):
         return plain_batch_norm_backward(g, x, weight, of, want_x, y)
     r = Rows(x)
-    rows, dy, centre, parts = r.matrix(x), r.matrix(g), r.tile(of.mean), r.parts(2)
+    rows = r.matrix(x)
+    dy = r.matrix(g)
     gate: Any = None if y is None else r.matrix(y)
     dx = empty(rows.shape, x.dtype)
     dz = dy if y is None else dx
+    parts = r.parts(2)
+    nearest = of.mean.astype(x.dtype)
+    c = r.tile(nearest)
 
     def sums(i: int, j: int) -> None:
         if y is not None:
             keep_positive(dy[i:j], gate[i:j], out=dz[i:j])
         sum_rows(dz[i:j], parts[0, i // r.step])
-        d = np.subtract(rows[i:j], centre, out=r.work(j - i))
+        d = np.subtract(rows[i:j], c, out=r.work(j - i))
         d *= dz[i:j]
         sum_rows(d, parts[1, i // r.step])
 
     pmap(sums, r.rows, r.step)
     db, dw = r.total(parts)
-    dw /= of.deviation
-    a, p, q = (r.tile(v) for v in _coefficients(dw, db, weight, of, x.size // r.channels))
+    dw = (dw - (of.mean - nearest) * db) / of.deviation
+    centre = far_centre(of.mean, of.deviation, x.dtype)
+    a, p, q = (r.tile(v) for v in _coefficients(dw, db, weight, of, x.size // r.channels,
+                                                _rest(of.mean, centre)))
 
     def apply(i: int, j: int) -> None:
         out = np.multiply(dz[i:j], a, out=dx[i:j])
-        d = np.multiply(rows[i:j], p, out=r.work(j - i))
+        d = r.work(j - i)
+        if centre is None:
+            np.multiply(rows[i:j], p, out=d)
+        else:
+            np.subtract(rows[i:j], c, out=d)
+            d *= p
         d += q
         out += d
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, accumulator, add_up, asarray, float_dtype, xp
+from ..kernels import precision
 from ..operation import primitive
 from ..tensor import Tensor
 from .arithmetic import (
@@ -78,14 +79,23 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return y.astype(float_dtype(x.dtype))
 
 
+@widened
+@primitive(lambda g, axis: _centred(g, axis))
+def _centred(x: Array, axis: Axis = None) -> Array:
+    """x minus its mean over `axis`: a projection, which is its own adjoint."""
+    return precision.centred(x, axis)[0]
+
+
+@widened
 @primitive(lambda g, x, x_shape, axis, ddof: _spread(g, x_shape, axis)
-           * (x - mean(x, axis, True)) * (2.0 / (_count(x_shape, axis) - ddof)))
+           * _centred(x, axis) * (2.0 / (_count(x_shape, axis) - ddof)))
 def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
     """The variance over `axis`: squared distances from the mean, summed, over (n - ddof)."""
-    if _count(x.shape, axis) <= ddof:
-        raise ValueError(f"var with ddof={ddof} needs more than {ddof} values, got "
-                         f"{_count(x.shape, axis)}")
-    return x.var(axis=axis, ddof=ddof, keepdims=keepdims)
+    n = _count(x.shape, axis)
+    if n <= ddof:
+        raise ValueError(f"var with ddof={ddof} needs more than {ddof} values, got {n}")
+    v = precision.moments(x, axis)[1] * (n / (n - ddof))
+    return (v if keepdims else v.squeeze(axis)).astype(x.dtype)
 
 
 @widened
