@@ -175,6 +175,8 @@ TABLES: dict[str, list[Case]] = {
           for name, f in (("_max_pool2d", F.max_pool2d), ("_avg_pool2d", F.avg_pool2d))),
         row("_global_max_pool2d", F.global_max_pool2d, (2, 3, 2, 2)),
         row("_pixel_mean", F.global_avg_pool2d, (2, 3, 2, 2)),
+        row("_region_means", lambda x: F.adaptive_avg_pool2d(x, (3, 2)), (2, 2, 5, 5)),
+        row("_spread_over_regions", lambda x: pool._spread_over_regions(x, 2, 5), (2, 2, 3, 4)),
         row("_spread_evenly", lambda x: pool._spread_evenly(x, (2, 3)), (2, 3)),
         row("adaptive_avg_pool2d", lambda x: F.adaptive_avg_pool2d(x, (2, 3)), (1, 2, 5, 4)),
         row("adaptive_max_pool2d", lambda x: F.adaptive_max_pool2d(x, (2, 3)), (1, 2, 5, 4)),

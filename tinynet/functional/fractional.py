@@ -28,6 +28,7 @@ from typing import Any
 from .. import random
 from ..backend import Array, xp
 from ..kernels.blocks import BLOCK_BYTES, pmap
+from ..kernels.elementwise import keep
 from ..kernels.memory import as_nchw, as_nhwc, empty
 from ..operation import fused
 from ..ops.shape import reshape
@@ -82,23 +83,24 @@ def _flat(taps: Array, n: int, length: int) -> list[Array]:
 
 def _largest(x: Array, places: list[Array]) -> tuple[Array, list[Array]]:
     """The largest of each region along axis 1 of x (m, n, k); and for each tap but the last
-    whether it won (of equal ones several do: the first counts)."""
+    whether it equals it, or is nan (of several the first counts)."""
     rows = x.reshape(-1, x.shape[2])
     first, *others = (rows.take(p, axis=0) for p in places)
     y = xp.maximum(first, others[0])
     for other in others[1:]:
         xp.maximum(y, other, out=y)
-    return y, [tap == y for tap in (first, *others[:-1])]
+    return y, [(tap == y) | (tap != tap) for tap in (first, *others[:-1])]
 
 
 def _share(g: Array, places: list[Array], won: list[Array], length: int) -> Array:
     """The opposite way: each gradient to the first tap that won, the last gets what is left."""
     dx = xp.zeros((len(g) * length, g.shape[2]), g.dtype)
+    free = xp.ones(g.shape, bool)
     for place, wins in zip(places, won, strict=False):
-        share = g * wins
-        g = g - share
-        dx[place] += share  # no place twice in a tap, so nothing is lost
-    dx[places[-1]] += g
+        first = wins & free
+        free ^= first
+        dx[place] += keep(g, first)  # no place twice in a tap, so nothing is lost
+    dx[places[-1]] += keep(g, free)
     return dx.reshape(-1, length, dx.shape[1])
 
 

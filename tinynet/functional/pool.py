@@ -10,15 +10,21 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..backend import Array, xp
+from ..backend import Array, accumulator, add_up, float_dtype, on_gpu, wide, xp
 from ..kernels import memory, pool as kernels
 from ..operation import fused, primitive
+from ..ops.arithmetic import logical_and, logical_or
 from ..ops.indexing import take_along_axis
-from ..ops.reduction import argmax, mean
+from ..ops.reduction import argmax, max as largest, mean
 from ..ops.shape import expand_dims, pad, reshape, squeeze
 from ..tensor import Tensor
 from .checks import Pair, float_of_one_dtype, images, pair, window_count
 from .windows import unfold
+
+__all__ = ["adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "global_avg_pool2d",
+           "global_max_pool2d", "max_pool2d"]
+
+_MANY_TAPS = 64  # of a window: more are added up region by region
 
 
 def _windows(x: Any, kernel: Pair, stride: Pair) -> Any:
@@ -27,9 +33,17 @@ def _windows(x: Any, kernel: Pair, stride: Pair) -> Any:
     return reshape(unfold(x, kernel, stride=stride), (n, c, kernel[0] * kernel[1], -1))
 
 
-def first_largest(windows: Any, axis: int) -> Tensor:
-    """The largest value along `axis`; of equal ones the first is taken, and gets the gradient."""
-    return squeeze(take_along_axis(windows, expand_dims(argmax(windows, axis), axis), axis), axis)
+def first_largest(windows: Any, axis: int, inner: Array | None = None) -> Tensor:
+    """The largest value along `axis`; of equal ones the first is taken, and gets the gradient.
+
+    Where `inner` is false lies a border, which is never taken.
+    """
+    if inner is None:
+        winner = argmax(windows, axis)
+    else:
+        top = largest(windows, axis, True)
+        winner = argmax(logical_and(logical_or(windows == top, windows != windows), inner), axis)
+    return squeeze(take_along_axis(windows, expand_dims(winner, axis), axis), axis)
 
 
 def _bordered(x: Any, padding: Pair, value: float) -> Any:
@@ -42,7 +56,11 @@ def max_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair) -
     """Copy every window out, with a border of -infinity, and take its first largest value."""
     count = window_count("max_pool2d", x.shape[2:], kernel, stride, padding)
     windows = _windows(_bordered(x, padding, -math.inf), kernel, stride)
-    return reshape(first_largest(windows, 2), (*x.shape[:2], *count))
+    inner = None
+    if padding != (0, 0):
+        image = xp.ones((1, 1, *x.shape[2:]), bool)
+        inner = _windows(_bordered(image, padding, False), kernel, stride)
+    return reshape(first_largest(windows, 2, inner), (*x.shape[:2], *count))
 
 
 @fused(reference=max_pool2d_reference)
@@ -79,7 +97,10 @@ def _global_max_pool2d(x: Array, *, needs: Sequence[bool]) -> Any:
     def backward(g: Array, wanted: Sequence[bool]) -> tuple[Array]:
         n, c, h, w = x.shape
         rows = memory.as_nhwc(x).reshape(n, h * w, c)
-        winner = (rows == y[:, None]).argmax(axis=1)  # the first pixel that equals the maximum
+        won = rows == y[:, None]
+        if on_gpu or bool(xp.isnan(y).any()):  # to look would mean to wait for a GPU
+            won |= rows != rows
+        winner = won.argmax(axis=1)  # the first pixel that equals the maximum, or is nan
         dx = xp.zeros_like(rows)
         dx[xp.arange(n)[:, None], winner, xp.arange(c)] = g
         return (memory.as_nchw(dx.reshape(n, h, w, c)),)
@@ -89,7 +110,7 @@ def _global_max_pool2d(x: Array, *, needs: Sequence[bool]) -> Any:
 
 @primitive(lambda g, x_shape: _spread_evenly(g, x_shape[2:]))
 def _pixel_mean(x: Array) -> Array:
-    return x.mean(axis=(2, 3))
+    return (add_up(wide(x), (2, 3)) / (x.shape[2] * x.shape[3])).astype(float_dtype(x.dtype))
 
 
 @primitive(lambda g: _pixel_mean(g))
@@ -97,7 +118,7 @@ def _spread_evenly(x: Array, size: Pair) -> Array:
     """x (N, C) shared equally by the pixels of images of `size`: the adjoint of the mean."""
     (n, c), (h, w) = x.shape, size
     y = memory.empty_nhwc(n, c, h, w, x.dtype)
-    y[...] = (x / (h * w))[:, :, None, None]
+    y[...] = (wide(x) / (h * w))[:, :, None, None]
     return y
 
 
@@ -151,10 +172,35 @@ def _regions(n: int, parts: int) -> list[tuple[int, int]]:
     return [(i * n // parts, -(-(i + 1) * n // parts)) for i in range(parts)]
 
 
-def _means(n: int, parts: int, dtype: Any) -> Array:
-    """The matrix (parts, n) that takes the mean of each region."""
-    rows = [[1 / (b - a) if a <= j < b else 0.0 for j in range(n)] for a, b in _regions(n, parts)]
-    return xp.asarray(rows, dtype)
+def _part(axis: int, start: int, stop: int) -> tuple[slice, ...]:
+    """The index of start .. stop along `axis`, of everything along the axes before it."""
+    return (*(slice(None),) * axis, slice(start, stop))
+
+
+def _empty_along(x: Array, axis: int, length: int) -> Array:
+    """Uninitialised images like x (N, C, H, W), but for the length of one axis."""
+    n, c, h, w = (length if i == axis else size for i, size in enumerate(x.shape))
+    return memory.empty_nhwc(n, c, h, w, x.dtype)
+
+
+@primitive(lambda g, x_shape, axis: _spread_over_regions(g, axis, x_shape[axis]))
+def _region_means(x: Array, axis: int, parts: int) -> Array:
+    """The mean of each of `parts` regions along an axis of (N, C, H, W), of its pixels alone."""
+    y = _empty_along(x, axis, parts)
+    for i, (a, b) in enumerate(_regions(x.shape[axis], parts)):
+        means = x[_part(axis, a, b)].mean(axis, dtype=accumulator(x.dtype), keepdims=True)
+        y[_part(axis, i, i + 1)] = means
+    return y
+
+
+@primitive(lambda g, x_shape, axis: _region_means(g, axis, x_shape[axis]))
+def _spread_over_regions(x: Array, axis: int, n: int) -> Array:
+    """A value for each region along an axis, shared equally by its pixels: the means' adjoint."""
+    y = _empty_along(x, axis, n)
+    y[...] = 0
+    for i, (a, b) in enumerate(_regions(n, x.shape[axis])):
+        y[_part(axis, a, b)] += x[_part(axis, i, i + 1)] / (b - a)
+    return y
 
 
 def _places(regions: list[tuple[int, int]]) -> Array:
@@ -185,9 +231,11 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
     Shapes: x (N, C, H, W); y (N, C, *output_size).
     """
     (p, q), kernel = _even("adaptive_avg_pool2d", x, output_size)
-    if kernel is not None:
+    if (p, q) == (1, 1):
+        return expand_dims(expand_dims(_pixel_mean(x), 2), 3)
+    if kernel is not None and kernel[0] * kernel[1] <= _MANY_TAPS:
         return avg_pool2d(x, kernel)
-    return _means(x.shape[2], p, x.dtype) @ x @ _means(x.shape[3], q, x.dtype).T
+    return _region_means(_region_means(x, 2, p), 3, q)
 
 
 def adaptive_max_pool2d(x: Any, output_size: Any) -> Tensor:

@@ -191,6 +191,8 @@ def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair
                         ) -> Array:
     """Each pixel: the gradients of the windows whose first largest value, in reading order, it is.
 
+    Where the largest value is nan, the first nan wins: only there a pixel differs from itself.
+
     Plain twin: `pool.plain_max_pool2d_backward`.
     """
     gather = _elementwise(
@@ -203,10 +205,14 @@ def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair
           for (int q = max(0, (column + PW - KW) / SW); q < OW && q * SW - PW <= column; q++) {
             int top = p * SH - PH, left = q * SW - PW;
             ptrdiff_t window = (image * OH + p) * OW + q;
-            bool first = row < top + KH && column < left + KW && x[i] == y[window];
+            bool first = row < top + KH && column < left + KW
+              && (x[i] == y[window] || x[i] != x[i]);
             for (int a = max(top, 0); first && a <= row; a++)
               for (int b = max(left, 0); first && b < (a < row ? min(left + KW, W) : column); b++)
-                first = x[(image * H + a) * W + b] != y[window];
+              {
+                T before = x[(image * H + a) * W + b];
+                first = before != y[window] && before == before;
+              }
             if (first) sum += (A)g[window];
           }
         dx = sum;""")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..backend import Array, is_array, xp
+from ..backend import Array, is_array, on_gpu, xp
 from .blocks import BLOCK_BYTES, is_plain, pmap
 from .memory import empty_like, memory_order
 
@@ -68,14 +68,36 @@ def add(a: Array, b: Array) -> Array:
     return elementwise(xp.add, a, b)
 
 
+_BITS = {2: np.int16, 4: np.int32, 8: np.int64}  # integers of as many bytes
+
+
+def keep(x: Array, mask: Array, out: Array | None = None) -> Array:
+    """x where the boolean mask is true, else 0: for infinities and nan as well.
+
+    By the bits: true is -1, all bits set, and false none. NumPy's `where` takes ten times as long,
+    and a product with the mask makes nan of what is infinite.
+
+    >>> keep(xp.asarray([1.0, xp.inf, xp.nan]), xp.asarray([True, False, False])).tolist()
+    [1.0, 0.0, 0.0]
+    """
+    if on_gpu:
+        return xp.where(mask, x, x.dtype.type(0))
+    bits = _BITS[x.itemsize]
+    whole = xp.negative(mask.view(np.int8))
+    if out is None:
+        return xp.bitwise_and(x.view(bits), whole).view(x.dtype)
+    xp.bitwise_and(x.view(bits), whole, out=out.view(bits))
+    return out
+
+
 def positive(x: Array, out: Array | None = None) -> Array:
     """max(x, 0)."""
     return xp.maximum(x, 0, out=out)
 
 
 def keep_positive(g: Array, y: Array, out: Array | None = None) -> Array:
-    """g where y > 0, else 0: a mask of bytes and one product; `where` takes ten times as long."""
-    return xp.multiply(g, y > 0, out=out)
+    """g where y > 0, else 0."""
+    return keep(g, y > 0, out)
 
 
 def relu(x: Array) -> Array:

@@ -5,11 +5,12 @@ view of the image. Around the image lies -infinity for the largest, zero for the
 
     max    y = max(tap 0, tap 1, ...)              mean    y = (tap 0 + tap 1 + ...) / (kH kW)
 
-Backward the gradient goes to the first largest value of the window in reading order. Taps are
-visited in that order, and each takes its share from what is left: who comes second finds nothing.
-The winners are found by comparing; nothing but x and y is kept for it.
+Backward the gradient goes to the first largest value of the window in reading order (the first nan
+if there is one, never the border). Taps are visited in that order, and whoever equals the largest
+value of a window that is still free takes it. Nothing but x and y is kept for it. Gradients are
+picked by masks, not multiplied by them: one that is infinite stays in its window.
 
-Cost for 2x2 windows and n inputs: the largest takes 0.75 n operations forward and 2.25 n backward;
+Cost for 2x2 windows and n inputs: the largest takes 0.75 n operations forward and n backward;
 memory moves 1.25 n and 2.5 n numbers, because a block of images stays in the cache for all taps.
 (The mean: 1 n and 0.25 n operations, 1.75 n numbers each way.) The plain twins do the same to the
 whole batch at once; on CuPy they are what runs, but for the largest's way back, one launch of
@@ -19,15 +20,17 @@ section II (subsampling, the mean). Read next: `loss.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ..backend import Array, DType, on_gpu, xp
+from ..backend import Array, DType, accumulator, on_gpu, xp
 from . import device
 from .blocks import BLOCK_BYTES, is_plain, pmap
+from .elementwise import keep
 from .memory import as_nchw, as_nhwc, empty_nhwc, scratch
+from .precision import widened
 from .windows import Pair, bordered, count, inside, taps, view
 
 
@@ -93,17 +96,45 @@ def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     return _forward(np.maximum, -np.inf, x, kernel, stride, padding)
 
 
+def _winners(taps: list[Array], y: Array, inner: list[Array], with_nan: bool) -> Iterator[Array]:
+    """For each tap, in reading order, the windows (n, C, H', W') whose first largest value it is.
+
+    `inner` are the taps of `_inner`, or empty without a border. A tap that is nan wins a window
+    whose largest value is nan; that need not be asked unless the windows are `with_nan`.
+    """
+    free = xp.ones_like(y, bool)
+    for k, tap in enumerate(taps):
+        won = tap == y
+        if with_nan:
+            won |= tap != tap
+        if inner:
+            won &= inner[k]  # -inf in the image is as large as the border
+        won &= free
+        free ^= won
+        yield won
+
+
+def _inner(shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair) -> list[Array]:
+    """The taps of (1, 1, H, W) booleans, true in the image and false in its border, if any."""
+    if padding == (0, 0):
+        return []
+    inner = xp.zeros((1, 1, shape[2] + 2 * padding[0], shape[3] + 2 * padding[1]), bool)
+    inside(inner, padding)[...] = True
+    return _taps(inner, kernel, stride, count(shape[2:], kernel, stride, padding))
+
+
 def plain_max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair,
                               padding: Pair) -> Array:
+    inner = _inner(x.shape, kernel, stride, padding)
     x = bordered(x, padding, -np.inf)
-    dx, free = xp.zeros_like(x), xp.ones(y.shape, bool)
-    for tap, place in zip(*(_taps(a, kernel, stride, y.shape[2:]) for a in (x, dx)), strict=True):
-        hit = (tap == y) & free
-        free ^= hit
-        place += g * hit
+    dx = xp.zeros_like(x)
+    inputs, places = (_taps(a, kernel, stride, y.shape[2:]) for a in (x, dx))
+    for place, won in zip(places, _winners(inputs, y, inner, True), strict=True):
+        place += keep(g, won)
     return inside(dx, padding)
 
 
+@widened
 def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair,
                         padding: Pair) -> Array:
     """dx from the gradient g of y = max_pool2d(x, ...)."""
@@ -112,26 +143,27 @@ def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair
     if is_plain(g, 0):
         return plain_max_pool2d_backward(g, x, y, kernel, stride, padding)
     g, x, y = (as_nchw(as_nhwc(a)) for a in (g, x, y))
+    inner = _inner(x.shape, kernel, stride, padding)
 
     def give(i: int, j: int, places: list[Array], add: bool) -> None:
-        left = g[i:j]
-        rest = as_nchw(scratch("pool left", as_nhwc(left).shape, g.dtype))
+        with_nan = bool(np.isnan(y[i:j].max(initial=-np.inf)))
         inputs = _taps(bordered(x[i:j], padding, -np.inf), kernel, stride, y.shape[2:])
-        for tap, place in zip(inputs[:-1], places[:-1], strict=True):
-            share = np.multiply(left, tap == y[i:j], out=None if add else place)
-            left = np.subtract(left, share, out=rest)
+        for place, won in zip(places, _winners(inputs, y[i:j], inner, with_nan), strict=True):
             if add:
-                place += share
-        places[-1][...] = places[-1] + left if add else left
+                place += keep(g[i:j], won)
+            else:
+                keep(g[i:j], won, out=place)
 
     return _backward(give, x.shape, x.dtype, kernel, stride, padding)
 
 
 def plain_avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     out = count(x.shape[2:], kernel, stride, padding)
-    return view(bordered(x, padding), kernel, stride, out).mean(axis=(4, 5))
+    found = view(bordered(x, padding), kernel, stride, out)
+    return found.mean(axis=(4, 5), dtype=accumulator(x.dtype)).astype(x.dtype, copy=False)
 
 
+@widened
 def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """The mean of each window; zeros around the image count as values."""
     if is_plain(x, 0):
@@ -150,6 +182,7 @@ def plain_avg_pool2d_backward(g: Array, shape: tuple[int, ...], kernel: Pair, st
     return inside(dx, padding)
 
 
+@widened
 def avg_pool2d_backward(g: Array, shape: tuple[int, ...], kernel: Pair, stride: Pair,
                         padding: Pair) -> Array:
     """dx, of shape (N, C, H, W), from the gradient g of y = avg_pool2d(x, ...)."""
