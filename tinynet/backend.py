@@ -8,6 +8,7 @@ Read next: `random.py`, then `tensor.py`.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from types import ModuleType
@@ -135,12 +136,48 @@ def wide(x: Array) -> Array:
     return x.astype(accumulator(x.dtype), copy=False)
 
 
-def add_up(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
-    """The sum over `axis`, added up in the accumulator; of float16 it is rounded back to float16.
+MANY = 1 << 12  # float32 numbers that are added one after the other without losing digits
+
+
+def sum_dtype(dtype: DType, count: int) -> DType:
+    """The accumulator of a sum of `count` numbers that NumPy adds one after the other.
+
+    It does so along all axes but the last in memory, and then float32 stands still at 2^24 ones:
+    many numbers are added in float64.
     """
-    if x.dtype != _HALF:  # integers: NumPy and CuPy choose the accumulator themselves
-        return x.sum(axis=axis, keepdims=keepdims)
-    return x.sum(axis=axis, dtype=np.float32, keepdims=keepdims).astype(_HALF)
+    if count > MANY and dtype.kind == "f" and not on_gpu:  # CuPy adds in pairs
+        return np.dtype(np.float64)
+    return accumulator(dtype)
+
+
+def total(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """The sum over `axis` in the dtype in which it was added up."""
+    count = 0
+    if x.size > MANY and not on_gpu:
+        in_pairs = x.ndim == 1 or (axis is None and x.flags.forc)  # one row: pairs, pairs of pairs
+        if not in_pairs:
+            count = _count(x.shape, axis)
+    return x.sum(axis=axis, dtype=sum_dtype(x.dtype, count), keepdims=keepdims)
+
+
+def add_up(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """The sum over `axis`, added up in the accumulator; of floats rounded back to their dtype.
+
+    >>> add_up(xp.full((100_000, 1), 0.1, "float32"), 0).tolist()
+    [10000.0]
+    """
+    y = total(x, axis, keepdims)
+    if x.dtype.kind == "f":
+        return y.astype(x.dtype, copy=False)
+    return y
+
+
+def _count(shape: tuple[int, ...], axis: Any) -> int:
+    """How many numbers of an array of this shape a reduction over `axis` makes one of."""
+    if axis is None:
+        return math.prod(shape)
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    return math.prod([shape[i] for i in axes])
 
 
 def is_array(x: object) -> bool:

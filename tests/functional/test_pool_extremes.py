@@ -106,8 +106,8 @@ EXTREMES = {"nan": [math.nan], "inf": [math.inf], "-inf": [-math.inf],
 
 def sprinkled(rng: Any, shape: tuple[int, ...], values: list[float]) -> np.ndarray[Any, Any]:
     """Small whole numbers, many equal; every eighth of them replaced by one of `values`."""
-    x = np.round(rng.normal(shape, dtype="f8"))
-    places = rng.uniform(shape) < 0.12
+    x = np.round(host(rng.normal(shape, dtype="f8")))
+    places = host(rng.uniform(shape)) < 0.12
     x[places] = np.resize(values, int(places.sum()))
     return x
 

@@ -47,9 +47,9 @@ def value_and_gradients(f: Any, g: Any, *arrays: Any) -> list[np.ndarray[Any, An
 def test_norms_of_numbers_far_from_zero(name: str, dtype: str, mean: float, size: str, layout: str,
                                         rng: Any) -> None:
     shape = SHAPES[size]
-    x = (rng.normal(shape, dtype="f8") + mean).astype(dtype)
-    w, b = (rng.normal(16).astype(dtype) for _ in "wb")
-    g = rng.normal(shape).astype(dtype)
+    x = (host(rng.normal(shape, dtype="f8")) + mean).astype(dtype)
+    w, b = (host(rng.normal(16)).astype(dtype) for _ in "wb")
+    g = host(rng.normal(shape)).astype(dtype)
     if name == "layer norm of pixels":
         g = g.transpose(0, 2, 3, 1)
     found = value_and_gradients(NORMS[name], g, LAYOUTS[layout](x), w, b)
@@ -63,8 +63,8 @@ def test_norms_of_numbers_far_from_zero(name: str, dtype: str, mean: float, size
 @far_from_zero
 def test_batch_norm_in_evaluation_far_from_zero(dtype: str, mean: float, size: str, rng: Any
                                                 ) -> None:
-    x = (rng.normal(SHAPES[size], dtype="f8") + mean).astype(dtype)
-    w, b, g = (rng.normal(s).astype(dtype) for s in (16, 16, x.shape))
+    x = (host(rng.normal(SHAPES[size], dtype="f8")) + mean).astype(dtype)
+    w, b, g = (host(rng.normal(s)).astype(dtype) for s in (16, 16, x.shape))
     running = asarray(np.full(16, mean, dtype)), xp.ones(16, dtype)
     exact = asarray(np.full(16, mean)), xp.ones(16)
     found = value_and_gradients(lambda *a: F.batch_norm(a[0], *running, *a[1:]), g, x, w, b)
@@ -87,7 +87,7 @@ def test_batch_norm_of_a_constant_channel_is_its_bias() -> None:
 @far_from_zero
 def test_variance_of_numbers_far_from_zero(dtype: str, mean: float, size: str, axis: Any,
                                            rng: Any) -> None:
-    x = (rng.normal(SHAPES[size], dtype="f8") + mean).astype(dtype)
+    x = (host(rng.normal(SHAPES[size], dtype="f8")) + mean).astype(dtype)
     exact = x.astype("f8")
     for layout in LAYOUTS.values():
         there = asarray(layout(x))

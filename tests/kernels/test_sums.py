@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.kernels.measure import error
+from tinynet import Tensor, exp, grad, log, logsumexp, sum_to
 from tinynet.kernels import blocks, sums
 from tinynet.kernels.sums import plain_sum_parts, sum_blocks, sum_parts
 
@@ -51,3 +52,28 @@ def test_sum_blocks(n: int, step: int, limit: int, rng: Any,
         found.append(total.tobytes())
     blocks.set_num_workers(workers)
     assert found[0] == found[1] == found[2]
+
+
+SUMS = {
+    "sum": lambda x: x.sum(0), "mean": lambda x: x.mean(0) * len(x),
+    "sum_to": lambda x: sum_to(x, (1, x.shape[1])), "norm": lambda x: x.norm(axis=0) ** 2,
+    "of all": lambda x: x.T.sum(), "logsumexp": lambda x: exp(logsumexp(log(x), 0)),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_sum_along_a_leading_axis_does_not_stand_still(name: str) -> None:
+    ones = Tensor(np.ones(((1 << 24) + 1000, 1), "f4"))
+    assert SUMS[name](ones).item() == pytest.approx((1 << 24) + 1000, rel=3e-6)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_many_small_numbers_add_up(order: Any, dtype: str) -> None:
+    x = Tensor(np.full((300_000, 3), 0.1, dtype, order))
+    y = x.mean(0)
+    assert y.dtype == dtype
+    assert error(y.data, x.data.astype("f8").mean(0)) < np.finfo(dtype).eps
+    bias = Tensor(np.zeros(3, dtype), requires_grad=True)
+    d = grad(((x + bias) * 0.1).sum(), bias)
+    assert error(d.data, np.full(3, 30_000.0)) < 2 * np.finfo(dtype).eps

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import Array, as_float, xp
+from ..backend import Array, add_up, as_float, xp
 from ..kernels import elementwise
 from ..operation import primitive
 from ..ops.arithmetic import clip, erf, exp, minimum, sigmoid, tanh, where, widened
@@ -150,8 +150,8 @@ def softmax(x: Array, axis: Axis = -1) -> Array:
     [0.5, 0.5]
     """
     axis = as_axis(axis)
-    e = xp.exp(x - _largest(x, axis))
-    e /= e.sum(axis=axis, keepdims=True)
+    e = xp.exp(x - largest(x, axis))
+    e /= add_up(e, axis, True)
     return e
 
 
@@ -167,4 +167,4 @@ def log_softmax(x: Array, axis: Axis = -1) -> Array:
     shifted = x - _largest(x, axis)
     if not x.size:
         return shifted
-    return shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
+    return shifted - xp.log(add_up(xp.exp(shifted), axis, True))

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..backend import Array
 from ..kernels import conv as kernel
+from ..kernels.channels import channel_sum
 from ..operation import fused
 from ..ops.shape import pad, reshape
 from ..tensor import Tensor
@@ -42,7 +45,7 @@ def _conv2d(x: Array, weight: Array, bias: Array | None, *, stride: Pair, paddin
         dx, dw = kernel.conv2d_backward(
             g, x, weight, stride, padding, dilation, groups, wanted[:2]
         ) if any(wanted[:2]) else (None, None)
-        return dx, dw, g.sum(axis=(0, 2, 3)) if wanted[2] else None
+        return dx, dw, channel_sum(g) if wanted[2] else None
 
     return y, backward
 
@@ -74,7 +77,7 @@ def checked(what: str, x: Any, weight: Any, bias: Any, stride: Any, padding: Any
     if len(shape) != 4:
         raise ValueError(f"{what}: weight must have shape (O, C / groups, kH, kW), got {shape}")
     o, i, *kernel = shape
-    if not isinstance(groups, int) or groups < 1 or o % groups:
+    if not isinstance(groups, int | np.integer) or groups < 1 or o % groups:
         raise ValueError(f"{what}: groups must be a number that divides the {o} output channels "
                          f"of weight, got {groups}")
     if c != i * groups:
@@ -91,7 +94,8 @@ def checked(what: str, x: Any, weight: Any, bias: Any, stride: Any, padding: Any
     padding = pair("padding", padding, 0)
     size = (x.shape[2], x.shape[3])
     window_count(what, size, (kernel[0], kernel[1]), stride, padding, dilation)
-    return x, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return x, {"stride": stride, "padding": padding, "dilation": dilation,
+               "groups": int(groups)}
 
 
 def _named_padding(x: Any, name: str, kernel: Pair, stride: Pair, dilation: Pair

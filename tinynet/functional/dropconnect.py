@@ -37,7 +37,7 @@ from ..kernels.im2col import Shape, by_group, columns_back, columns_of, filters_
 from ..kernels.memory import as_nchw, as_nhwc, empty, scratch
 from ..kernels.sums import sum_blocks
 from ..operation import fused, primitive
-from ..ops.arithmetic import clip, erf, exp, maximum, sqrt
+from ..ops.arithmetic import clip, erf, exp, maximum, sqrt, widened
 from ..ops.shape import moveaxis, reshape
 from ..random import place_in_batch
 from ..tensor import Tensor
@@ -223,6 +223,9 @@ def _dropconnect(x: Array, weight: Array, bias: Array | None, *, key: int, keep:
     return y, backward
 
 
+_wide_dropconnect = widened(_dropconnect)
+
+
 def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
                        dilation: Any = 1, groups: int = 1, p: float = 0.5, training: bool = True,
                        *, key: int | None = None) -> Tensor:
@@ -246,7 +249,7 @@ def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, p
         return conv2d(x, weight, bias, stride, padding, dilation, groups)
     x, options = checked("dropconnect_conv2d", x, weight, bias, stride, padding, dilation, groups)
     offset, _ = place_in_batch(x.shape[0])
-    return _dropconnect(x, weight, bias, key=key, keep=1.0 - p, offset=offset, **options)
+    return _wide_dropconnect(x, weight, bias, key=key, keep=1.0 - p, offset=offset, **options)
 
 
 def dropconnect_linear(x: Any, weight: Any, bias: Any = None, p: float = 0.5,
@@ -287,6 +290,7 @@ def _big_phi(z: Any) -> Any:
     return (erf(z * (1 / math.sqrt(2))) + 1.0) * 0.5
 
 
+@widened
 @primitive(lambda g, mean, variance: g * _big_phi(_standard(mean, variance)[1]),
            lambda g, mean, variance: g * _slope(*_standard(mean, variance)))
 def expected_relu(mean: Array, variance: Array) -> Array:

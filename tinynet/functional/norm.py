@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 from ..backend import Array, DType, accumulator, wide, xp
@@ -184,7 +185,10 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
     >>> layer_norm(xp.array([[1.0, 3.0], [0.0, 8.0]]), 2).round(2).tolist()
     [[-1.0, 1.0], [-1.0, 1.0]]
     """
-    wanted = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if isinstance(normalized_shape, Sequence):
+        wanted = tuple(normalized_shape)
+    else:
+        wanted = (index(normalized_shape),)
     shape = tuple(x.shape)
     if not wanted or shape[-len(wanted):] != wanted:
         raise ValueError(f"layer_norm: the last axes of x must be normalized_shape {wanted}, got "

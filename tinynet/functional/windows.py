@@ -9,19 +9,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import Array, xp
+from ..backend import Array, accumulator, xp
+from ..kernels.windows import bordered, inside, taps
 from ..operation import primitive
 from ..tensor import Tensor
 from .checks import Pair, images, pair, window_count
-
-
-def _taps(kernel: Pair, stride: Pair, dilation: Pair, count: Pair) -> Any:
-    """For each tap (i, j) of the kernel: the rows and columns of the image it meets."""
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            top, left = i * dilation[0], j * dilation[1]
-            yield i, j, (..., slice(top, top + stride[0] * (count[0] - 1) + 1, stride[0]),
-                         slice(left, left + stride[1] * (count[1] - 1) + 1, stride[1]))
 
 
 @primitive(lambda g, x_shape, kernel, dilation, padding, stride:
@@ -29,29 +21,25 @@ def _taps(kernel: Pair, stride: Pair, dilation: Pair, count: Pair) -> Any:
 def _unfold(x: Array, kernel: Pair, dilation: Pair, padding: Pair, stride: Pair) -> Array:
     n, c, h, w = x.shape
     count = window_count("unfold", (h, w), kernel, stride, padding, dilation)
-    (ph, pw) = padding
-    if ph or pw:
-        padded = xp.zeros((n, c, h + 2 * ph, w + 2 * pw), x.dtype)
-        padded[:, :, ph : ph + h, pw : pw + w] = x
-        x = padded
-    columns = xp.empty((n, c, *kernel, *count), x.dtype)
-    for i, j, place in _taps(kernel, stride, dilation, count):
-        columns[:, :, i, j] = x[place]
-    return columns.reshape(n, c * math.prod(kernel), math.prod(count))
+    x = bordered(x, padding)
+    out = xp.empty((n, c, *kernel, *count), x.dtype)
+    for i, j, rows, columns in taps(kernel, stride, count, dilation):
+        out[:, :, i, j] = x[:, :, rows, columns]
+    return out.reshape(n, c * math.prod(kernel), math.prod(count))
 
 
 @primitive(lambda g, kernel, dilation, padding, stride:
            _unfold(g, kernel, dilation, padding, stride))
-def _fold(columns: Array, size: Pair, kernel: Pair, dilation: Pair, padding: Pair,
+def _fold(x: Array, size: Pair, kernel: Pair, dilation: Pair, padding: Pair,
           stride: Pair) -> Array:
     count = window_count("fold", size, kernel, stride, padding, dilation)
-    n, c = columns.shape[0], columns.shape[1] // math.prod(kernel)
-    columns = columns.reshape(n, c, *kernel, *count)
-    (h, w), (ph, pw) = size, padding
-    x = xp.zeros((n, c, h + 2 * ph, w + 2 * pw), columns.dtype)
-    for i, j, place in _taps(kernel, stride, dilation, count):
-        x[place] += columns[:, :, i, j]
-    return x[:, :, ph : ph + h, pw : pw + w]
+    n = x.shape[0]
+    x = x.reshape(n, -1, *kernel, *count)
+    border = [s + 2 * p for s, p in zip(size, padding, strict=True)]
+    y = xp.zeros((n, x.shape[1], *border), accumulator(x.dtype))
+    for i, j, rows, columns in taps(kernel, stride, count, dilation):
+        y[:, :, rows, columns] += x[:, :, i, j]
+    return inside(y, padding).astype(x.dtype, copy=False)
 
 
 def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,

@@ -8,6 +8,9 @@
                whole 4x4 tiles; enough tiles, since the transform of the weights is as much as the
                products of 5 tiles, and by short calls
 
+float16 is computed in float32, whose products BLAS knows: the transforms of Winograd's way would
+leave two digits of it.
+
 `force_algorithm` overrules the choice, for tests: gradient checks in float64 reach every one. A GPU
 has one way of its own, in `device.py`.
 Read next: `winograd.py` and `im2col.py`.
@@ -21,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from ..backend import Array, on_gpu
 from . import blocks, device, im2col, winograd
 from .im2col import Shape
+from .precision import widened
 from .windows import Pair
 
 ALGORITHMS = ("plain", "im2col", "winograd")
@@ -62,6 +66,7 @@ def choose(s: Shape) -> str:
     return "winograd" if fits and enough and mostly_full else "im2col"
 
 
+@widened
 def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
            dilation: Pair = (1, 1), groups: int = 1) -> Array:
     """y[n, o, p, q] = sum over c, i, j of w[o, c, i, j] x[n, c, P(p, i), Q(q, j)]
@@ -83,6 +88,7 @@ def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
     return (im2col.conv2d if algorithm == "im2col" else im2col.plain_conv2d)(x, w, s)
 
 
+@widened
 def conv2d_backward(g: Array, x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
                     dilation: Pair = (1, 1), groups: int = 1,
                     wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:

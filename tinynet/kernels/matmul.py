@@ -12,6 +12,7 @@ import numpy as np
 from ..backend import Array
 from .blocks import is_plain, pmap, single_threaded_blas
 from .memory import empty
+from .precision import widened
 
 SMALL = 1 << 16  # multiply-adds that BLAS never cuts
 BLOCK = 1 << 21  # multiply-adds of a block: about 0.1 ms on one core
@@ -24,6 +25,11 @@ def matmul(a: Array, b: Array) -> Array:
     """
     if is_plain(a, 0) or a.size * b.shape[-1] <= SMALL:
         return a @ b
+    return _large(a, b)
+
+
+@widened  # BLAS knows no float16
+def _large(a: Array, b: Array) -> Array:
     if a.ndim != 2 or b.ndim != 2:
         with single_threaded_blas():
             return a @ b

@@ -21,6 +21,7 @@ from ..operation import primitive
 from ..tensor import Tensor, wrap
 
 P = ParamSpec("P")
+_HALF = np.dtype(np.float16)
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
 
@@ -45,6 +46,7 @@ def without_derivative(forward: Callable[P, Array]) -> Callable[P, Any]:
 def widened(function: Callable[P, Any]) -> Callable[P, Any]:
     """`function`, its first argument in the dtype that `backend.accumulator` says: float16 is
     computed in float32, gradients too, and the result rounded back; integers become floats.
+    Other arguments of float16 follow the first.
     """
     first = next(iter(inspect.signature(function).parameters))
 
@@ -57,7 +59,11 @@ def widened(function: Callable[P, Any]) -> Callable[P, Any]:
         if dtype is None or dtype is _FLOAT32 or dtype is _FLOAT64:
             return function(x, *others, **options)
         result = float_dtype(dtype)
-        wide: Any = astype(x, accumulator(result))
+        inside = accumulator(result)
+        if dtype is _HALF:
+            others = [astype(a, inside) if getattr(a, "dtype", None) == _HALF else a
+                      for a in others]
+        wide: Any = astype(x, inside)
         y = function(wide, *others, **options)
         return astype(y, result)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, accumulator, add_up, asarray, float_dtype, xp
+from ..backend import Array, accumulator, add_up, asarray, float_dtype, total, xp
 from ..kernels import precision
 from ..operation import primitive
 from ..tensor import Tensor
@@ -72,9 +72,8 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
                                             axis))
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The mean over `axis`."""
-    total = x.sum(axis=as_axis(axis), dtype=_WIDE.get(x.dtype.char), keepdims=keepdims)
-    y = total / _count(x.shape, axis)
-    if x.dtype.char in "fd":
+    y = total(x, as_axis(axis), keepdims) / _count(x.shape, axis)
+    if y.dtype.char == x.dtype.char:
         return y
     return y.astype(float_dtype(x.dtype))
 
@@ -83,7 +82,7 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 @primitive(lambda g, axis: _centred(g, axis))
 def _centred(x: Array, axis: Axis = None) -> Array:
     """x minus its mean over `axis`: a projection, which is its own adjoint."""
-    return precision.centred(x, axis)[0]
+    return precision.centred(x, as_axis(axis))[0]
 
 
 @widened
@@ -94,6 +93,7 @@ def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> A
     n = _count(x.shape, axis)
     if n <= ddof:
         raise ValueError(f"var with ddof={ddof} needs more than {ddof} values, got {n}")
+    axis = as_axis(axis)
     v = precision.moments(x, axis)[1] * (n / (n - ddof))
     return (v if keepdims else v.squeeze(axis)).astype(x.dtype)
 
@@ -191,15 +191,15 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
         return x.sum(axis=axis, keepdims=keepdims) - math.inf
     top = x.max(axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
-    total = xp.exp(x - top).sum(axis=axis, keepdims=True)
+    sums = add_up(xp.exp(x - top), axis, True)
     with np.errstate(divide="ignore"):  # log(0) = -inf
-        y = xp.log(total) + top
+        y = xp.log(sums) + top
     return y if keepdims else y.squeeze(axis)
 
 
 @primitive(lambda g, y, x, x_shape, axis: _spread(g / where(y == 0, 1.0, y), x_shape, axis) * x)
 def _euclidean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    return xp.sqrt((x * x).sum(axis=as_axis(axis), keepdims=keepdims))
+    return xp.sqrt(add_up(x * x, as_axis(axis), keepdims))
 
 
 @widened
