@@ -87,6 +87,7 @@ def set_default_dtype(dtype: DType) -> None:
 
 
 _HALF = np.dtype(np.float16)
+MANY = 1 << 12  # float32 numbers that are added one after the other without losing digits
 
 
 def float_dtype(dtype: DType) -> DType:
@@ -96,16 +97,20 @@ def float_dtype(dtype: DType) -> DType:
     return dtype
 
 
-def accumulator(dtype: DType) -> DType:
+def accumulator(dtype: DType, count: int = 1) -> DType:
     """The dtype in which numbers of `dtype` are added up or multiplied together: the one rule for
     every sum, mean, variance, norm, product and loss.
 
     float16 in float32, and the result is rounded back once; integers in int64, unsigned ones in
-    uint64, as in NumPy.
+    uint64, as in NumPy. `count` numbers that NumPy adds one after the other, as it does along all
+    axes but the last in memory, are added in float64 if they are many: float32 stands still at
+    2^24 ones.
 
     >>> [str(accumulator(np.dtype(d))) for d in ("float16", "float32", "int8", "uint8", "bool")]
     ['float32', 'float32', 'int64', 'uint64', 'int64']
     """
+    if count > MANY and dtype.kind == "f" and not on_gpu:  # CuPy adds in pairs
+        return np.dtype(np.float64)
     if dtype == _HALF:
         return np.dtype(np.float32)
     if dtype.kind in "bi":
@@ -136,20 +141,6 @@ def wide(x: Array) -> Array:
     return x.astype(accumulator(x.dtype), copy=False)
 
 
-MANY = 1 << 12  # float32 numbers that are added one after the other without losing digits
-
-
-def sum_dtype(dtype: DType, count: int) -> DType:
-    """The accumulator of a sum of `count` numbers that NumPy adds one after the other.
-
-    It does so along all axes but the last in memory, and then float32 stands still at 2^24 ones:
-    many numbers are added in float64.
-    """
-    if count > MANY and dtype.kind == "f" and not on_gpu:  # CuPy adds in pairs
-        return np.dtype(np.float64)
-    return accumulator(dtype)
-
-
 def total(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """The sum over `axis` in the dtype in which it was added up."""
     count = 0
@@ -157,7 +148,7 @@ def total(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
         in_pairs = x.ndim == 1 or (axis is None and x.flags.forc)  # one row: pairs, pairs of pairs
         if not in_pairs:
             count = _count(x.shape, axis)
-    return x.sum(axis=axis, dtype=sum_dtype(x.dtype, count), keepdims=keepdims)
+    return x.sum(axis=axis, dtype=accumulator(x.dtype, count), keepdims=keepdims)
 
 
 def add_up(x: Array, axis: Any = None, keepdims: bool = False) -> Array:

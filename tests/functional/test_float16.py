@@ -9,8 +9,7 @@ import pytest
 
 from tests.arrays import host
 from tests.kernels.measure import error
-from tinynet import Tensor, grad, random
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad, random
 from tinynet.backend import asarray, xp
 
 W = (16, 16, 3, 3)

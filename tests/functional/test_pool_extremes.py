@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from tests.arrays import close, equal, host
-from tinynet import Tensor, grad
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad
 from tinynet.backend import asarray
 from tinynet.functional.fractional import (
     _fractional_max_pool2d,

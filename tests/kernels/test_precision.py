@@ -9,8 +9,7 @@ import pytest
 
 from tests.arrays import host
 from tests.kernels.measure import error
-from tinynet import Tensor, grad, std, var
-from tinynet import functional as F
+from tinynet import Tensor, functional as F, grad, std, var
 from tinynet.backend import asarray, xp
 from tinynet.kernels import precision
 

@@ -150,7 +150,7 @@ def softmax(x: Array, axis: Axis = -1) -> Array:
     [0.5, 0.5]
     """
     axis = as_axis(axis)
-    e = xp.exp(x - largest(x, axis))
+    e = xp.exp(x - _largest(x, axis))
     e /= add_up(e, axis, True)
     return e
 

@@ -21,9 +21,6 @@ from ..tensor import Tensor
 from .checks import Pair, float_of_one_dtype, images, pair, window_count
 from .windows import unfold
 
-__all__ = ["adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "global_avg_pool2d",
-           "global_max_pool2d", "max_pool2d"]
-
 _MANY_TAPS = 64  # of a window: more are added up region by region
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..backend import Array, sum_dtype, xp
+from ..backend import Array, accumulator, xp
 
 FILL = 1 << 12  # a smaller result is filled: cheaper than the view NumPy makes of a small array
 
@@ -30,7 +30,7 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
     """
     lead = x.ndim - len(shape)
     y = x
-    dtype = sum_dtype(x.dtype, x.size // (math.prod(shape) or 1))
+    dtype = accumulator(x.dtype, x.size // (math.prod(shape) or 1))
     if lead > 0:
         y = xp.add.reduce(y, 0 if lead == 1 else tuple(range(lead)), dtype)
     if y.shape != shape:
