@@ -35,8 +35,8 @@ from ..checks import check_whole
 from ..kernels.blocks import get_num_workers, set_num_workers
 from ..random import get_state, key, manual_seed, set_state
 from ..train.history import finite_or_none
-from .journal import Journal, as_json
-from .space import Config, Space, Uniform, grid, sample
+from .journal import Journal
+from .space import Config, Space, Uniform, describe, distinct, grid, is_number, label, sample
 
 Objective = Callable[[Config], "float | Mapping[str, Any]"]
 _EDGE = 0.05  # share of a range that counts as its border
@@ -80,16 +80,16 @@ class Search:
         return sum(trial.seconds for trial in self.trials)
 
     def values(self, name: str) -> list[Any]:
-        """The different values of a parameter that were tried, in order."""
-        return sorted({t.config[name] for t in self.trials if name in t.config})
+        """The different values of a parameter that were tried: numbers in order, then others."""
+        return distinct(t.config[name] for t in self.trials if name in t.config)
 
     def table(self) -> str:
         """The trials as text, the best one marked with a star."""
         names = list(dict.fromkeys(name for t in self.trials for name in t.config))
         rows = [["trial", *names, "score", "seconds"]]
         for t in self.trials:
-            cells = [_cell(t.config.get(name, "-")) for name in names]
-            rows.append([str(t.i), *cells, _cell(t.score), f"{t.seconds:.1f}"])
+            cells = [label(t.config.get(name, "-")) for name in names]
+            rows.append([str(t.i), *cells, label(t.score), f"{t.seconds:.1f}"])
         if not self.trials:
             return text.table(rows, align="r")
         best = self.best
@@ -104,12 +104,13 @@ class Search:
         """
         found = []
         for name, best in self.best.config.items():
-            if isinstance(best, bool) or not isinstance(best, int | float):
+            if not is_number(best):
                 continue
             low, high, tried = self._edges(name)
-            as_good = [t.config[name] for t in self.trials
-                       if name in t.config and t.rank == self.best.rank]
-            if len(self.values(name)) > 1 and not any(low < value < high for value in as_good):
+            as_good: list[Any] = [t.config.get(name) for t in self.trials
+                                  if t.rank == self.best.rank]
+            inside = any(is_number(value) and low < value < high for value in as_good)
+            if len(self._numbers(name)) > 1 and not inside:
                 found.append(f"the best {name}, {best:.3g}, lies at the border of what was tried "
                              f"({tried[0]:.3g} to {tried[1]:.3g}): try "
                              f"{'larger' if best >= high else 'smaller'} ones as well")
@@ -117,16 +118,20 @@ class Search:
 
     def _edges(self, name: str) -> tuple[float, float, tuple[float, float]]:
         """Inside is what lies between the first two numbers; and the ends of what was tried."""
-        axis, values = self.space.get(name), self.values(name)
-        low, high = values[0], values[-1]
-        ends = low, high
+        axis = self.space.get(name)
+        values = self._numbers(name)
+        low = values[0]
+        high = values[-1]
+        ends = (low, high)
         if isinstance(axis, Uniform):
-            low, high, ends = axis.at(_EDGE), axis.at(1 - _EDGE), (axis.low, axis.high)
+            low = axis.at(_EDGE)
+            high = axis.at(1 - _EDGE)
+            ends = (axis.low, axis.high)
         return (low if ends[0] > 0 else -math.inf), high, ends
 
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    def _numbers(self, name: str) -> list[float]:
+        """The different numbers among the values of a parameter, in order."""
+        return [value for value in self.values(name) if is_number(value)]
 
 
 def run_trials(objective: Objective, configs: Sequence[Config] | Mapping[int, Config], *,
@@ -147,42 +152,76 @@ def run_trials(objective: Objective, configs: Sequence[Config] | Mapping[int, Co
         configs = dict(enumerate(configs))
     if not isinstance(journal, Journal):
         journal = Journal(journal, {"seed": seed})
-    done = {i: _from_journal(journal, f"{name} {i}", i, configs[i])
-            for i in configs if f"{name} {i}" in journal}
+    described = _described(configs, journal)
+    keys = {i: f"{name} {i}" for i in configs}
+    done = {i: _from_journal(journal, keys[i], i, configs[i], described[i])
+            for i in configs if keys[i] in journal}
     left = {i: configs[i] for i in configs if i not in done}
-    stopped = ""
 
-    def finish(i: int, found: dict[str, Any]) -> None:
-        journal.add(f"{name} {i}", {"config": configs[i]} | found)
-        done[i] = _from_journal(journal, f"{name} {i}", i, configs[i])
-        on_trial(done[i])
-
-    def no_time() -> bool:
+    def time_is_up() -> bool:
         times = [trial.seconds for trial in done.values()]
         return budget is not None and sum(times) + max(times, default=seconds) > budget
 
     if executor is None:
-        for i, config in left.items():
-            if no_time():
-                stopped = "the budget was used up"
-                break
-            finish(i, run_one(objective, config, seed, i, threads))
-    elif left and no_time():
-        stopped = "the budget was used up"
+        results = _run_here(objective, left, seed, threads, time_is_up)
     else:
-        futures: dict[Future[dict[str, Any]], int] = {
-            executor.submit(run_one, objective, config, seed, i, threads or 1): i
-            for i, config in left.items()}
-        try:
-            for future in as_completed(futures):
-                if not future.cancelled():
-                    finish(futures[future], future.result())
-                if no_time() and sum(f.cancel() for f in futures):
-                    stopped = "the budget was used up"
-        finally:  # after an error: leave nothing waiting in the executor
-            for future in futures:
-                future.cancel()
+        results = _run_on(executor, objective, left, seed, threads or 1, time_is_up)
+    for i, found in results:
+        journal.add(keys[i], {"config": described[i]} | found)
+        done[i] = _from_journal(journal, keys[i], i, configs[i], described[i])
+        on_trial(done[i])
+    stopped = "the budget was used up" if len(done) < len(configs) else ""
     return Search([done[i] for i in sorted(done)], space or {}, stopped)
+
+
+Results = Iterator[tuple[int, dict[str, Any]]]
+
+
+def _run_here(objective: Objective, configs: Mapping[int, Config], seed: int,
+              threads: int | None, time_is_up: Callable[[], bool]) -> Results:
+    """What each trial gives, one after the other, in this process."""
+    for i, config in configs.items():
+        if time_is_up():
+            return
+        yield i, run_one(objective, config, seed, i, threads)
+
+
+def _run_on(executor: Executor, objective: Objective, configs: Mapping[int, Config], seed: int,
+            threads: int, time_is_up: Callable[[], bool]) -> Results:
+    """What each trial gives, as they finish; those that wait are cancelled when time is up."""
+    if time_is_up():
+        return
+    futures: dict[Future[dict[str, Any]], int] = {
+        executor.submit(run_one, objective, config, seed, i, threads): i
+        for i, config in configs.items()}
+    try:
+        for future in as_completed(futures):
+            if not future.cancelled():
+                yield futures[future], future.result()
+            if time_is_up():
+                for waiting in futures:
+                    waiting.cancel()
+    finally:  # after an error: leave nothing waiting in the executor
+        for future in futures:
+            future.cancel()
+
+
+def _described(configs: Mapping[int, Config], journal: Journal) -> dict[int, Any]:
+    """What the journal keeps of each config; TypeError before any trial if it cannot be kept.
+
+    A journal in memory is read by nobody else: there the text of any object will do.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for i, config in configs.items():
+        found[i] = {}
+        for name, value in config.items():
+            try:
+                found[i][name] = describe(value, f"{name}, of trial {i},")
+            except TypeError:
+                if journal.path is not None:
+                    raise
+                found[i][name] = repr(value)
+    return found
 
 
 def run_one(objective: Objective, config: Config, seed: int, i: int,
@@ -205,7 +244,13 @@ def run_one(objective: Objective, config: Config, seed: int, i: int,
     except (KeyError, TypeError, ValueError) as error:
         raise TypeError("the objective must return its score, a number, or a dict with it under "
                         f"'score', got {found!r}") from error
-    return {"score": finite_or_none(score), "seconds": seconds, "extra": extra}
+    kept = {}
+    for name, value in extra.items():
+        try:
+            kept[name] = describe(value)
+        except TypeError:  # nothing that a trial has cost is lost for what it says besides
+            kept[name] = repr(value)
+    return {"score": finite_or_none(score), "seconds": seconds, "extra": kept}
 
 
 @contextlib.contextmanager
@@ -225,14 +270,14 @@ def _threads(n: int | None) -> Iterator[None]:
         set_num_workers(before)
 
 
-def _from_journal(journal: Journal, key: str, i: int, config: Config) -> Trial:
+def _from_journal(journal: Journal, key: str, i: int, config: Config, described: Any) -> Trial:
     found = journal[key]
     try:
-        if found["config"] != as_json(config):
+        if found["config"] != described:
             raise ValueError(f"{journal.path or 'the journal'} belongs to another search: {key} "
-                             f"was {found['config']} there and is {config} here")
+                             f"was {found['config']} there and is {described} here")
         score = math.nan if found["score"] is None else float(found["score"])
-        return Trial(i, found["config"], score, float(found["seconds"]), dict(found["extra"]))
+        return Trial(i, dict(config), score, float(found["seconds"]), dict(found["extra"]))
     except (KeyError, TypeError) as error:
         raise ValueError(f"{journal.path}: {key} is no trial ({error!r})") from error
 

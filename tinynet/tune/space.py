@@ -17,9 +17,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from ..random import key
 
@@ -90,6 +93,67 @@ class When:
 
 
 Space = Mapping[str, Uniform | Choice | When]
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a parameter is a finite number, so that it can be compared."""
+    return isinstance(value, Real) and not isinstance(value, bool | np.bool_) \
+        and math.isfinite(value)
+
+
+def label(value: Any) -> str:
+    """A value as it stands in tables and pictures: functions and classes by their name."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return getattr(value, "__qualname__", None) or str(value)
+
+
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """The different ones: numbers first, in order, then the others as they came."""
+    found: list[Any] = []
+    for value in values:
+        if not any(same(value, other) for other in found):
+            found.append(value)
+    return sorted(filter(is_number, found)) + [v for v in found if not is_number(v)]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are one choice: of any kind, also arrays, and nan is nan."""
+    if a is b:
+        return True
+    if isinstance(a, bool) != isinstance(b, bool):
+        return False
+    try:
+        equal = np.asarray(a == b)
+        return bool(equal.all()) and equal.size > 0
+    except (TypeError, ValueError):
+        return False
+
+
+def describe(value: Any, where: str = "the value") -> Any:
+    """What a journal can hold of `value`: JSON's own types, and names of functions and classes.
+
+    TypeError for an object that another process could not recognise: its text is its address.
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        return describe(value.tolist(), where)
+    if isinstance(value, Real):
+        number = value if isinstance(value, int | float) else float(value)
+        return number if math.isfinite(number) else str(number)
+    if isinstance(value, Mapping):
+        return {str(key): describe(item, where) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [describe(item, where) for item in value]
+    name = getattr(value, "__qualname__", "<lambda>")
+    if "<lambda>" not in name:
+        return f"{value.__module__}.{name}"
+    text = repr(value)
+    if " at 0x" in text:
+        raise TypeError(f"{where} is {text}, which a journal cannot tell from another one: give "
+                        "the choice a name, and look the object up in the objective")
+    return text
 
 
 def sample(space: Space, seed: int, i: int) -> Config:

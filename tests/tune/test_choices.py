@@ -1,0 +1,114 @@
+"""Any value can be a choice: None, words, functions, classes, arrays, objects."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinynet import nn
+from tinynet.functional import relu, tanh
+from tinynet.tune import Choice, LogUniform, When, grid_search, random_search, successive_halving
+from tinynet.tune.space import describe, distinct
+from tinynet.viz import plot_searches
+
+ODD = {
+    "None beside numbers": [None, 1.0, 5.0],
+    "functions": [relu, tanh],
+    "classes": [nn.ReLU, nn.Tanh],
+    "objects": [object(), object()],
+    "lambdas": [lambda x: x, lambda x: -x],
+    "arrays": [np.zeros(3), np.ones(3)],
+    "lists": [[32, 64], [64, 128]],
+    "dicts": [{"p": 0.1}, {"p": 0.5}],
+    "words beside numbers": ["none", 0.1],
+    "truth beside numbers": [True, 1.0, False],
+    "numbers of NumPy": [np.float32(0.5), np.int64(3)],
+    "numbers that are not finite": [math.inf, math.nan, 1.0],
+}
+
+
+@pytest.mark.parametrize("options", ODD.values(), ids=ODD.keys())
+def test_a_search_over_any_values_can_be_read_and_drawn(options: list[Any], tmp_path: Path) -> None:
+    given: list[Any] = []
+
+    def objective(config: dict[str, Any]) -> float:
+        given.append(config["a"])
+        return config["lr"]
+
+    space = {"a": Choice(*options), "lr": LogUniform(1e-4, 1e-1)}
+    found = random_search(objective, space, trials=8)
+    assert [trial.config["a"] is value for trial, value in zip(found.trials, given, strict=True)]
+    assert len(found.values("a")) <= len(options)
+    assert len(found.table().splitlines()) == 9
+    assert isinstance(found.warnings(), list)
+    plot_searches({"random": found}, tmp_path / "search.png", "a", "lr")
+    on_grid = grid_search(lambda config: 1.0, {"a": options})
+    assert len(on_grid.values("a")) == len(options)
+    assert isinstance(on_grid.warnings(), list)
+
+
+@pytest.mark.parametrize("kind", sorted(ODD.keys() - {"objects", "lambdas"}))
+def test_such_a_search_goes_on_from_its_journal(kind: str, tmp_path: Path) -> None:
+    calls: list[Any] = []
+
+    def search() -> list[Any]:
+        found = grid_search(lambda config: float(len(calls.append(config) or [])),
+                            {"a": ODD[kind]}, journal=tmp_path / "journal.jsonl")
+        return [trial.config["a"] for trial in found.trials]
+
+    first = search()
+    again = search()
+    assert len(calls) == len(ODD[kind])
+    assert all(a is b for a, b in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["objects", "lambdas"])
+def test_what_a_journal_cannot_name_is_refused_before_the_first_trial(
+        kind: str, tmp_path: Path) -> None:
+    calls: list[Any] = []
+    with pytest.raises(TypeError, match=r"^a, of trial 0, is <.*give the choice a name"):
+        grid_search(lambda config: calls.append(config) or 1.0, {"a": ODD[kind]},
+                    journal=tmp_path / "journal.jsonl")
+    assert calls == []
+
+
+def test_the_best_number_is_compared_with_numbers_only() -> None:
+    found = grid_search(lambda c: 0.0 if c["clip"] is None else c["clip"],
+                        {"clip": [None, 1.0, 5.0]})
+    (warning,) = found.warnings()
+    assert warning.startswith("the best clip, 5, lies at the border of what was tried (1 to 5)")
+
+
+def test_values_are_numbers_in_order_and_then_the_others() -> None:
+    assert distinct([3, None, 1.0, "a", 1, None, True]) == [1.0, 3, None, "a", True]
+    arrays = distinct([np.zeros(2), np.zeros(2), np.zeros(3)])
+    assert [a.shape for a in arrays] == [(2,), (3,)]
+
+
+def test_what_a_trial_says_besides_its_score_never_loses_it(tmp_path: Path) -> None:
+    found = grid_search(lambda c: {"score": 1.0, "model": object(), "curve": np.ones(2),
+                                   "worst": math.nan}, {"x": [1]}, journal=tmp_path / "j.jsonl")
+    extra = found.trials[0].extra
+    assert extra["model"].startswith("<object") and extra["curve"] == [1.0, 1.0]
+    assert extra["worst"] == "nan"
+
+
+def test_a_parameter_that_some_trials_lack_is_drawn(tmp_path: Path) -> None:
+    space = {"rule": Choice("sgd", "adam"), "momentum": When("rule", "sgd", Choice(0.8, 0.9))}
+    found = random_search(lambda c: c.get("momentum", 0.0), space, trials=8)
+    plot_searches({"random": found}, tmp_path / "search.png", "rule", "momentum")
+
+
+def test_halving_takes_any_choice() -> None:
+    rungs = successive_halving(lambda c: c["epochs"] * (c["act"] is relu),
+                               {"act": Choice(relu, tanh)}, trials=9)
+    assert rungs[-1].best.config["act"] is relu
+
+
+def test_names_of_functions_and_classes_are_whole() -> None:
+    assert describe(relu) == "tinynet.functional.activation.relu"
+    assert describe({"layers": (nn.ReLU, 3)}) == {"layers": ["tinynet.nn.layers.ReLU", 3]}
