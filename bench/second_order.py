@@ -20,7 +20,7 @@ import tinynet as tn
 import tinynet.functional as F
 from bench.scaling import slope
 from tinynet import models, optim
-from tinynet.kernels.blocks import single_threaded_blas
+from tinynet.kernels.threads import single_threaded_blas
 
 MILLION = 10**6
 GIB, MIB = 2**30, 2**20

@@ -19,7 +19,7 @@ import tinynet as tn
 import tinynet.functional as F
 from bench import report
 from bench.drive import Line, take_turns, with_ratios
-from tinynet.kernels.blocks import single_threaded_blas
+from tinynet.kernels.threads import single_threaded_blas
 
 Step = Callable[[], list[np.ndarray]]
 SIZES = ((2, 16), (16,), (16, 16), (16,), (16, 1), (1,))

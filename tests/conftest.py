@@ -19,7 +19,7 @@ from tests import emulator
 from tests.ledger import ids_in_name, load
 from tinynet import random
 from tinynet.backend import get_default_dtype, on_gpu, set_default_dtype
-from tinynet.kernels import blocks
+from tinynet.kernels import threads as kernel_threads
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -71,8 +71,8 @@ def _loaded(module: str, name: str) -> Callable[[], Any]:
 # Global settings a test may change only if it puts them back.
 SETTINGS: dict[str, Callable[[], Any]] = {
     "default dtype": get_default_dtype,
-    "number of workers": blocks.get_num_workers,
-    "single_threaded_blas users": lambda: len(blocks._blas_users),
+    "number of workers": kernel_threads.get_num_workers,
+    "single_threaded_blas users": lambda: len(kernel_threads._blas_users),
     "NumPy's floating-point warnings": np.geterr,
     "grad mode": _loaded("tinynet.graph", "is_grad_enabled"),
     "forced convolution algorithm": _loaded("tinynet.kernels.conv", "get_algorithm"),
@@ -87,8 +87,8 @@ def _restore(before: dict[str, Any]) -> None:
     """Put back what can be put back, so that one leak does not fail the tests after it."""
     set_default_dtype(before["default dtype"])
     np.seterr(**before["NumPy's floating-point warnings"])
-    if blocks.get_num_workers() != before["number of workers"]:
-        blocks.set_num_workers(before["number of workers"])
+    if kernel_threads.get_num_workers() != before["number of workers"]:
+        kernel_threads.set_num_workers(before["number of workers"])
 
 
 @pytest.fixture(autouse=True)

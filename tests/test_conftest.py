@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tinynet import random
 from tinynet.backend import get_default_dtype, set_default_dtype
-from tinynet.kernels.blocks import get_num_workers, set_num_workers
+from tinynet.kernels.threads import get_num_workers, set_num_workers
 from tinynet.random import default_generator
 
 def test_a_leaks_dtype_and_workers():

@@ -17,7 +17,7 @@ import pytest
 import tinynet as tn
 from tests.arrays import host
 from tinynet import data, functional as F, models, nn, optim, random
-from tinynet.kernels import blocks, winograd
+from tinynet.kernels import threads as kernel_threads, winograd
 from tinynet.kernels.conv import force_algorithm
 
 SIZE, BATCH = 32, 16
@@ -41,9 +41,9 @@ def weights(model: nn.Module) -> dict[str, Any]:
 @pytest.fixture
 def workers() -> Iterator[Callable[[int], None]]:
     """Sets the number of workers, which is put back at the end."""
-    before = blocks.get_num_workers()
-    yield blocks.set_num_workers
-    blocks.set_num_workers(before)
+    before = kernel_threads.get_num_workers()
+    yield kernel_threads.set_num_workers
+    kernel_threads.set_num_workers(before)
 
 
 def step(model: nn.Module, optimizer: optim.Optimizer, x: Any, labels: Any) -> float:
@@ -145,9 +145,9 @@ def test_forced_to_be_plain_no_kernel_cuts_blocks(monkeypatch: pytest.MonkeyPatc
     x, labels = pictures()
     model = net(dropout=0.5)
     with monkeypatch.context() as patch, force_algorithm("plain"):
-        patch.setattr(blocks._Job, "run", refuse)
+        patch.setattr(kernel_threads._Job, "run", refuse)
         nn.CrossEntropyLoss()(model(tn.tensor(x)), labels).backward()
-    assert blocks.forced is None
+    assert kernel_threads.forced is None
 
 
 @pytest.mark.numpy_only("threads are NumPy's")

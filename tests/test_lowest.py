@@ -23,5 +23,5 @@ def test_a_dependency_without_a_lowest_version_is_named(line: str) -> None:
 
 def test_what_is_said_of_blas_names_the_lowest_threadpoolctl(root: Path) -> None:
     version = dict(line.split("==") for line in lowest())["threadpoolctl"]
-    text = (root / "tinynet" / "kernels" / "blocks.py").read_text(encoding="utf-8")
+    text = (root / "tinynet" / "kernels" / "threads.py").read_text(encoding="utf-8")
     assert f"threadpoolctl ({version} or newer)" in text

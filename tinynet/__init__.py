@@ -19,7 +19,7 @@ from . import calculus, data, functional, models, nn, optim, train, tune, viz
 from .backend import get_default_dtype, set_default_dtype, synchronize, to_numpy, xp
 from .gradcheck import GradcheckError, gradcheck
 from .graph import enable_grad, is_grad_enabled, no_grad
-from .kernels.blocks import get_num_workers, set_num_workers
+from .kernels.threads import get_num_workers, set_num_workers
 from .nn import profile, summary
 from .operation import fused, primitive
 from .ops.arithmetic import (

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .backend import get_default_dtype, name, on_gpu, to_numpy, xp
-from .kernels.blocks import get_num_workers
+from .kernels.threads import get_num_workers
 
 
 def _version(package: str) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import Any, Protocol, TypeAlias
 
 from .backend import Array, DType
-from .kernels.blocks import shared_count
+from .kernels.threads import shared_count
 
 Pullbacks: TypeAlias = tuple[Iterable[Any], Iterable[Any]]
 

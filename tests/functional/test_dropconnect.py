@@ -13,8 +13,8 @@ import pytest
 from tests.arrays import close, equal, host
 from tinynet import Tensor, functional as F, grad, nn
 from tinynet.backend import asarray, xp
-from tinynet.kernels.blocks import get_num_workers, set_num_workers
 from tinynet.kernels.conv import force_algorithm
+from tinynet.kernels.threads import get_num_workers, set_num_workers
 from tinynet.random import Generator
 
 

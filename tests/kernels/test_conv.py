@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.kernels.measure import LAYOUTS, error, images
-from tinynet.kernels import blocks, conv, im2col, memory, winograd
+from tinynet.kernels import conv, im2col, memory, threads as kernel_threads, winograd
 from tinynet.kernels.conv import choose, conv2d, conv2d_backward, force_algorithm
 from tinynet.kernels.im2col import Shape
 
@@ -179,12 +179,12 @@ def test_results_do_not_depend_on_workers_or_neighbours(algorithm: str, rng: Any
             arrays = (conv2d(x, w, padding=(1, 1)), *conv2d_backward(g, x, w, padding=(1, 1)))
         return [a.tobytes() for a in arrays]
 
-    workers = blocks.get_num_workers()
+    workers = kernel_threads.get_num_workers()
     try:
-        blocks.set_num_workers(1)
+        kernel_threads.set_num_workers(1)
         wanted = bits()
         for n in (2, 3):
-            blocks.set_num_workers(n)
+            kernel_threads.set_num_workers(n)
             assert bits() == wanted
         found: list[list[bytes]] = []
         threads = [threading.Thread(target=lambda: found.append(_plain_bits())) for _ in range(2)]
@@ -202,7 +202,7 @@ def test_results_do_not_depend_on_workers_or_neighbours(algorithm: str, rng: Any
             thread.join()
         assert found == [wanted, wanted]
     finally:
-        blocks.set_num_workers(workers)
+        kernel_threads.set_num_workers(workers)
 
 
 def test_channels_last_images_are_not_copied(rng: Any) -> None:

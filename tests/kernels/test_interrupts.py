@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from tests.kernels.test_blocks import blas_threads
-from tinynet.kernels import blocks
-from tinynet.kernels.blocks import get_num_workers, pmap, set_num_workers, single_threaded_blas
+from tests.kernels.test_threads import blas_threads
+from tinynet.kernels import threads as kernel_threads
+from tinynet.kernels.threads import get_num_workers, pmap, set_num_workers, single_threaded_blas
 
 pytestmark = pytest.mark.numpy_only("worker threads; on a GPU pmap is one call")
 
@@ -70,7 +70,7 @@ def test_a_fork_while_another_thread_is_inside_leaves_blas_and_helpers_to_the_ch
     other.start()
     assert inside.wait(30)
     status = _child_status(lambda: blas_threads() == before and _all_blocks_are_done()
-                           and blas_threads() == before and not blocks._running.locked())
+                           and blas_threads() == before and not kernel_threads._running.locked())
     leave.set()
     other.join()
     assert status == 0
@@ -114,14 +114,14 @@ class Interrupt(BaseException):
 
 
 class Strike:
-    """A tracer that raises at the line event number `at` inside blocks.py."""
+    """A tracer that raises at the line event number `at` inside threads.py."""
 
     def __init__(self, at: int) -> None:
         self.left = at
         self.struck = ""
 
     def __call__(self, frame: FrameType, event: str, value: Any) -> Any:
-        if frame.f_code.co_filename != blocks.__file__:
+        if frame.f_code.co_filename != kernel_threads.__file__:
             return None
         if event == "line" and not self.struck:
             if self.left == 0:
@@ -144,12 +144,12 @@ def tracing(strike: Strike, helpers: bool = False) -> Iterator[None]:
 
 def _assert_nothing_is_held(where: str, threads: list[int]) -> None:
     assert blas_threads() == threads, where
-    assert not blocks._blas_users, where
-    assert not blocks._running.locked(), where
+    assert not kernel_threads._blas_users, where
+    assert not kernel_threads._running.locked(), where
     free: list[bool] = []
     other = threading.Thread(
-        target=lambda: free.append(blocks._blas_lock.acquire(timeout=10))
-        or blocks._blas_lock.release())
+        target=lambda: free.append(kernel_threads._blas_lock.acquire(timeout=10))
+        or kernel_threads._blas_lock.release())
     other.start()
     other.join(30)
     assert free == [True], where

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.kernels.measure import error
-from tinynet.kernels import blocks
+from tinynet.kernels import threads as kernel_threads
 from tinynet.kernels.matmul import matmul
 
 pytestmark = pytest.mark.numpy_only("products cut for BLAS threads")
@@ -32,12 +32,12 @@ def test_equal_to_plain(a: Any, b: Any, dtype: str, rng: Any) -> None:
 @pytest.mark.parametrize(("a", "b"), SHAPES)
 def test_results_do_not_depend_on_workers_or_blas(a: Any, b: Any, rng: Any) -> None:
     x, y = rng.normal(a), rng.normal(b)
-    workers = blocks.get_num_workers()
+    workers = kernel_threads.get_num_workers()
     found = []
     for n in (1, 2):
-        blocks.set_num_workers(n)
+        kernel_threads.set_num_workers(n)
         found.append(np.asarray(matmul(x, y)).tobytes())
-    blocks.set_num_workers(workers)
-    with blocks.single_threaded_blas():
+    kernel_threads.set_num_workers(workers)
+    with kernel_threads.single_threaded_blas():
         found.append(np.asarray(matmul(x, y)).tobytes())
     assert found[0] == found[1] == found[2]

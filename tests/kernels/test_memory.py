@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet.kernels import arena, memory
-from tinynet.kernels.arena import ARENA_BYTES, LINE, Allocator
+from tinynet.kernels import allocator as allocators, memory
+from tinynet.kernels.allocator import ARENA_BYTES, LINE, Allocator
 from tinynet.kernels.memory import as_nchw, as_nhwc, empty, empty_like, empty_nhwc, scratch
 
 pytestmark = pytest.mark.numpy_only("the allocator of host memory")
@@ -75,7 +75,7 @@ def test_large_arrays_get_arenas_of_their_own(allocator: Allocator) -> None:
 
 def test_unused_arenas_beyond_a_limit_go_back(allocator: Allocator,
                                               monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arena, "KEEP_BYTES", 2 * ARENA_BYTES)
+    monkeypatch.setattr(allocators, "KEEP_BYTES", 2 * ARENA_BYTES)
     arrays = [empty((ARENA_BYTES // 4,)) for _ in range(5)]
     assert len(allocator.arenas) == 5
     arrays.clear()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tinynet.backend import xp
-from tinynet.kernels import blocks, channels, memory, norm
+from tinynet.kernels import channels, memory, norm, threads as kernel_threads
 
 EPS = 1e-5
 SHAPES = [(64, 32, 16, 16), (50, 24, 17, 19), (33, 3, 64, 64), (3000, 40), (500, 17, 70),
@@ -127,12 +127,12 @@ def test_results_do_not_depend_on_workers_nor_copy(rng: Any) -> None:
     x, g = (array(rng, (64, 32, 16, 16), "f4", "channels last") for _ in "xg")
     weight = rng.normal((32,))
     before, found = memory.layout_copies, []
-    workers = blocks.get_num_workers()
+    workers = kernel_threads.get_num_workers()
     for n in (1, 2):
-        blocks.set_num_workers(n)
+        kernel_threads.set_num_workers(n)
         y, of = norm.batch_norm(x, weight, None, EPS, True)
         gradients = norm.batch_norm_backward(g, x, weight, of, True, y)
         found.append([a.tobytes() for a in (y, *of, *gradients, channels.channel_sum(g))])
-    blocks.set_num_workers(workers)
+    kernel_threads.set_num_workers(workers)
     assert found[0] == found[1]
     assert memory.layout_copies == before

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.kernels.measure import LAYOUTS, error, images
-from tinynet.kernels import blocks, pool
+from tinynet.kernels import pool, threads as kernel_threads
 
 pytestmark = pytest.mark.numpy_only("the kernels of the CPU; functional/test_pool.py runs CuPy's")
 
@@ -80,11 +80,11 @@ def test_results_do_not_depend_on_workers(rng: Any) -> None:
     x = images(rng, (64, 32, 16, 16), "f4", "nhwc")
     options: Any = ((3, 3), (2, 2), (1, 1))
     found = []
-    workers = blocks.get_num_workers()
+    workers = kernel_threads.get_num_workers()
     for n in (1, 2):
-        blocks.set_num_workers(n)
+        kernel_threads.set_num_workers(n)
         y = pool.max_pool2d(x, *options)
         arrays = (y, pool.max_pool2d_backward(y, x, y, *options), pool.avg_pool2d(x, *options))
         found.append([a.tobytes() for a in arrays])
-    blocks.set_num_workers(workers)
+    kernel_threads.set_num_workers(workers)
     assert found[0] == found[1]

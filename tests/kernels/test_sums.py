@@ -9,7 +9,7 @@ import pytest
 
 from tests.kernels.measure import error
 from tinynet import Tensor, exp, grad, log, logsumexp, sum_to
-from tinynet.kernels import blocks, sums
+from tinynet.kernels import sums, threads as kernel_threads
 from tinynet.kernels.sums import plain_sum_parts, sum_blocks, sum_parts
 
 pytestmark = pytest.mark.numpy_only("partial sums of worker threads")
@@ -22,11 +22,11 @@ def test_sum_parts(shape: Any, rng: Any) -> None:
     in_order = parts[0].copy()
     for part in parts[1:]:
         in_order += part
-    workers = blocks.get_num_workers()
+    workers = kernel_threads.get_num_workers()
     for n in (1, 2):
-        blocks.set_num_workers(n)
+        kernel_threads.set_num_workers(n)
         assert (sum_parts(parts) == in_order).all()
-    blocks.set_num_workers(workers)
+    kernel_threads.set_num_workers(workers)
 
 
 @pytest.mark.parametrize("limit", [1, 4000, 1 << 26])
@@ -41,16 +41,16 @@ def test_sum_blocks(n: int, step: int, limit: int, rng: Any,
         seen.append((i, j))
         x[i:j].sum(axis=0, out=out)
 
-    workers = blocks.get_num_workers()
+    workers = kernel_threads.get_num_workers()
     found = []
     for k in (1, 2, 3):
-        blocks.set_num_workers(k)
+        kernel_threads.set_num_workers(k)
         seen.clear()
         total = sum_blocks(work, n, step, (1000,), x.dtype)
         assert sorted(seen) == [(i, min(n, i + step)) for i in range(0, n, step)]
         assert error(total, x.sum(axis=0, dtype="f8")) < 1e-5
         found.append(total.tobytes())
-    blocks.set_num_workers(workers)
+    kernel_threads.set_num_workers(workers)
     assert found[0] == found[1] == found[2]
 
 

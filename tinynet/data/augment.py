@@ -23,7 +23,7 @@ import numpy as np
 from ..backend import Array, DType, asarray, get_default_dtype, to_numpy, xp
 from ..checks import check_probability
 from ..kernels import memory
-from ..kernels.blocks import BLOCK_BYTES, pmap
+from ..kernels.threads import BLOCK_BYTES, pmap
 from ..random import key, mask
 from .checks import check_call, check_images
 

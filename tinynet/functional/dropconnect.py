@@ -32,10 +32,10 @@ from typing import Any
 from .. import random
 from ..backend import Array, add_up, on_gpu, xp
 from ..kernels import conv as kernel, winograd
-from ..kernels.blocks import pmap
 from ..kernels.im2col import Shape, by_group, columns_back, columns_of, filters_of, matrix_of
 from ..kernels.memory import as_nchw, as_nhwc, empty, scratch
 from ..kernels.sums import sum_blocks
+from ..kernels.threads import pmap
 from ..operation import fused, primitive
 from ..ops.arithmetic import clip, erf, exp, maximum, sqrt, widened
 from ..ops.shape import moveaxis, reshape

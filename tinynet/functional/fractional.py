@@ -27,9 +27,9 @@ from typing import Any
 
 from .. import random
 from ..backend import Array, xp
-from ..kernels.blocks import BLOCK_BYTES, pmap
 from ..kernels.elementwise import keep
 from ..kernels.memory import as_nchw, as_nhwc, empty
+from ..kernels.threads import BLOCK_BYTES, pmap
 from ..operation import fused
 from ..ops.shape import reshape
 from ..random import default_generator, place_in_batch

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, DType
-from .blocks import blas_libraries
 from .memory import scratch
+from .threads import blas_libraries
 
 # OpenBLAS as NumPy and SciPy bring it has names of its own, so that it can stand beside another.
 _NAMES = ("scipy_cblas_{}axpby64_", "cblas_{}axpby64_", "scipy_cblas_{}axpby", "cblas_{}axpby")

@@ -23,9 +23,9 @@ import math
 import numpy as np
 
 from ..backend import Array, DType, on_gpu, wide, xp
-from .blocks import BLOCK_BYTES, is_plain, pmap
 from .memory import as_nhwc, empty, scratch
 from .precision import widened
+from .threads import BLOCK_BYTES, is_plain, pmap
 
 _ROW = 8192  # NumPy's buffer, in numbers
 NEAR = 4.0  # deviations between the mean and 0 up to which x * scale + shift is as good

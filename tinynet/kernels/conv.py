@@ -22,7 +22,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from ..backend import Array, on_gpu
-from . import blocks, device, im2col, winograd
+from . import device, im2col, threads, winograd
 from .im2col import Shape
 from .precision import widened
 from .windows import Pair
@@ -34,7 +34,7 @@ MIN_TILES = 16  # of the whole batch, for Winograd
 
 def get_algorithm() -> str | None:
     """The algorithm in force: None means chosen by shape."""
-    return blocks.forced
+    return threads.forced
 
 
 @contextlib.contextmanager
@@ -47,19 +47,19 @@ def force_algorithm(name: str | None) -> Iterator[None]:
     """
     if name is not None and name not in ALGORITHMS:
         raise ValueError(f"algorithm must be None or one of {', '.join(ALGORITHMS)}, got {name!r}")
-    before, blocks.forced = blocks.forced, name
+    before, threads.forced = threads.forced, name
     try:
         yield
     finally:
-        blocks.forced = before
+        threads.forced = before
 
 
 def choose(s: Shape) -> str:
     """The algorithm for a convolution of these sizes."""
     fits = (s.kernel == (3, 3) and s.stride == (1, 1) == s.dilation and s.groups == 1
             and max(s.padding) <= 2)
-    if blocks.forced is not None and (fits or blocks.forced != "winograd"):
-        return blocks.forced
+    if threads.forced is not None and (fits or threads.forced != "winograd"):
+        return threads.forced
     rows, columns = (-(-size // winograd.TILE) for size in s.out)
     mostly_full = rows * columns * winograd.TILE**2 <= 2 * s.out[0] * s.out[1]  # few hang over far
     enough = min(s.c, s.o) >= MIN_CHANNELS and s.n * rows * columns >= MIN_TILES

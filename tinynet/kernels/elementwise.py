@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..backend import Array, is_array, on_gpu, xp
-from .blocks import BLOCK_BYTES, is_plain, pmap
 from .memory import empty_like, memory_order
+from .threads import BLOCK_BYTES, is_plain, pmap
 
 
 def elementwise(f: Callable[..., Array], *arrays: Array, out: Array | None = None) -> Array:

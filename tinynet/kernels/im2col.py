@@ -24,9 +24,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..backend import Array, xp
-from .blocks import pmap
 from .memory import as_nchw, as_nhwc, empty, scratch
 from .sums import sum_if
+from .threads import pmap
 from .windows import Pair, bordered, count, inside, taps, view
 
 CHUNK_BYTES = 1 << 20  # of columns in a block

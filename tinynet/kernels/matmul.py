@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..backend import Array
-from .blocks import is_plain, pmap, single_threaded_blas
 from .memory import empty
 from .precision import widened
+from .threads import is_plain, pmap, single_threaded_blas
 
 SMALL = 1 << 16  # multiply-adds that BLAS never cuts
 BLOCK = 1 << 21  # multiply-adds of a block: about 0.1 ms on one core

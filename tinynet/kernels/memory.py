@@ -1,6 +1,6 @@
 """Where kernels put their results: reused memory, in channels-last order.
 
-Large outputs come from the allocator in `arena.py`, and go back to it when the last view of them
+Large outputs come from `allocator.py`, and go back to it when the last view of them
 dies; nobody has to free anything. Small arrays are NumPy's business.
 
 Images have PyTorch's shape (N, C, H, W) for the user, but kernels like the C values of a pixel
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, DType, on_gpu, xp
-from .arena import Allocator, aligned
+from .allocator import Allocator, aligned
 
 POOLED_BYTES = 1 << 18  # smaller arrays are cheap to allocate
 

@@ -27,11 +27,11 @@ import numpy as np
 
 from ..backend import Array, on_gpu, xp
 from . import device
-from .blocks import is_plain, pmap
 from .channels import Rows, far_centre, per_channel, scale_and_shift, sum_rows
 from .elementwise import keep_positive
 from .memory import empty
 from .precision import moments, widened
+from .threads import is_plain, pmap
 
 
 class Statistics(NamedTuple):

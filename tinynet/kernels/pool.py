@@ -27,10 +27,10 @@ import numpy as np
 
 from ..backend import Array, DType, accumulator, on_gpu, xp
 from . import device
-from .blocks import BLOCK_BYTES, is_plain, pmap
 from .elementwise import keep
 from .memory import as_nchw, as_nhwc, empty_nhwc, scratch
 from .precision import widened
+from .threads import BLOCK_BYTES, is_plain, pmap
 from .windows import Pair, bordered, count, inside, taps, view
 
 

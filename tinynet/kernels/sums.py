@@ -17,8 +17,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..backend import Array, DType, on_gpu, xp
-from .blocks import BLOCK_BYTES, pmap
 from .memory import empty, scratch
+from .threads import BLOCK_BYTES, pmap
 
 PARTS_BYTES = 1 << 26  # of partial sums
 

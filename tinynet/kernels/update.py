@@ -28,9 +28,9 @@ import numpy as np
 from ..backend import Array, on_gpu
 from . import device
 from .axpby import axpby
-from .blocks import SERIAL_BYTES, get_num_workers, pmap
 from .elementwise import flat_rows
 from .memory import scratch
+from .threads import SERIAL_BYTES, get_num_workers, pmap
 
 BLOCK = 1 << 18  # numbers of each array
 SMALL_BYTES = 1 << 13  # below this the plain rule is quicker

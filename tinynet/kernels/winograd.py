@@ -35,9 +35,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..backend import Array, DType
-from .blocks import pmap
 from .memory import as_nchw, as_nhwc, empty, per_thread, scratch
 from .sums import sum_if
+from .threads import pmap
 from .windows import Pair
 
 TILE, WINDOW = 4, 6  # outputs and inputs of a tile, each way

@@ -3,7 +3,7 @@
 The observer of `module.py` sees each layer's call; the watcher of `../tensor.py` sees which
 operations are made in it, and takes the time of their derivatives.
 
-Read next: `../kernels/blocks.py`, or `bench/` for whole steps.
+Read next: `../kernels/threads.py`, or `bench/` for whole steps.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from typing import Any
 
 from .. import text
 from ..checks import check_whole
-from ..kernels.blocks import get_num_workers, set_num_workers
+from ..kernels.threads import get_num_workers, set_num_workers
 from ..random import get_state, key, manual_seed, set_state
 from ..train.history import finite_or_none
 from .journal import Journal

@@ -14,22 +14,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet.kernels import blocks
-from tinynet.kernels.blocks import pmap, set_num_workers, single_threaded_blas
+from tinynet.kernels import threads as kernel_threads
+from tinynet.kernels.threads import pmap, set_num_workers, single_threaded_blas
 
 pytestmark = pytest.mark.numpy_only("worker threads; on a GPU pmap is one call")
 
 
 @pytest.fixture(autouse=True)
 def two_workers() -> Iterator[None]:
-    before = blocks.get_num_workers()
+    before = kernel_threads.get_num_workers()
     set_num_workers(2)
     yield
     set_num_workers(before)
 
 
 def blas_threads() -> list[int]:
-    return [library.get_num_threads() for library in blocks.blas_libraries()]
+    return [library.get_num_threads() for library in kernel_threads.blas_libraries()]
 
 
 @pytest.mark.parametrize(("n", "step"), [(1, 1), (7, 3), (8, 2), (100, 1), (3, 10), (0, 4)])
@@ -110,7 +110,7 @@ def test_user_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     assert all((results[k] == 20 * k).all() for k in range(1, 5))
-    assert not blocks._running.locked()
+    assert not kernel_threads._running.locked()
 
 
 def test_blas_threads_are_one_inside_and_restored() -> None:
@@ -221,8 +221,8 @@ def test_a_helper_that_died_is_replaced() -> None:
             raise SystemExit
 
     pmap(lambda i, j: None, 4, 1)
-    blocks._crew.jobs.put(Deadly())  # type: ignore[arg-type]
-    for thread in blocks._crew.threads:
+    kernel_threads._crew.jobs.put(Deadly())  # type: ignore[arg-type]
+    for thread in kernel_threads._crew.threads:
         thread.join(30)
     meeting = threading.Barrier(2)
     pmap(lambda i, j: meeting.wait(30) and None, 2, 1)
@@ -261,7 +261,7 @@ def test_python_without_its_lock_gets_one_clear_warning(
 def test_a_shared_count_gives_each_number_to_one_thread(
         enabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "_is_gil_enabled", lambda: enabled, raising=False)
-    count = blocks.shared_count()
+    count = kernel_threads.shared_count()
     drawn: list[list[int]] = [[], [], []]
 
     def user(mine: list[int]) -> None:
@@ -284,12 +284,12 @@ class NoBlas:
 
 @pytest.fixture
 def unknown_blas(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in blocks._BLAS_VARIABLES:
+    for name in kernel_threads._BLAS_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("threadpoolctl.ThreadpoolController", NoBlas)
-    blocks.blas_libraries.cache_clear()
+    kernel_threads.blas_libraries.cache_clear()
     yield
-    blocks.blas_libraries.cache_clear()
+    kernel_threads.blas_libraries.cache_clear()
 
 
 @pytest.mark.usefixtures("unknown_blas")
@@ -306,11 +306,11 @@ def test_a_blas_that_cannot_be_set_is_told_once() -> None:
 def test_a_blas_that_was_set_by_hand_is_no_reason_to_warn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     pmap(lambda i, j: None, 4, 1)
-    assert blocks.blas_libraries() == []
+    assert kernel_threads.blas_libraries() == []
 
 
 @pytest.mark.usefixtures("unknown_blas")
 def test_a_missing_threadpoolctl_is_told_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     with pytest.warns(RuntimeWarning, match="finds no BLAS"):
-        assert blocks.blas_libraries() == []
+        assert kernel_threads.blas_libraries() == []
