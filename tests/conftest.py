@@ -1,5 +1,6 @@
 """What every test gets: fixed random numbers, a check that it leaves no global state behind,
 and its lecture ids as markers, so that `python -m pytest -m A7` runs what checks A7.
+A parameter that is a lambda is named by its source.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests import emulator
+from tests.callables import source_of
 from tests.ledger import ids_in_name, load
 from tinynet import random
 from tinynet.backend import get_default_dtype, on_gpu, set_default_dtype
@@ -53,6 +55,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         ids.update(*(mark.args for mark in item.iter_markers("lecture")))
         for name in sorted(ids & known.keys()):  # tests/test_ledger.py complains about the others
             item.add_marker(name)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """A test's id shows what its lambda says: `test_errors[conv(x, -1)]`, not `[<lambda>]`."""
+    return source_of(val) if getattr(val, "__name__", "") == "<lambda>" else None
 
 
 UNKNOWN = "unknown: the module is not imported yet"

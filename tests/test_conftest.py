@@ -6,6 +6,10 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from tests.callables import source_of
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 INNER = '''
@@ -60,3 +64,20 @@ def test_leaked_state_fails_the_test_that_leaks_and_no_other(
 def test_lecture_ids_select_tests(tmp_path: Path, run_python: Run) -> None:
     for args in (["-m", "A7"], ["-k", "A7 or B1"], ["-m", "A7 or A19"]):
         assert "1 passed, 5 deselected" in _run(tmp_path, run_python, *args)
+
+
+def test_a_lambda_among_the_parameters_is_named_by_its_source() -> None:
+    first, second = [lambda: 1 + 1, lambda x: (lambda y: x * y)]
+    assert source_of(first) == "1 + 1"
+    assert source_of(second) == "lambda y: x * y"
+    assert source_of(second(2)) == "x * y"
+    assert source_of(lambda: [
+        1,
+        2]) == "[1, 2]"
+    cut = source_of(lambda: "-".join(["one", "two", "three", "four", "five", "six", "a", "b", "c"]))
+    assert len(cut) == 70 and cut.startswith("'-'.join(['one', 'two', ") and cut.endswith("...")
+
+
+def test_every_test_has_an_id_that_says_something(request: pytest.FixtureRequest) -> None:
+    nameless = [item.nodeid for item in request.session.items if "<lambda>" in item.nodeid]
+    assert not nameless, f"name these parameters by pytest.param(..., id=...): {nameless}"

@@ -242,8 +242,11 @@ class Alone:
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: DataLoader(np.zeros((2, 1)), np.zeros(2, int), transform=lambda images: images),
-     r"transform must be a function of \(images, keys\), but <lambda>\(images\) cannot be called"),
+    pytest.param(
+        lambda: DataLoader(np.zeros((2, 1)), np.zeros(2, int), transform=lambda images: images),
+        r"transform must be a function of \(images, keys\), "
+        r"but <lambda>\(images\) cannot be called",
+        id="a lambda of one argument"),
     (lambda: DataLoader(np.zeros((2, 1)), np.zeros(2, int), transform=Alone()),
      r"transform must be a function of \(images, keys\), but Alone\(images: 'Array'\)"),
     (lambda: DataLoader(np.zeros((2, 1)), np.zeros(2, int), transform=3),
