@@ -27,7 +27,7 @@ LIBRARY_LINES = 14_000  # of code
 MANY_PARAMETERS = {
     "data/loader.py: __init__", "functional/dropconnect.py: dropconnect_reference",
     "functional/dropconnect.py: _dropconnect", "functional/dropconnect.py: dropconnect_conv2d",
-    "functional/norm.py: _either_norm", "gradcheck.py: gradcheck", "models.py: resnet",
+    "functional/norm.py: _either_norm", "models.py: resnet",
     "nn/blocks.py: __init__", "nn/dropconnect.py: __init__",
     "tune/recipe.py: run", "tune/sanity.py: overfit_small", "tune/sanity.py: find_lr",
     "tune/search.py: run_trials", "tune/search.py: successive_halving",

@@ -301,7 +301,7 @@ def test_rule_5_threads_differentiate_side_by_side() -> None:
         assert close(g, 0.1 * k * np.exp(0.1 * w.data))
 
 
-# 6. A float32 net stays float32: values here, every operation in test_gradcheck_cases.py.
+# 6. A float32 net stays float32: values here, every operation in gradcheck/test_table.py.
 
 def test_rule_6_a_float32_net_stays_float32() -> None:
     x = Tensor(np.ones((4, 5), "f4"))

@@ -6,7 +6,7 @@
 
 The floors, from the ground up: `backend` and `random`; `kernels` (fast array code without
 gradients); `tensor`, `operation` and `ops` (the engine and its primitives); `functional`,
-`calculus` and `gradcheck`; `nn`, `optim` and `data`; `train` and `models`; `tune`; `viz`. A file
+`calculus`; `gradcheck`, `nn`, `optim` and `data`; `train` and `models`; `tune`; `viz`. A file
 imports only from lower floors. Start reading with `tensor.py`, or with ``loss.backward()`` in a
 debugger.
 """

@@ -3,7 +3,7 @@
 The first prints the versions, the backend, the device and the threads: the lines to paste into a
 bug report. The second differentiates every operation numerically and prints the comparison. The
 third follows a training step of a small net through the files of the library.
-Read next: `gradcheck.py`.
+Read next: `gradcheck/check.py`.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("trace", help="follow a training step through the library", add_help=False)
     chosen, rest = parser.parse_known_args(argv)
     if chosen.command == "gradcheck":
-        from .gradcheck_cases import main as gradcheck
+        from .gradcheck.table import main as gradcheck
 
         return gradcheck(rest)
     if chosen.command == "trace":

@@ -11,7 +11,7 @@ import pytest
 import tinynet as tn
 from tests.train.toy import batches, net, trainer
 from tinynet import Tensor, functional as F, nn, operation, optim, to_numpy, xp
-from tinynet.gradcheck_cases import TABLES
+from tinynet.gradcheck.table import TABLES
 from tinynet.train import Callback, NanGuard, Trainer, find_nonfinite
 
 

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from . import functional as F, operation, random, text
-from .backend import Array, xp
-from .functional import loss, norm, pool
-from .gradcheck import Comparison, Report, gradcheck
-from .ops import arithmetic as a, indexing, linalg, reduction as r, shape as s
+from .. import functional as F, operation, random, text
+from ..backend import Array, xp
+from ..functional import loss, norm, pool
+from ..ops import arithmetic as a, indexing, linalg, reduction as r, shape as s
+from .check import gradcheck
+from .report import Comparison, Report
 
 
 class Case(NamedTuple):
@@ -237,25 +238,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     if names - known:
         parser.error(f"no operation or table is called {', '.join(sorted(names - known))}; "
                      f"there are {', '.join(sorted(known))}")
-    start, rows, failed = time.perf_counter(), 0, 0
+    start = time.perf_counter()
+    rows = 0
+    failed = 0
     print(_line("table", "operation", "rows", "order 1", "order 2"))
+    for table, name, cases in _operations():
+        if names and not names & {table, name}:
+            continue
+        reports = [gradcheck(case.f, *case.inputs(), order=2, check=False) for case in cases]
+        print(_line(table, name, len(cases), _cell(reports, 1), _cell(reports, 2)))
+        wrong = [report for report in reports if not report]
+        for report in wrong:
+            print(f"{report!r}")
+        rows += len(cases)
+        failed += len(wrong)
+    verdict = f", {failed} failed" if failed else ": all right"
+    print(f"{rows} rows in {time.perf_counter() - start:.1f} s{verdict}")
+    without = [] if names else missing()
+    for name in without:
+        print(f"the operation {name} has no row")
+    return int(bool(failed or without))
+
+
+def _operations() -> Iterator[tuple[str, str, list[Case]]]:
+    """Each operation: its table, its name, its rows."""
     for table, cases in TABLES.items():
         for name in dict.fromkeys(case.name for case in cases):
-            if names and not names & {table, name.lstrip("_")}:
-                continue
-            own = [case for case in cases if case.name == name]
-            reports = [gradcheck(case.f, *case.inputs(), order=2, check=False) for case in own]
-            print(_line(table, name.lstrip("_"), len(own), _cell(reports, 1), _cell(reports, 2)))
-            rows, failed = rows + len(own), failed + sum(not report for report in reports)
-            for report in reports:
-                if not report:
-                    print(f"{report!r}")
-    seconds = time.perf_counter() - start
-    print(f"{rows} rows in {seconds:.1f} s, {failed} failed" if failed else
-          f"{rows} rows in {seconds:.1f} s: all right")
-    for name in [] if names else missing():
-        print(f"the operation {name} has no row")
-    return int(failed > 0 or bool(not names and missing()))
+            yield table, name.lstrip("_"), [case for case in cases if case.name == name]
 
 
 def _line(*cells: object) -> str:

@@ -13,7 +13,7 @@ from tests.arrays import close, equal
 from tinynet import Tensor, grad, operation, primitive, random
 from tinynet.backend import xp
 from tinynet.gradcheck import gradcheck
-from tinynet.gradcheck_cases import TABLES, Case, main, missing
+from tinynet.gradcheck.table import TABLES, Case, main, missing
 from tinynet.random import Generator
 
 ROWS = [pytest.param(case, id=f"{table}-{case.name.lstrip('_')}-{i}")
