@@ -63,12 +63,13 @@ def _mix_array(z: Array) -> Array:
 
 @functools.cache
 def _gpu_hash() -> Any:
-    """A CuPy kernel: out[i] = mix(part + add + (i % n + 1) golden), `below` for `add` if part < 0.
+    """A CuPy kernel: out[i] = mix(part + add + (i % n + 1) golden), `below` for `add` where the
+    highest bit of the part is set: in a signed number it says that it is negative.
     """
     mix = "".join(f"z = (z ^ (z >> {shift})) * {factor}ULL; " for shift, factor in _MIX)
     return xp.ElementwiseKernel(
-        "T part, uint64 add, uint64 below, uint64 n", "uint64 out",
-        "unsigned long long z = (unsigned long long)part + (part < 0 ? below : add)"
+        "uint64 part, uint64 add, uint64 below, uint64 n", "uint64 out",
+        "unsigned long long z = part + (part >> 63 ? below : add)"
         f" + ((unsigned long long)i % n + 1) * {_GOLDEN}ULL; {mix}"
         "out = z ^ (z >> 31);", "tinynet_hash")
 
@@ -126,10 +127,15 @@ def _keys(h: int, numbers: Array) -> Array:
     add = _mix_int((h + _NUMBER) & _MASK)
     below = _mix_int((h + _NEGATIVE) & _MASK)
     if on_gpu:  # one launch instead of ten; the kernel adds `golden` once, which is taken off here
-        numbers = asarray(numbers)
-        return _gpu_hash()(numbers, np.uint64(add - _GOLDEN & _MASK),
+        words = asarray(numbers)
+        if words.dtype.kind == "u":
+            words = words.astype(xp.uint64, copy=False)
+            below = add
+        else:
+            words = words.astype(xp.int64, copy=False).view(xp.uint64)
+        return _gpu_hash()(words, np.uint64(add - _GOLDEN & _MASK),
                            np.uint64(below - _GOLDEN & _MASK), 1,
-                           xp.empty(numbers.shape, xp.uint64))
+                           xp.empty(words.shape, xp.uint64))
     words = xp.array(numbers, dtype=xp.uint64, ndmin=1)
     if numbers.dtype.kind == "u":
         words += xp.uint64(add)
@@ -199,20 +205,20 @@ def bits(key: Any, shape: Shape = (), start: int = 0) -> Array:
     """
     shape = _shape(shape)
     n = math.prod(shape)
-    before = start * _GOLDEN & _MASK
+    before = xp.uint64(start * _GOLDEN & _MASK)
     if isinstance(key, int | np.integer):
         key = int(key)
         if not 0 <= key <= _MASK:
             raise ValueError("key must be from 0 to 2**64 - 1, as random.key makes them, got "
                              f"{key}")
-        first = key + before & _MASK
+        first = xp.uint64(key + int(before) & _MASK)
         out = xp.empty(n, xp.uint64)
         if on_gpu:
-            return _gpu_hash()(0, np.uint64(first), 0, max(1, n), out).reshape(shape)
+            return _gpu_hash()(0, first, first, max(1, n), out).reshape(shape)
         for i in range(0, n, _BLOCK):
             block = xp.arange(i + 1, min(n, i + _BLOCK) + 1, dtype=xp.uint64)
             block *= xp.uint64(_GOLDEN)
-            block += xp.uint64(first)
+            block += first
             out[i : i + _BLOCK] = _mix_array(block)
         return out.reshape(shape)
     if getattr(key, "dtype", np.dtype(float)).kind not in "iu":
@@ -221,9 +227,9 @@ def bits(key: Any, shape: Shape = (), start: int = 0) -> Array:
     key = asarray(key, xp.uint64)
     if on_gpu:
         out = xp.empty((*key.shape, n), xp.uint64)
-        return _gpu_hash()(key[..., None], np.uint64(before), 0, max(1, n), out
-                           ).reshape(key.shape + shape)
-    steps = xp.arange(1, n + 1, dtype=xp.uint64) * xp.uint64(_GOLDEN) + xp.uint64(before)
+        hashed = _gpu_hash()(key[..., None], before, before, max(1, n), out)
+        return hashed.reshape(key.shape + shape)
+    steps = xp.arange(1, n + 1, dtype=xp.uint64) * xp.uint64(_GOLDEN) + before
     return _mix_array(key[..., None] + steps).reshape(key.shape + shape)
 
 
