@@ -296,7 +296,8 @@ def draw_decays(out: Path, steps: int) -> None:
            for name, s in decays(0.4, steps).items()}
     line = {name: (t, train.smooth(run_line(s, steps=steps), 0.98))
             for name, s in decays(0.1, steps).items()}
-    deep = {"lr 0.5": run_deep(0.5), "lr 0.5, warm-up": run_deep(schedule.warmup(0.5, 200))}
+    deep = {"lr 0.45": run_deep(0.45),
+            "lr 0.45, warm-up": run_deep(schedule.warmup(0.45, 200))}
     viz.plot_panels([
         viz.Panel(rates, "Learning rate, as a share of the highest", "step", "lr / highest",
                   bottom=0, top=1.5),
