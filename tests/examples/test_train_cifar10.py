@@ -1,0 +1,162 @@
+"""The training example: what it says and writes, and that no kill loses what it has."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.processes import environment
+from tinynet import data, models
+from tinynet.train import History, load_model, read_model
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+QUICK = ("examples/train_cifar10.py", "--data", "shapes", "--limit", "300", "--epochs", "2")
+LONG = "takes minutes on the emulated device; test_the_same_code_runs_on_cupy is short"
+
+
+pytestmark = pytest.mark.numpy_only(LONG)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder and the output of a short run of train_cifar10.py."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    root = Path(__file__).resolve().parents[2]
+    result = subprocess.run([sys.executable, *QUICK, "--out", str(out)], cwd=root, text=True,
+                            env=environment(), capture_output=True,
+                            timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    return out, result.stdout
+
+
+def test_train_cifar10_says_what_it_does(finished: tuple[Path, str]) -> None:
+    out, text = finished
+    assert "shapes: 270 pictures to train on, 30 held out for validation, 300 for the test" in text
+    assert re.search(r"expect about \d+ s on 2 cores, and with the default settings on all "
+                     r"pictures 98 % on the test set", text)
+    assert re.search(r"^epoch   2/2   train loss [\d.]+, +[\d.]+%   val loss", text, re.MULTILINE)
+    assert "most often taken for" in text and "* best val accuracy" in text
+    assert str(out) in text.splitlines()[-1]
+
+
+def test_train_cifar10_writes_its_results(finished: tuple[Path, str]) -> None:
+    out, text = finished
+    assert {path.name for path in out.iterdir()} == {"model.safetensors", "curves.png",
+                                                     "history.json", "result.json"}
+    result = json.loads((out / "result.json").read_text())
+    assert {key: result[key] for key in ("dataset", "epochs", "seed", "model", "stopped")} == {
+        "dataset": "shapes", "epochs": 2, "seed": 0, "model": "small", "stopped": "finished"}
+    assert result["parameters"] == models.small_conv_net().num_parameters()
+    assert set(result["versions"]) == {"tinynet", "python", "numpy"}
+    assert 0.0 <= result["test_accuracy"] <= 1.0 and result["seconds"] > 0
+    assert f"test accuracy {result['test_accuracy']:.2%} on 300 pictures" in text
+    history = History.load(out / "history.json")
+    assert history.best() == (result["best_epoch"], result["val_accuracy"])
+    assert (out / "curves.png").stat().st_size > 20_000
+
+
+def test_the_saved_model_has_the_accuracy_that_was_reported(finished: tuple[Path, str]) -> None:
+    out, _ = finished
+    model = load_model(out / "model.safetensors", models.small_conv_net()).eval()
+    train, test = data.load_shapes(train=300, test=300)
+    kept, _ = train.split(30)
+    prepare = data.Normalize(*data.channel_statistics(kept.images))
+    right = model(prepare(test.images)).argmax(axis=1).numpy() == test.labels
+    assert float(right.mean()) == json.loads((out / "result.json").read_text())["test_accuracy"]
+    assert read_model(out / "model.safetensors")[1]["data"] == "shapes"
+
+
+def test_train_cifar10_gives_the_same_weights_for_the_same_seed(
+        finished: tuple[Path, str], tmp_path: Path, run_python: Run) -> None:
+    result = run_python(*QUICK, "--out", str(tmp_path), "--quiet")
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 1
+    first, _ = read_model(finished[0] / "model.safetensors")
+    again, _ = read_model(tmp_path / "model.safetensors")
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+
+
+def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path: Path, root: Path) -> None:
+    command = [sys.executable, "-u", *QUICK[:-1], "500", "--out", str(tmp_path)]
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a background job ignores it
+    process = subprocess.Popen(command, cwd=root, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, env=environment(), preexec_fn=heed)
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if line.startswith("epoch   3/500"):
+                break
+        time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert "interrupted at step" in rest and "Traceback" not in errors
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["stopped"] == "interrupted" and 3 <= result["epochs"] < 100
+    history = History.load(tmp_path / "history.json")
+    assert history.best() == (result["best_epoch"], result["val_accuracy"])
+
+
+def test_a_killed_run_goes_on_with_resume(tmp_path: Path, root: Path, run_python: Run,
+                                          finished: tuple[Path, str]) -> None:
+    command = [*QUICK, "--out", str(tmp_path), "--quiet"]
+    process = subprocess.Popen([sys.executable, *command], cwd=root,
+                               env=environment())
+    try:
+        while not list(tmp_path.glob("checkpoints/step-*")):
+            assert process.poll() is None, "the run was over before it could be killed"
+            time.sleep(0.002)
+    finally:
+        process.kill()
+        process.wait()
+    again = run_python(*command)
+    assert again.returncode == 2
+    assert "holds a run that was cut off: go on with --resume, or remove that" in again.stderr
+    resumed = run_python(*command, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    first, _ = read_model(finished[0] / "model.safetensors")
+    second, _ = read_model(tmp_path / "model.safetensors")
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+KILLED_LATE = """
+import os, runpy, signal, sys
+import tinynet as tn
+what, sys.argv = sys.argv[1], ["examples/train_cifar10.py", *sys.argv[2:]]
+owner, name = {"judging": (tn.train.Trainer, "predict"), "drawing": (tn.viz, "plot_history"),
+               "saving": (tn.train, "save_model")}[what]
+setattr(owner, name, lambda *args, **options: os.kill(os.getpid(), signal.SIGKILL))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("what", ["saving", "judging", "drawing"])
+def test_a_run_killed_after_its_training_is_judged_without_training_again(
+        tmp_path: Path, run_python: Run, finished: tuple[Path, str], what: str) -> None:
+    options = [*QUICK[1:], "--out", str(tmp_path)]
+    killed = run_python("-c", KILLED_LATE, what, *options)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed = run_python(QUICK[0], *options, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "steps are done" in resumed.stdout and "epoch   2/2" not in resumed.stdout
+    first, again = (json.loads((folder / "result.json").read_text())
+                    for folder in (finished[0], tmp_path))
+    for result in (first, again):
+        del result["seconds"]
+    assert first == again
+    assert {path.name for path in tmp_path.iterdir()} == {"model.safetensors", "curves.png",
+                                                          "history.json", "result.json"}
