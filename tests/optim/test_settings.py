@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from tests.arrays import close, leaf
+from tests.optim.problems import OPTIMIZERS
 from tinynet import Tensor
 from tinynet.optim import SGD, Adagrad, Adam, AdamW, Nesterov, Optimizer, RMSprop
-from tinynet.optim.schedule import constant, linear
+from tinynet.optim.schedule import Schedule, constant, linear
 
 
 def test_a_setting_is_set_in_all_groups_or_in_one() -> None:
@@ -127,6 +128,30 @@ def test_gradients_of_another_dtype_are_taken_as_numbers(dtype: str) -> None:
         w.grad = Tensor(np.array([1, 2, 4], dtype))
         make([w], 0.1).step()
         assert close(w, [0.9, 1.8, 2.6] if make is SGD else [0.9, 1.9, 2.9], atol=1e-3)
+
+
+@pytest.mark.parametrize("rate", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_schedule_that_is_not_finite_at_a_step_is_a_numeric_fault(name: str, rate: float) -> None:
+    """Named by step and value, before anything is written; as a constant it is refused."""
+    w = leaf([1.0, 2.0])
+    optimizer = OPTIMIZERS[name]([w])
+    optimizer.lr = Schedule(lambda t: rate if t == 1 else 0.01, "one bad step", span=3)
+    optimizer.step(lambda: (w * w).sum())
+    weights, state = w.tolist(), optimizer.state_dict()
+    with pytest.raises(FloatingPointError, match=f"lr is {rate} at step 1, so nothing was updated"):
+        optimizer.step(lambda: (w * w).sum())
+    assert w.tolist() == weights and optimizer.t == 1
+    assert repr(optimizer.state_dict()) == repr(state)
+    with pytest.raises(ValueError, match=f"lr must be a number >= 0 or a schedule, got {rate}"):
+        optimizer.lr = rate
+
+
+def test_a_schedule_that_is_negative_at_a_step_is_refused() -> None:
+    w = leaf([1.0])
+    with pytest.raises(ValueError, match=r"lr must be a number >= 0, got -1\.0"):
+        SGD([w], lambda t: -1.0).step(lambda: (w * w).sum())
+    assert w.item() == 1.0
 
 
 def test_a_schedule_is_asked_once_in_a_step() -> None:

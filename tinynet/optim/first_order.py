@@ -139,7 +139,8 @@ class Nesterov(Optimizer):
         if closure is None:
             raise TypeError("Nesterov.step needs a closure that computes the loss, since it looks "
                             "ahead: step(lambda: loss(model(x), y)); or use SGD(nesterov=True)")
-        self.check_groups()
+        for group in self.param_groups:
+            self._settings(group)
         origins: list[tuple[Tensor, Array]] = []
         with held() as signals:
             try:

@@ -24,6 +24,7 @@ Read next: `first_order.py`.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -186,7 +187,11 @@ class Optimizer:
         """The settings of a group in this step; a schedule is asked once."""
         h = _as_settings(group)
         self.check(h)
-        h.lr = self._rate(group)  # what a schedule says is not judged: a run may go wrong by it
+        h.lr = self._rate(group)
+        if not math.isfinite(h.lr):  # of a schedule, or a number that was set by hand
+            raise FloatingPointError(f"lr is {h.lr} at step {self.t}, so nothing was updated: its "
+                                     "schedule must give finite numbers")
+        check_number("lr", h.lr)
         if h.decoupled:
             h.decay = update.Decay(shrink=1.0 - h.lr * h.weight_decay)
         else:

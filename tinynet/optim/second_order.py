@@ -95,7 +95,7 @@ class FlatOptimizer(Optimizer):
         if closure is None:
             raise TypeError(f"{type(self).__name__}.step needs a closure that computes the loss: "
                             "step(lambda: loss(model(x), y))")
-        self.check_groups()
+        self._settings(self.param_groups[0])
         x = self._flat([p.data for p in self.params])
         before = dict(vars(self))
         with held() as signals:
