@@ -29,6 +29,7 @@ from ..nn.module import Module
 from ..optim import Optimizer
 from ..optim.clip import clip_grad_norm_, clip_grad_value_
 from .history import History
+from .state import is_saved
 
 RATIO_LOW, RATIO_HIGH = 1e-4, 1e-2  # outside this band the learning rate deserves a look
 
@@ -127,6 +128,13 @@ class BestWeights(Callback):
         self.epoch = 0  # 0: nothing kept yet
         self.weights: dict[str, Array] = {}
 
+    def on_start(self, trainer: Run) -> None:
+        """Find out now whether the weights of a checkpoint can be put back in the end."""
+        own = {name: x.shape for name, x in trainer.model.state_dict().items()}
+        if self.weights and {name: x.shape for name, x in self.weights.items()} != own:
+            self.weights = {}
+            raise ValueError("the best weights of the checkpoint are not those of this model")
+
     def on_epoch(self, trainer: Run) -> None:
         """Copy the weights if this epoch is the best one."""
         known = trainer.history.epochs
@@ -149,7 +157,11 @@ class BestWeights(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
-        self.epoch, self.weights = state.get("epoch", 0), state.get("weights", {})
+        weights = state.get("weights", {})
+        if not isinstance(weights, Mapping) or not all(map(is_saved, weights.values())):
+            raise ValueError(f"the best weights must be arrays by name: {weights!r:.60}")
+        self.epoch = check_whole("the epoch of the best weights", state.get("epoch", 0), 0)
+        self.weights = dict(weights)
 
 
 class EarlyStopping(Callback):

@@ -104,16 +104,19 @@ def _pack(value: Any, path: str, arrays: dict[str, Any]) -> Any:
     """
     if is_array(value) or isinstance(value, np.ndarray):
         name = path.removeprefix("/model/")
+        if name in arrays:
+            raise TypeError(f"the state holds {path} twice: names must not hold a '/'")
         arrays[name] = value
         return {_ARRAY: name}
     if isinstance(value, Mapping):
-        if odd := [key for key in value if not isinstance(key, str)]:
-            raise TypeError(f"the state {path or '/'} has the key {odd[0]!r}: keys must be texts")
+        if odd := [key for key in value if not isinstance(key, str) or key == _ARRAY]:
+            raise TypeError(f"the state {path or '/'} has the key {odd[0]!r}: keys must be texts, "
+                            f"and none is {_ARRAY!r}")
         return {key: _pack(item, f"{path}/{key}", arrays) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_pack(item, f"{path}/{i}", arrays) for i, item in enumerate(value)]
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
+        value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"the state {path} is a {type(value).__name__}, which cannot be saved: a state "

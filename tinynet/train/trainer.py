@@ -43,6 +43,7 @@ from .inputs import (
 from .progress import Progress
 from .resume import read_newest
 from .settings import Settings, differences, settings_of
+from .state import check_settings, check_state
 
 Batches = Iterable[tuple[Any, Any]]
 Loss = Callable[[Any, Any], Tensor]
@@ -278,6 +279,8 @@ class Trainer:
         """
         mine = self._settings_now()
         try:
+            check_state(state)
+            check_settings(state["optimizer"]["groups"], self.optimizer.param_groups)
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             for loader, position in zip(self._loaders, state["loaders"], strict=False):
@@ -300,7 +303,7 @@ class Trainer:
             self._unjudged = [int(epoch) for epoch in state.get("unjudged", [])]
             self._started = time.perf_counter() - float(state["seconds"])
             self._tell_differences(state.get("settings", {}), mine)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
             raise ValueError(f"the checkpoint does not fit this run: {error}") from error
 
     def _settings_now(self) -> Settings:
