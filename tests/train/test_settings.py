@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
 import re
 from collections.abc import Callable
@@ -158,3 +159,13 @@ def test_arrays_are_told_apart_by_a_number_and_very_large_ones_by_rows(
     deep: list[Any] = []
     deep.append(deep)
     assert len(describe(deep)) < 200
+
+
+@pytest.mark.parametrize("value, text", [
+    (Path("a/b"), "PosixPath('a/b')"), (range(3), "range(0, 3)"), (1 + 2j, "(1+2j)"),
+    (datetime.date(2026, 1, 2), "datetime.date(2026, 1, 2)"), (object(), "<object object>"),
+    (re.compile("a+"), "re.compile('a+')")],
+    ids=["path", "range", "complex", "date", "object", "pattern"])
+def test_an_object_without_attributes_is_described_by_its_text(value: Any, text: str) -> None:
+    assert describe(value) == text
+    assert describe([value]) == f"[{text}]"

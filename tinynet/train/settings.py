@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import re
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -87,6 +88,8 @@ def describe(value: Any, depth: int = 6) -> str:
     text = next((text for kinds, text in _TEXTS if isinstance(value, kinds)), None)
     if text is None:
         name = getattr(value, "__qualname__", getattr(value, "__name__", None))  # class, ufunc
+        if not name and not hasattr(value, "__dict__"):  # a path, a date, a range
+            return re.sub(r" at 0x\w+", "", repr(value))
         return name or getattr(value, "text", None) or _held(value, vars(value), inner)
     found: str = text(value, inner)
     return found if len(found) <= 100 else f"{found[:80]}... {_hash(found.encode())}"

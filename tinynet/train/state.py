@@ -1,7 +1,8 @@
-"""What the state of a run looks like: a checkpoint that is whole may still hold odd values.
+"""What the state of a run looks like: a whole checkpoint may still hold odd values.
 
-`check_state` compares the tree with `_STATE`, name by name, before anything is taken over: a step
-that is infinite, an array for a dict, a name that is missing. Read next: `logs.py`.
+`check_state` compares the tree with `_STATE`, name by name, before anything is taken
+over: a step that is infinite, an array for a dict, a name that is missing. Read next:
+`logs.py`.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ def check_settings(groups: Any, own: Any) -> None:
     for i, (saved, mine) in enumerate(zip(groups, own, strict=False)):
         _check(f"/optimizer/groups/{i}/schedule", saved.get("schedule", {}), {"a number"})
         for name in saved.keys() & mine.keys() - {"params", "names"}:
-            # None: it may have been switched on or off by hand
-            kinds = [_kind(mine[name])] if name == "lr" else [_kind(mine[name]), type(None)]
-            if not callable(mine[name]) and _kind(saved[name]) not in kinds \
-                    and not (mine[name] is None and _is_number(saved[name])):
-                raise ValueError(f"the state /optimizer/groups/{i}/{name} is {saved[name]!r}, "
-                                 f"where this optimizer has {mine[name]!r}")
+            is_like_mine = callable(mine[name]) or _kind(saved[name]) == _kind(mine[name])
+            # All but the rate may be switched on and off by hand.
+            is_off = name != "lr" and saved[name] is None
+            is_on = mine[name] is None and _is_number(saved[name])
+            if not (is_like_mine or is_off or is_on):
+                raise ValueError(f"the state /optimizer/groups/{i}/{name} is "
+                                 f"{saved[name]!r}, where this optimizer has {mine[name]!r}")
 
 
 def _kind(value: Any) -> Any:
@@ -69,7 +71,7 @@ def _demand(path: str, value: Any, holds: bool, what: str) -> None:
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+    return type(value) is int and 0 <= value < 2**63
 
 
 def _is_number(value: Any) -> bool:
@@ -93,9 +95,9 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "slots": lambda value: isinstance(value, Mapping) and all(
         _is_whole(item) or is_saved(item) for item in value.values()),
     "a dict, or None": lambda value: value is None or isinstance(value, Mapping),
-    "a name and a dict": lambda value: (isinstance(value, list | tuple) and len(value) == 2
-                                        and isinstance(value[0], str)
-                                        and isinstance(value[1], Mapping)),
+    "a name and a dict": lambda value: (
+        isinstance(value, list | tuple) and len(value) == 2
+        and isinstance(value[0], str) and isinstance(value[1], Mapping)),
 }
 _SUMS = {"batches": "a count", "mixed": "a count", "size": "a count",
          "loss": "a finite number", "accuracy": "a finite number"}
