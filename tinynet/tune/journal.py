@@ -1,31 +1,39 @@
-r"""A journal: what a long run has finished, one JSON line each, so that it can go on after a crash.
+"""A journal: what a long run has finished, one JSON line each, so that it can go on.
 
     {"format": "tinynet journal", "version": 1, "head": {...}}     what the run is
-    {"key": "trial 0", "value": {...}}                             appended, fsynced, one by one
+    {"key": "trial 0", "value": {...}}                             added, one by one
 
-A line is written whole or not at all: a last line without its end (the process was killed while
-writing) is cut off when the file is opened again. Reading executes no code. Read next: `search.py`.
+The file is replaced by a longer one for each line (`write_atomic`): a crash leaves whole
+lines. A last line without its end, as other programs may leave it, is not read. Reading
+executes no code. Read next: `search.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
-from io import FileIO
+import warnings
+import weakref
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import append, explained
+from ..files import explained, write_atomic
+from ..locks import Lock
 
 _FORMAT = {"format": "tinynet journal", "version": 1}
+_newest: weakref.WeakValueDictionary[Path, Journal] = weakref.WeakValueDictionary()
 
 
 class Journal:
     """Values by key, kept in the file `path` (None: in memory only).
 
-    `head` says what the run is: settings that must be the same when it goes on. ValueError names
-    the file if it belongs to another run, or is no journal.
+    `head` says what the run is: settings that must be the same when it goes on. ValueError
+    names the file if it belongs to another run, or is no journal; BlockingIOError if
+    another process has it open. It is closed by `close`, by a ``with`` block, when nobody
+    needs it any more, or when this process opens the same file anew. A file that others
+    remove or change while the run goes on is written anew, with a warning.
 
     >>> journal = Journal(None)
     >>> journal.add("trial 0", {"score": 0.5}); journal["trial 0"], "trial 1" in journal
@@ -36,16 +44,23 @@ class Journal:
                  head: Mapping[str, Any] | None = None) -> None:
         self.path = None if path is None else Path(path)
         self._values: dict[str, Any] = {}
+        self._text = ""  # all lines
+        self._seen: tuple[int, ...] = ()  # which file it was, and when it was written
         if self.path is None:
             return
-        first = _FORMAT | {"head": as_json(head or {})}
-        if self.path.exists() and (lines := self._read()):
-            self._check(lines[0], first)
-            self._values = {line["key"]: line["value"] for line in lines[1:]}
-        else:
-            with explained(self.path):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._write(first)
+        self._lock = Lock(self.path.with_name(f".{self.path.name}.lock"), self.path)
+        where = self.path.resolve()
+        if where in _newest:
+            _newest[where].close()
+        _newest[where] = self
+        weakref.finalize(self, self._lock.release)
+        with explained(self.path):
+            self._lock.acquire()
+        try:
+            self._open(_FORMAT | {"head": as_json(head or {})})
+        except BaseException:
+            self.close()
+            raise
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -56,21 +71,58 @@ class Journal:
     def __len__(self) -> int:
         return len(self._values)
 
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others write the file; values can still be read."""
+        if self.path is not None:
+            self._lock.release()
+
     def add(self, key: str, value: Any) -> None:
-        """Add a value (whatever JSON can hold, NumPy's numbers too); it is on the disk after."""
+        """Add a value (what JSON can hold, NumPy's numbers too); it is on the disk after."""
         value = as_json(value)
+        change = self._change()
         self._write({"key": key, "value": value})
         self._values[key] = value
+        if change:
+            warnings.warn(f"{self.path} was {change} while the run went on: it is written "
+                          "anew", stacklevel=2)
 
     def _write(self, line: Mapping[str, Any]) -> None:
         if self.path is None:
             return
-        text = json.dumps(line, allow_nan=False).encode() + b"\n"
-        with explained(self.path), FileIO(self.path, "a") as file:
-            append(file, text, sync=True)
+        with explained(self.path):
+            self._lock.acquire()
+        text = self._text + json.dumps(line, allow_nan=False) + "\n"
+        write_atomic(self.path, text)
+        self._text = text
+        self._seen = _look(self.path)
+
+    def _change(self) -> str:
+        """What others have done to the file since it was read or written; "" if nothing."""
+        if self.path is None:
+            return ""
+        try:
+            return "" if _look(self.path) == self._seen else "changed"
+        except OSError:
+            return "removed"
+
+    def _open(self, first: dict[str, Any]) -> None:
+        """Take over the lines of the file; begin it if there are none."""
+        assert self.path is not None
+        lines = self._read() if self.path.exists() else []
+        if not lines:
+            return self._write(first)
+        self._check(lines[0], first)
+        self._values = {line["key"]: line["value"] for line in lines[1:]}
+        self._seen = _look(self.path)
 
     def _read(self) -> list[Any]:
-        """The whole lines of the file; half a line at its end is cut off."""
+        """The whole lines of the file, without half a line at its end."""
         assert self.path is not None
         data = self.path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
@@ -79,15 +131,14 @@ class Journal:
         lines = []
         for number, text in enumerate(whole.splitlines(), 1):
             try:
-                line = json.loads(text)
+                line = json.loads(text.decode())
                 if number > 1 and not (isinstance(line["key"], str) and "value" in line):
                     raise ValueError("no key and value")
             except (ValueError, TypeError, KeyError, RecursionError) as error:
-                raise ValueError(f"{self.path}, line {number}, is no line of a journal ({error}): "
-                                 "choose another file") from error
+                raise ValueError(f"{self.path}, line {number}, is no line of a journal "
+                                 f"({error}): choose another file") from error
             lines.append(line)
-        if len(whole) < len(data):
-            os.truncate(self.path, len(whole))
+        self._text = whole.decode()
         return lines
 
     def _check(self, found: Any, wanted: dict[str, Any]) -> None:
@@ -95,9 +146,10 @@ class Journal:
                 or not isinstance(found.get("head"), dict):
             raise ValueError(f"{self.path} is no journal of tinynet: choose another file")
         if found.get("version") != _FORMAT["version"]:
-            raise ValueError(f"{self.path} is a journal of version {found.get('version')}, this "
-                             f"tinynet reads version {_FORMAT['version']}")
-        head, mine = found["head"], wanted["head"]
+            raise ValueError(f"{self.path} is a journal of version {found.get('version')}, "
+                             f"this tinynet reads version {_FORMAT['version']}")
+        head = found["head"]
+        mine = wanted["head"]
         for name in sorted(head.keys() | mine.keys()):
             if head.get(name) != mine.get(name):
                 raise ValueError(f"{self.path} belongs to another run: {name} is "
@@ -105,8 +157,19 @@ class Journal:
                                  "same settings, another file, or delete it")
 
 
+@contextlib.contextmanager
+def opened(journal: Journal | str | os.PathLike[str] | None,
+           head: Mapping[str, Any]) -> Iterator[Journal]:
+    """A journal that is open, as it is; else that of a file, which is closed in the end."""
+    if isinstance(journal, Journal):
+        yield journal
+    else:
+        with Journal(journal, head) as mine:
+            yield mine
+
+
 def as_json(value: Any) -> Any:
-    """`value` as it will come back from the file; a number that is not finite raises ValueError."""
+    """`value` as it will come back from the file; ValueError if a number is not finite."""
     return json.loads(json.dumps(value, allow_nan=False, default=lambda v: v.item()))
 
 
@@ -114,3 +177,8 @@ def _is_begun(data: bytes) -> bool:
     """Whether `data` is the beginning of a first line, or nothing."""
     start = json.dumps(_FORMAT).encode()[:-1]
     return data[: len(start)] == start[: len(data)]
+
+
+def _look(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns

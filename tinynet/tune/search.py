@@ -25,9 +25,9 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .. import text
@@ -35,7 +35,7 @@ from ..checks import check_whole
 from ..kernels.threads import get_num_workers, set_num_workers
 from ..random import get_state, key, manual_seed, set_state
 from ..train.history import finite_or_none
-from .journal import Journal
+from .journal import Journal, opened
 from .space import Config, Space, Uniform, describe, distinct, grid, is_number, label, sample
 
 Objective = Callable[[Config], "float | Mapping[str, Any]"]
@@ -134,42 +134,81 @@ class Search:
         return [value for value in self.values(name) if is_number(value)]
 
 
+@dataclass(frozen=True)
+class Options:
+    """How trials are run: every search takes these by name.
+
+    seed      of the trials' random numbers, and of the points of a random search
+    journal   a file for the finished trials (or an open `Journal`, where they are called
+              `name`)
+    executor  runs the trials, each on `threads` threads (default 1); without one they run
+              here, one after the other, on all threads
+    budget    seconds of training in all: no trial is started that is likely to exceed it,
+              judged by the longest so far; before one has finished, by the `seconds` that
+              it should take
+    on_trial  called with each trial that has just finished
+    """
+
+    seed: int = 0
+    journal: Journal | str | os.PathLike[str] | None = None
+    name: str = "trial"
+    executor: Executor | None = None
+    threads: int | None = None
+    budget: float | None = None
+    seconds: float = 0.0
+    on_trial: Callable[[Trial], object] = lambda trial: None
+
+    def __post_init__(self) -> None:
+        if self.threads is not None:
+            check_whole("threads", self.threads)
+        if self.budget is not None and not self.budget >= 0:
+            raise ValueError(f"budget must be 0 seconds or more, or None, got {self.budget}")
+
+    def is_over(self, done: Iterable[Trial]) -> bool:
+        """Whether one more trial is likely to exceed the budget."""
+        if self.budget is None:
+            return False
+        times = [trial.seconds for trial in done]
+        return sum(times) + max(times, default=self.seconds) > self.budget
+
+
+def by_name(options: Mapping[str, Any], *kinds: type[Any]) -> list[Any]:
+    """One object of each of these dataclasses, from the options that are its fields.
+
+    >>> by_name({"trials": 3}, Options)
+    Traceback (most recent call last):
+        ...
+    TypeError: 'trials' is no option here: there are budget, executor, journal, name, ...
+    """
+    known = {field.name: kind for kind in reversed(kinds) for field in fields(kind)}
+    for name in options:
+        if name not in known:
+            raise TypeError(f"{name!r} is no option here: there are {', '.join(sorted(known))}")
+    return [kind(**{name: value for name, value in options.items() if known[name] is kind})
+            for kind in kinds]
+
+
 def run_trials(objective: Objective, configs: Sequence[Config] | Mapping[int, Config], *,
-               seed: int = 0, journal: Journal | str | os.PathLike[str] | None = None,
-               name: str = "trial", executor: Executor | None = None, threads: int | None = None,
-               budget: float | None = None, seconds: float = 0.0, space: Space | None = None,
-               on_trial: Callable[[Trial], object] = lambda trial: None) -> Search:
+               space: Space | None = None, **options: Any) -> Search:
     """Run ``objective(config)`` for every config (a list, or a dict by trial number).
 
-    journal    a file for the finished trials (or an open `Journal`, where they are called `name`)
-    executor   runs the trials, each on `threads` threads (default 1); without one they run here,
-               one after the other, on all threads
-    budget     seconds of training in all: no trial is started that is likely to exceed it, judged
-               by the longest so far; before one has finished, by the `seconds` that it should take
-    on_trial   called with each trial that has just finished
+    `options` are the fields of `Options`, by name; `space` is what the configs were drawn
+    from.
     """
+    (how,) = by_name(options, Options)
     if not isinstance(configs, Mapping):
         configs = dict(enumerate(configs))
-    if not isinstance(journal, Journal):
-        journal = Journal(journal, {"seed": seed})
-    described = _described(configs, journal)
-    keys = {i: f"{name} {i}" for i in configs}
-    done = {i: _from_journal(journal, keys[i], i, configs[i], described[i])
-            for i in configs if keys[i] in journal}
-    left = {i: configs[i] for i in configs if i not in done}
-
-    def time_is_up() -> bool:
-        times = [trial.seconds for trial in done.values()]
-        return budget is not None and sum(times) + max(times, default=seconds) > budget
-
-    if executor is None:
-        results = _run_here(objective, left, seed, threads, time_is_up)
-    else:
-        results = _run_on(executor, objective, left, seed, threads or 1, time_is_up)
-    for i, found in results:
-        journal.add(keys[i], {"config": described[i]} | found)
-        done[i] = _from_journal(journal, keys[i], i, configs[i], described[i])
-        on_trial(done[i])
+    with opened(how.journal, {"seed": how.seed}) as journal:
+        described = _described(configs, journal)
+        keys = {i: f"{how.name} {i}" for i in configs}
+        done = {i: _from_journal(journal, keys[i], i, configs[i], described[i])
+                for i in configs if keys[i] in journal}
+        left = {i: configs[i] for i in configs if i not in done}
+        run = _run_here if how.executor is None else _run_on
+        for i, found in run(objective, left, how, done):
+            journal.add(keys[i], {"config": described[i]} | found)
+            done[i] = _from_journal(journal, keys[i], i, configs[i], described[i])
+            how.on_trial(done[i])
     stopped = "the budget was used up" if len(done) < len(configs) else ""
     return Search([done[i] for i in sorted(done)], space or {}, stopped)
 
@@ -177,28 +216,28 @@ def run_trials(objective: Objective, configs: Sequence[Config] | Mapping[int, Co
 Results = Iterator[tuple[int, dict[str, Any]]]
 
 
-def _run_here(objective: Objective, configs: Mapping[int, Config], seed: int,
-              threads: int | None, time_is_up: Callable[[], bool]) -> Results:
+def _run_here(objective: Objective, configs: Mapping[int, Config], how: Options,
+              done: Mapping[int, Trial]) -> Results:
     """What each trial gives, one after the other, in this process."""
     for i, config in configs.items():
-        if time_is_up():
+        if how.is_over(done.values()):
             return
-        yield i, run_one(objective, config, seed, i, threads)
+        yield i, run_one(objective, config, how.seed, i, how.threads)
 
 
-def _run_on(executor: Executor, objective: Objective, configs: Mapping[int, Config], seed: int,
-            threads: int, time_is_up: Callable[[], bool]) -> Results:
-    """What each trial gives, as they finish; those that wait are cancelled when time is up."""
-    if time_is_up():
+def _run_on(objective: Objective, configs: Mapping[int, Config], how: Options,
+            done: Mapping[int, Trial]) -> Results:
+    """What each gives, as they finish; those that wait are cancelled when time is up."""
+    if how.executor is None or how.is_over(done.values()):
         return
     futures: dict[Future[dict[str, Any]], int] = {
-        executor.submit(run_one, objective, config, seed, i, threads): i
+        how.executor.submit(run_one, objective, config, how.seed, i, how.threads or 1): i
         for i, config in configs.items()}
     try:
         for future in as_completed(futures):
             if not future.cancelled():
                 yield futures[future], future.result()
-            if time_is_up():
+            if how.is_over(done.values()):
                 for waiting in futures:
                     waiting.cancel()
     finally:  # after an error: leave nothing waiting in the executor
@@ -282,8 +321,9 @@ def _from_journal(journal: Journal, key: str, i: int, config: Config, described:
         raise ValueError(f"{journal.path}: {key} is no trial ({error!r})") from error
 
 
-def grid_search(objective: Objective, axes: Mapping[str, Sequence[Any]], **options: Any) -> Search:
-    """Try every combination of the values; `options` as in `run_trials`.
+def grid_search(objective: Objective, axes: Mapping[str, Sequence[Any]], **options: Any
+                ) -> Search:
+    """Try every combination of the values; for `options` see `Options`.
 
     >>> found = grid_search(lambda c: -(c["x"] - 2) ** 2, {"x": [0, 1, 2], "y": [5, 6, 7]})
     >>> len(found.trials), found.values("x"), found.best.config, found.warnings()[0][:26]
@@ -292,51 +332,54 @@ def grid_search(objective: Objective, axes: Mapping[str, Sequence[Any]], **optio
     return run_trials(objective, grid(axes), **options)
 
 
-def random_search(objective: Objective, space: Space, trials: int, *, seed: int = 0,
-                  **options: Any) -> Search:
-    """Try `trials` random points of the space; `options` as in `run_trials`.
+def random_search(objective: Objective, space: Space, trials: int, **options: Any) -> Search:
+    """Try `trials` random points of the space; for `options` see `Options`.
 
-    As many different values of every parameter as trials, where a grid has the root of it or less:
-    the axis that matters is seen much more closely (H8).
+    As many different values of every parameter as trials, where a grid has the root of it
+    or less: the axis that matters is seen much more closely (H8).
 
-    >>> found = random_search(lambda c: -(c["x"] - 2) ** 2, {"x": Uniform(0, 3)}, trials=9)
+    >>> space = {"x": Uniform(0, 3)}
+    >>> found = random_search(lambda c: -(c["x"] - 2) ** 2, space, trials=9, seed=0)
     >>> len(found.values("x")), abs(found.best.config["x"] - 2) < 0.3
     (9, True)
     """
+    seed = options.get("seed", 0)
     configs = [sample(space, seed, i) for i in range(check_whole("trials", trials))]
-    return run_trials(objective, configs, seed=seed, space=space, **options)
+    return run_trials(objective, configs, space=space, **options)
 
 
 def successive_halving(objective: Objective, space: Space, trials: int, *,
-                       resource: str = "epochs", least: int = 1, factor: int = 3, seed: int = 0,
-                       journal: Journal | str | os.PathLike[str] | None = None,
+                       resource: str = "epochs", least: int = 1, factor: int = 3,
                        **options: Any) -> list[Search]:
     r"""Give all trials little, and the best of them more: one `Search` for each rung.
 
-        rung r: the best ceil(trials / factor^r) of the rung before, with resource least factor^r
+        rung r: the best ceil(trials / factor^r) of the rung before,
+                with resource least factor^r
 
-    The last rung has one trial, the winner. Each rung costs about the same, so 27 trials of 1, 3, 9
-    and 27 epochs cost 4 times 27 epochs instead of 27 times. The objective reads
-    ``config[resource]``; every trial of a rung starts from nothing.
+    The last rung has one trial, the winner. Each rung costs about the same, so 27 trials of
+    1, 3, 9 and 27 epochs cost 4 times 27 epochs instead of 27 times. The objective reads
+    ``config[resource]``; every trial of a rung starts from nothing. For `options` see
+    `Options`.
     Source: Jamieson and Talwalkar 2016, "Non-stochastic best arm identification".
 
-    >>> rungs = successive_halving(lambda c: c["x"] * c["epochs"], {"x": Uniform(0, 1)}, trials=9)
+    >>> space = {"x": Uniform(0, 1)}
+    >>> rungs = successive_halving(lambda c: c["x"] * c["epochs"], space, trials=9)
     >>> [(len(rung.trials), rung.best.config["epochs"]) for rung in rungs]
     [(9, 1), (3, 3), (1, 9)]
     """
     if trials < 1 or least < 1 or factor < 2:
-        raise ValueError(f"successive halving needs trials >= 1, least >= 1 and factor >= 2, got "
-                         f"{trials}, {least}, {factor}")
-    if not isinstance(journal, Journal):
-        journal = Journal(journal, {"seed": seed})
-    alive = {i: sample(space, seed, i) for i in range(trials)}
+        raise ValueError("successive halving needs trials >= 1, least >= 1 and factor >= 2, "
+                         f"got {trials}, {least}, {factor}")
+    (how,) = by_name(options, Options)
+    alive = {i: sample(space, how.seed, i) for i in range(trials)}
     rungs: list[Search] = []
-    while True:
-        amount = least * factor ** len(rungs)
-        configs = {i: config | {resource: amount} for i, config in alive.items()}
-        rungs.append(run_trials(objective, configs, seed=seed, journal=journal, space=space,
-                                name=f"rung {len(rungs)}, trial", **options))
-        if len(alive) == 1 or rungs[-1].stopped:
-            return rungs
-        order = sorted(rungs[-1].trials, key=lambda trial: -trial.rank)
-        alive = {t.i: alive[t.i] for t in order[: math.ceil(len(alive) / factor)]}
+    with opened(how.journal, {"seed": how.seed}) as journal:
+        while True:
+            amount = least * factor ** len(rungs)
+            configs = {i: config | {resource: amount} for i, config in alive.items()}
+            options |= {"journal": journal, "name": f"rung {len(rungs)}, trial"}
+            rungs.append(run_trials(objective, configs, space=space, **options))
+            if len(alive) == 1 or rungs[-1].stopped:
+                return rungs
+            order = sorted(rungs[-1].trials, key=lambda trial: -trial.rank)
+            alive = {t.i: alive[t.i] for t in order[: math.ceil(len(alive) / factor)]}
