@@ -29,11 +29,9 @@ MANY_PARAMETERS = {
     "functional/dropconnect.py: _dropconnect", "functional/dropconnect.py: dropconnect_conv2d",
     "functional/norm.py: _either_norm", "models.py: resnet",
     "nn/blocks.py: __init__", "nn/dropconnect.py: __init__",
-    "tune/recipe.py: run", "tune/sanity.py: overfit_small", "tune/sanity.py: find_lr",
-    "tune/search.py: run_trials", "tune/search.py: successive_halving",
     "train/trainer.py: __init__",
 }
-LONG_FUNCTIONS = {"tune/recipe.py: run"}
+LONG_FUNCTIONS: set[str] = set()
 
 
 @cache

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import re
 import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from tests.processes import environment
 from tinynet.tune import Journal
 
 
@@ -76,6 +81,73 @@ def test_other_files_are_refused_and_left_alone(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=message) as error:
             Journal(path)
         assert str(path) in str(error.value) and path.read_text() == text
+
+
+def test_a_second_process_is_refused_by_name_before_it_runs_a_trial(
+        tmp_path: Path, root: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    script = ("from tinynet.tune import Uniform, random_search\n"
+              "random_search(lambda config: print('ran') or 1.0, {'x': Uniform(0, 1)}, 2, "
+              f"journal={str(path)!r})")
+
+    def other() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", script], cwd=root, env=environment(),
+                              capture_output=True, text=True, timeout=100)
+
+    with Journal(path, {"seed": 0}) as journal:
+        journal.add("trial 0", {"score": 1})
+        whole = path.read_bytes()
+        refused = other()
+        assert re.search(rf"BlockingIOError: .*run.jsonl is in use by process {os.getpid()} on",
+                         refused.stderr)
+        assert refused.stdout == "" and path.read_bytes() == whole
+    path.unlink()
+    assert other().stdout == "ran\nran\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["run.jsonl"]  # and no lock
+    with Journal(path, {"seed": 0}) as again:
+        assert len(again) == 2
+
+
+@pytest.mark.parametrize("change", ["removed", "changed"])
+def test_a_file_that_others_touch_is_written_anew_and_that_is_said(
+        tmp_path: Path, change: str) -> None:
+    path = tmp_path / "run.jsonl"
+    journal = Journal(path, {"seed": 1})
+    journal.add("a", 1)
+    if change == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-30])
+    with pytest.warns(UserWarning, match=f"run.jsonl was {change} while the run went on: it is"):
+        journal.add("b", 2)
+    journal.add("c", 3)  # in silence
+    journal.close()
+    again = Journal(path, {"seed": 1})
+    assert [again[key] for key in "abc"] == [1, 2, 3]
+
+
+def test_a_file_that_is_opened_anew_belongs_to_the_newest_journal(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    journal = Journal(path)
+    journal.add("a", 1)
+    newest = Journal(path)
+    newest.add("b", 2)
+    with pytest.raises(ValueError, match=r"run.jsonl is closed, or was opened anew: add to the"):
+        journal.add("c", 3)
+    assert "a" in journal and "c" not in journal
+    newest.close()
+    with pytest.raises(ValueError, match="is closed"):
+        newest.add("c", 3)
+    assert len(Journal(path)) == 2
+
+
+def test_a_journal_that_nobody_needs_any_more_is_closed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "run.jsonl")
+    lock = tmp_path / ".run.jsonl.lock"
+    assert lock.exists()
+    del journal
+    gc.collect()
+    assert not lock.exists()
 
 
 @settings(max_examples=1000, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -243,6 +243,22 @@ def test_H7_wrong_arguments_are_named(wrong: dict[str, Any], message: str) -> No
         recipe.run(**{**problem(n=320), **wrong})
 
 
+def test_H7_an_unknown_option_is_named() -> None:
+    with pytest.raises(TypeError, match=r"'epochs' is no option here: .*coarse_epochs, decays, "):
+        recipe.run(**problem(n=320), epochs=3)
+
+
+def test_H7_more_rounds_go_on_from_the_journal(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.jsonl"
+    recipe.run(**problem(n=640), **QUICK, rounds=1, journal=path)
+    seen: list[Trial] = []
+    more = recipe.run(**problem(n=640), **QUICK, rounds=2, journal=path, on_trial=seen.append)
+    assert facts(more) == facts(recipe.run(**problem(n=640), **QUICK, rounds=2))
+    assert len(seen) == QUICK["fine_trials"]
+    with pytest.raises(ValueError, match="belongs to another run: fine_trials is 3 there and 2"):
+        recipe.run(**problem(n=640), **{**QUICK, "fine_trials": 2}, journal=path)
+
+
 def test_H7_without_classes_the_loss_decides() -> None:
     x, _ = clouds(640, 0)
     y = x[:, :3].sum(axis=1)  # numbers, not classes

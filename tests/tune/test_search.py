@@ -226,3 +226,17 @@ def test_spaces_that_cannot_be_are_refused() -> None:
         sample({"x": (0, 1)}, 0, 0)  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="momentum depends on 'optimizer', which does not stand"):
         sample({"momentum": SPACE["momentum"], "optimizer": Choice("sgd")}, 0, 0)
+
+
+def test_options_are_checked_by_name() -> None:
+    space = {"x": Uniform(0, 1)}
+    for search in (random_search, successive_halving):
+        with pytest.raises(TypeError, match=r"'budgt' is no option here: there are budget, exec"):
+            search(square, space, 3, budgt=1.0)
+    with pytest.raises(TypeError, match="'trials' is no option here"):
+        grid_search(square, {"x": [1]}, trials=3)
+    with pytest.raises(ValueError, match="threads must be an integer of at least 1, got 0"):
+        random_search(square, space, 3, threads=0)
+    for wrong in (-1.0, math.nan):
+        with pytest.raises(ValueError, match="budget must be 0 seconds or more, or None, got"):
+            random_search(square, space, 3, budget=wrong)

@@ -46,6 +46,7 @@ class Journal:
         self._values: dict[str, Any] = {}
         self._text = ""  # all lines
         self._seen: tuple[int, ...] = ()  # which file it was, and when it was written
+        self._is_open = True
         if self.path is None:
             return
         self._lock = Lock(self.path.with_name(f".{self.path.name}.lock"), self.path)
@@ -56,8 +57,13 @@ class Journal:
         weakref.finalize(self, self._lock.release)
         with explained(self.path):
             self._lock.acquire()
+        first = _FORMAT | {"head": as_json(head or {})}
         try:
-            self._open(_FORMAT | {"head": as_json(head or {})})
+            if lines := self._read(self.path):
+                self._check(lines[0], first)
+                self._values = {line["key"]: line["value"] for line in lines[1:]}
+            else:
+                self._write(first)
         except BaseException:
             self.close()
             raise
@@ -79,52 +85,38 @@ class Journal:
 
     def close(self) -> None:
         """Let others write the file; values can still be read."""
+        self._is_open = False
         if self.path is not None:
             self._lock.release()
 
     def add(self, key: str, value: Any) -> None:
         """Add a value (what JSON can hold, NumPy's numbers too); it is on the disk after."""
         value = as_json(value)
-        change = self._change()
+        found = _look(self.path)
+        is_mine = found == self._seen
         self._write({"key": key, "value": value})
         self._values[key] = value
-        if change:
+        if not is_mine:
+            change = "changed" if found else "removed"
             warnings.warn(f"{self.path} was {change} while the run went on: it is written "
                           "anew", stacklevel=2)
 
     def _write(self, line: Mapping[str, Any]) -> None:
         if self.path is None:
             return
-        with explained(self.path):
-            self._lock.acquire()
+        if not self._is_open:
+            raise ValueError(f"{self.path} is closed, or was opened anew: add to the newest "
+                             "Journal of it")
+        self._lock.acquire()  # it has it; not so in a forked process
         text = self._text + json.dumps(line, allow_nan=False) + "\n"
         write_atomic(self.path, text)
         self._text = text
         self._seen = _look(self.path)
 
-    def _change(self) -> str:
-        """What others have done to the file since it was read or written; "" if nothing."""
-        if self.path is None:
-            return ""
-        try:
-            return "" if _look(self.path) == self._seen else "changed"
-        except OSError:
-            return "removed"
-
-    def _open(self, first: dict[str, Any]) -> None:
-        """Take over the lines of the file; begin it if there are none."""
-        assert self.path is not None
-        lines = self._read() if self.path.exists() else []
-        if not lines:
-            return self._write(first)
-        self._check(lines[0], first)
-        self._values = {line["key"]: line["value"] for line in lines[1:]}
-        self._seen = _look(self.path)
-
-    def _read(self) -> list[Any]:
-        """The whole lines of the file, without half a line at its end."""
-        assert self.path is not None
-        data = self.path.read_bytes()
+    def _read(self, path: Path) -> list[Any]:
+        """The whole lines of the file, if it is there, without half a line at its end."""
+        self._seen = _look(path)
+        data = path.read_bytes() if self._seen else b""
         whole = data[: data.rfind(b"\n") + 1]
         if not whole and not _is_begun(data):
             raise ValueError(f"{self.path} is no journal of tinynet: choose another file")
@@ -179,6 +171,10 @@ def _is_begun(data: bytes) -> bool:
     return data[: len(start)] == start[: len(data)]
 
 
-def _look(path: Path) -> tuple[int, ...]:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
+def _look(path: Path | None) -> tuple[int, ...]:
+    """Which file it is, and when it was written; nothing if it is not there."""
+    with contextlib.suppress(OSError):
+        if path is not None:
+            found = path.stat()
+            return found.st_ino, found.st_size, found.st_mtime_ns
+    return ()

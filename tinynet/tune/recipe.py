@@ -8,7 +8,8 @@ r"""The lecture's recipe for choosing hyper-parameters: seven steps, alone or as
     6  read_curves          what the best curves say           `diagnose.py`
     7  run                  back to step 5, until rounds or time are used up
 
-    found = run(model, optimizer, train_loader, val_loader, journal="recipe.jsonl", budget=1800,
+    found = run(model, optimizer, train_loader, val_loader, rounds=3, budget=1800,
+                journal="recipe.jsonl",
                 report=lambda found: viz.write_report(found, "report.html"))
 
 Every step returns a `Step`; a fault ends the run, since later steps would build on it. Nothing
@@ -21,10 +22,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..backend import to_numpy
@@ -32,19 +31,19 @@ from ..checks import check_whole
 from ..functional.loss import cross_entropy
 from ..nn.module import Module
 from ..optim import Optimizer
-from ..train.history import History
+from ..train.history import History, finite_or_none
 from ..train.inputs import as_labels, as_tensor, batch_count, class_numbers
 from ..train.trainer import Batches, Loss, Metric, count_correct
 from .diagnose import diagnose
-from .journal import Journal
+from .journal import Journal, opened
 from .sanity import check_initial_loss, find_lr, overfit_small
-from .search import Search, Trial, grid_search, random_search
+from .search import Options, Search, Trial, by_name, grid_search, random_search
 from .space import Config, LogUniform, Space
 from .workbench import Setup, Step, fit, fresh, own_random
 
 __all__ = [
-    "FAULTS", "Found", "Setup", "Step", "Training", "WHY", "check_initial_loss", "coarse_grid",
-    "find_lr", "overfit_small", "read_curves", "refine", "refined", "run",
+    "FAULTS", "Found", "Plan", "Setup", "Step", "Training", "WHY", "check_initial_loss",
+    "coarse_grid", "find_lr", "overfit_small", "read_curves", "refine", "refined", "run",
 ]
 
 FAULTS = {  # name: the step that finds it
@@ -79,12 +78,16 @@ class Training:
     def __call__(self, config: Config) -> dict[str, Any]:
         setup = self.setup
         trainer = setup.trainer(config["lr"], config["weight_decay"])
-        history = fit(trainer, fresh(setup.train_loader), fresh(setup.val_loader), self.epochs)
-        column, sign = ("val_accuracy", 1.0) if setup.metric else ("val_loss", -1.0)
-        failed = history.stopped == "error" or not history.epochs
-        score = math.nan if failed else sign * history.best(column)[1]
-        keep = ("step", "update_ratio")  # not those of every parameter
-        history.ratios = {name: history.ratios[name] for name in keep if name in history.ratios}
+        history = fit(trainer, fresh(setup.train_loader), fresh(setup.val_loader),
+                      self.epochs)
+        if history.stopped == "error" or not history.epochs:
+            score = math.nan
+        elif setup.metric:
+            score = history.best("val_accuracy")[1]
+        else:
+            score = -history.best("val_loss")[1]
+        kept = ("step", "update_ratio")  # not those of every parameter
+        history.ratios = {name: x for name, x in history.ratios.items() if name in kept}
         return {"score": score, "history": history.to_dict()}
 
 
@@ -109,9 +112,10 @@ class Found:
     def __str__(self) -> str:
         lines = [str(step) for step in self.steps]
         if self.best is not None:
-            chosen = ", ".join(f"{name}={value:.3g}" for name, value in self.best.config.items())
+            chosen = ", ".join(f"{n}={value:.3g}" for n, value in self.best.config.items())
             lines.append(f"Chosen: {chosen} (score {self.best.score:.4g})")
-        return "\n".join([*lines, f"Stopped: {self.stopped}; {self.seconds:.0f} s of training"])
+        lines.append(f"Stopped: {self.stopped}; {self.seconds:.0f} s of training")
+        return "\n".join(lines)
 
 
 def coarse_grid(setup: Setup, lrs: Sequence[float], decays: Sequence[float] = DECAYS, *,
@@ -121,15 +125,20 @@ def coarse_grid(setup: Setup, lrs: Sequence[float], decays: Sequence[float] = DE
     `options` as in `run_trials`. A best learning rate at the border of the grid is a warning: the
     optimum may lie outside. (H4)
     """
-    found = grid_search(Training(setup, epochs), {"lr": list(lrs), "weight_decay": list(decays)},
-                        seed=setup.seed, **options)
+    axes = {"lr": list(lrs), "weight_decay": list(decays)}
+    options["seed"] = setup.seed
+    found = grid_search(Training(setup, epochs), axes, **options)
     step = _searched(4, "coarse grid", found, epochs, f"{len(lrs)} x {len(decays)} grid")
-    chance = _chance(setup) if setup.metric else -math.inf
-    if found.trials and not found.best.rank > max(chance, 1.2 * chance):
-        step.status, step.fault = "warning", "nothing learned"
-        step.advice = ("No trial is better than always answering the most frequent class "
-                       f"({chance:.1%}): train for longer, or go back to steps 1 to 3."
-                       if setup.metric else "No trial ended with a loss: lower the rates.")
+    chance = -math.inf
+    advice = "No trial ended with a loss: lower the rates."
+    if setup.metric:
+        chance = 1.2 * _chance(setup)
+        advice = ("No trial is better than always answering the most frequent class "
+                  f"({chance / 1.2:.1%}): train for longer, or go back to steps 1 to 3.")
+    if found.trials and not found.best.rank > chance:
+        step.status = "warning"
+        step.fault = "nothing learned"
+        step.advice = advice
     return step, found
 
 
@@ -154,12 +163,12 @@ def refined(found: Search, shift: float = 1.0) -> dict[str, LogUniform]:
             factor = (positive[-1] / positive[0]) ** (1 / (len(positive) - 1))
         else:
             factor = 10.0
-        centre = value or (positive[0] if positive else 1e-5) / factor**0.5
+        centre = value or [*positive, 1e-5][0] / factor**0.5
         if name == "weight_decay":
             centre *= shift
+        ends = (centre / factor**0.5, centre * factor**0.5)
         # 12 digits: the same range, whichever way its ends were rounded
-        space[name] = LogUniform(float(f"{centre / factor**0.5:.12g}"),
-                                 float(f"{centre * factor**0.5:.12g}"))
+        space[name] = LogUniform(*(float(f"{end:.12g}") for end in ends))
     return space
 
 
@@ -170,10 +179,10 @@ def refine(setup: Setup, space: Space, *, trials: int = 4, epochs: int = 10, rou
     Without decay of the learning rate, so that its effect is seen alone. `options` as in
     `run_trials`. (H5)
     """
-    found = random_search(Training(setup, epochs), space, trials, seed=setup.seed + round,
-                          **options)
-    ranges = ", ".join(f"{name} {axis.low:.3g} to {axis.high:.3g}" for name, axis in space.items()
-                       if isinstance(axis, LogUniform))
+    options["seed"] = setup.seed + round
+    found = random_search(Training(setup, epochs), space, trials, **options)
+    ranges = ", ".join(f"{name} {axis.low:.3g} to {axis.high:.3g}"
+                       for name, axis in space.items() if isinstance(axis, LogUniform))
     step = _searched(5, f"refine, round {round}", found, epochs,
                      f"{trials} random points of {ranges}")
     return step, found
@@ -182,148 +191,204 @@ def refine(setup: Setup, space: Space, *, trials: int = 4, epochs: int = 10, rou
 def read_curves(history: History, **thresholds: float) -> Step:
     """Step 6: plot the curves, look at their moving averages, and say what they mean. (H6)"""
     found = diagnose(history, **thresholds)
-    also = "".join(f" Also {name}: {why}." for name, why in found.findings.items()
-                   if name != found.verdict)
+    others = {name: why for name, why in found.findings.items() if name != found.verdict}
+    also = "".join(f" Also {name}: {why}." for name, why in others.items())
     return Step(6, "read the curves", f"{found.verdict.capitalize()}: {found.why}.{also}",
-                "ok" if found.verdict == "healthy" else "warning", found.verdict,
-                found.advice, dict(found.numbers),
-                {"history": history.to_dict(), "findings": found.findings})
+                status="ok" if found.verdict == "healthy" else "warning",
+                fault=found.verdict, advice=found.advice, numbers=dict(found.numbers),
+                data={"history": history.to_dict(), "findings": found.findings})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much the recipe tries; it stands in the journal.
+
+    lrs            of step 3
+    decays         weight decays of step 4
+    coarse_epochs  of each training of step 4
+    fine_epochs    of each training of step 5, at first
+    fine_trials    of each round of step 5
+    rounds         how often step 5 is done, within the budget
+    expected       the initial loss of a model that knows nothing, where no theory tells it
+    seed           of everything random
+    """
+
+    lrs: Sequence[float] = (1e-1, 1e-2, 1e-3, 1e-4)
+    decays: Sequence[float] = DECAYS
+    coarse_epochs: int = 2
+    fine_epochs: int = 10
+    fine_trials: int = 4
+    rounds: int = 2
+    expected: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("coarse_epochs", "fine_epochs", "fine_trials", "rounds"):
+            check_whole(name, getattr(self, name))
+        if len(self.lrs) == 0:
+            raise ValueError("lrs must hold at least one learning rate to try, got none")
+        if len(self.decays) == 0:
+            raise ValueError("decays must hold at least one weight decay to try, got none")
+
+    def head(self, setup: Setup) -> dict[str, Any]:
+        """What must be the same when the run goes on; more rounds may be asked for."""
+        batches = batch_count("train_loader", setup.train_loader)
+        batch_count("val_loader", setup.val_loader)
+        if self.fine_epochs * batches < 10:
+            raise ValueError(f"fine_epochs={self.fine_epochs} of {batches} batches are fewer "
+                             "than 10 steps, too few for a curve: take more epochs or smaller "
+                             "batches")
+        weights = setup.model.state_dict()
+        head = {name: value for name, value in asdict(self).items() if name != "rounds"}
+        return head | {
+            "optimizer": repr(setup.optimizer), "batches": batches,
+            "loss": getattr(setup.loss, "__name__", type(setup.loss).__name__),
+            "weights": _digest(*sum(weights.items(), ())),
+            "data": _digest(*_first(setup.train_loader), *_first(setup.val_loader))}
 
 
 def run(model: Module, optimizer: Optimizer, train_loader: Batches, val_loader: Batches, *,
         loss: Loss = cross_entropy, metric: Metric | None = count_correct,
-        expected: float | None = None, lrs: Sequence[float] = (1e-1, 1e-2, 1e-3, 1e-4),
-        decays: Sequence[float] = DECAYS, coarse_epochs: int = 2, fine_epochs: int = 10,
-        fine_trials: int = 4, rounds: int = 2, seed: int = 0,
-        journal: str | os.PathLike[str] | None = None, budget: float | None = None,
-        executor: Executor | None = None, report: Callable[[Found], object] = lambda found: None,
-        on_trial: Callable[[Trial], object] = lambda trial: None) -> Found:
-    """All seven steps; a fault ends the run, and the last step tells what to do about it.
+        report: Callable[[Found], object] = lambda found: None, **options: Any) -> Found:
+    """All seven steps; a fault ends the run, and the last step says what to do about it.
 
-    The grid of step 4 lies around the best rate of step 3, half decades apart. Step 6 steers the
-    next round of step 5 (H7): a rising accuracy doubles its epochs, overfitting triples the weight
-    decay, and every round halves the ranges.
+    `options` are the fields of `Plan` and of `tune.search.Options`, by name. The journal
+    holds what is finished: the same call goes on from there; the budget is for all
+    training and checking, earlier calls included. `report` is called with what is found so
+    far after every step, such as ``viz.write_report``.
 
-    rounds    how often step 5 is done, within the budget
-    journal   file of what is finished: the same call goes on from there
-    budget    seconds of training and checking in all, earlier calls included: nothing is started
-              that is likely to exceed it
-    executor  runs the trials of steps 4 and 5, see `run_trials`
-    report    called with what is found so far after every step, such as ``viz.write_report``
-    on_trial  called with each training of steps 4 and 5 that has just ended
+    The grid of step 4 lies around the best rate of step 3, half decades apart. Step 6
+    steers the next round of step 5 (H7): a rising accuracy doubles its epochs, overfitting
+    triples the weight decay, and every round halves the ranges.
     """
-    batches = batch_count("train_loader", train_loader)
-    batch_count("val_loader", val_loader)
-    if len(decays) == 0:
-        raise ValueError("decays must hold at least one weight decay to try, got none")
-    for name, count in (("coarse_epochs", coarse_epochs), ("fine_epochs", fine_epochs),
-                        ("fine_trials", fine_trials), ("rounds", rounds)):
-        check_whole(name, count)
-    if budget is not None and not budget >= 0:
-        raise ValueError(f"budget must be 0 seconds or more, or None, got {budget}")
-    if fine_epochs * batches < 10:
-        raise ValueError(f"fine_epochs={fine_epochs} of {batches} batches are fewer than 10 steps, "
-                         "too few for a curve: take more epochs or smaller batches")
-    setup = Setup(model, optimizer, train_loader, val_loader, loss, metric, seed)
-    settings = {"lrs": list(lrs), "decays": list(decays), "coarse_epochs": coarse_epochs,
-                "fine_epochs": fine_epochs, "fine_trials": fine_trials, "seed": seed,
-                "optimizer": repr(optimizer), "batches": batches,
-                "loss": getattr(loss, "__name__", type(loss).__name__),
-                "weights": _digest(*sum(model.state_dict().items(), ())),
-                "data": _digest(*_first(train_loader), *_first(val_loader))}
-    book = Journal(journal, settings)
-    found = Found()
+    plan, how = by_name(options, Plan, Options)
+    setup = Setup(model, optimizer, train_loader, val_loader, loss, metric, plan.seed)
+    with opened(how.journal, plan.head(setup)) as journal:
+        book = _Book(journal, replace(how, journal=journal), report)
+        if _is_sound(setup, plan, book):
+            book.end(_look_closer(setup, plan, book, _look_around(setup, plan, book)))
+    return book.found
 
-    def add(step: Step) -> bool:
+
+@dataclass
+class _Book:
+    """What a run has found so far, and what of it the journal holds."""
+
+    journal: Journal
+    how: Options
+    report: Callable[[Found], object]
+    found: Found = field(default_factory=Found)
+
+    def add(self, step: Step) -> bool:
         """Whether to go on after this step."""
-        found.steps.append(step)
+        self.found.steps.append(step)
         if step.status == "fault":
-            found.stopped = f"step {step.number} found a fault: {step.fault}"
-        report(found)
+            self.found.stopped = f"step {step.number} found a fault: {step.fault}"
+        self.report(self.found)
         return step.status != "fault"
 
-    def checked(name: str, check: Callable[[], Step]) -> Step:
-        if name not in book:
-            book.add(name, check().to_dict())
-        return Step(**book[name])
+    def check(self, number: int, check: Callable[[], Step]) -> bool:
+        """Do a step, unless the journal holds it; whether to go on."""
+        name = f"step {number}"
+        if name not in self.journal:
+            self.journal.add(name, check().to_dict())
+        return self.add(Step(**self.journal[name]))
 
-    def options(name: str, seconds: float = 0.0) -> dict[str, Any]:
-        left = None if budget is None else max(0.0, budget - found.seconds)
-        return {"journal": book, "name": name, "executor": executor, "budget": left,
-                "seconds": seconds, "on_trial": on_trial}
+    def options(self, name: str, seconds: float = 0.0) -> dict[str, Any]:
+        """How a search is run now, whose trials take about so many `seconds`."""
+        how = {**vars(self.how), "name": name, "seconds": seconds}
+        if self.how.budget is not None:
+            how["budget"] = max(0.0, self.how.budget - self.found.seconds)
+        return how
 
-    if not add(checked("step 1", lambda: check_initial_loss(
-            model, train_loader, loss, expected=expected, seed=seed))):
-        return found
-    if metric and not add(checked("step 2", lambda: overfit_small(
-            model, optimizer, train_loader, loss, metric=metric, seed=seed))):
-        return found
-    third = checked("step 3", lambda: find_lr(model, optimizer, train_loader, loss, metric=metric,
-                                              val_loader=val_loader, lrs=lrs, seed=seed))
-    if not add(third):
-        return found
-    best = third.numbers["lr"]
+    def end(self, stopped: str) -> None:
+        """Step 7: what was chosen, and why the run ends."""
+        self.found.stopped = stopped
+        said = f"The run ends: {stopped}."
+        if (best := self.found.best) is not None:
+            said = f"The best so far is {_chosen(best)} (score {best.score:.4g}). {said}"
+        self.add(Step(7, "back to step 5", said, advice="With more time, call again with a "
+                      "larger budget or more rounds: it goes on from its journal. For the "
+                      "final training, decay the learning rate to 0 at the end."))
+
+
+def _is_sound(setup: Setup, plan: Plan, book: _Book) -> bool:
+    """Steps 1 to 3: whether they found no fault."""
+    the_task = (setup.model, setup.optimizer, setup.train_loader, setup.loss)
+    options: dict[str, Any] = {"metric": setup.metric, "seed": setup.seed}
+    checks = {
+        1: lambda: check_initial_loss(setup.model, setup.train_loader, setup.loss,
+                                      expected=plan.expected, seed=setup.seed),
+        2: lambda: overfit_small(*the_task, **options),
+        3: lambda: find_lr(*the_task, lrs=plan.lrs, val_loader=setup.val_loader, **options)}
+    if setup.metric is None:
+        del checks[2]  # there are no right answers to learn by heart
+    return all(book.check(number, check) for number, check in checks.items())
+
+
+def _look_around(setup: Setup, plan: Plan, book: _Book) -> Search:
+    """Step 4, around the best rate of step 3."""
+    best = book.found.steps[-1].numbers["lr"]
     around = [float(f"{best * 10**power:.3g}") for power in (-1.0, -0.5, 0.0, 0.5)]
-    step, searched = coarse_grid(setup, around, decays, epochs=coarse_epochs, **options("step 4"))
-    found.best = searched.best if searched.trials else None
-    if not add(step) or searched.stopped:
-        return _end(found, report, searched.stopped)
-    epochs, shift, stopped = fine_epochs, 1.0, ""
-    epoch = max(trial.seconds for trial in searched.trials) / coarse_epochs
-    for number in range(1, rounds + 1):
-        space = refined(searched, shift)
-        step, searched = refine(setup, space, trials=fine_trials, epochs=epochs, round=number,
-                                **options(f"step 5, round {number}, trial", epochs * epoch))
+    step, searched = coarse_grid(setup, around, plan.decays, epochs=plan.coarse_epochs,
+                                 **book.options("step 4"))
+    if searched.trials:
+        book.found.best = searched.best
+    book.add(step)
+    return searched
+
+
+def _look_closer(setup: Setup, plan: Plan, book: _Book, searched: Search) -> str:
+    """Steps 5 and 6, round by round, and why they end."""
+    found = book.found
+    epochs = plan.fine_epochs
+    shift = 1.0
+    slowest = max((trial.seconds for trial in searched.trials), default=0.0)
+    for number in range(1, plan.rounds + 1):
+        if searched.stopped:
+            break
+        seconds = epochs * slowest / plan.coarse_epochs
+        step, searched = refine(setup, refined(searched, shift), trials=plan.fine_trials,
+                                epochs=epochs, round=number,
+                                **book.options(f"step 5, round {number}, trial", seconds))
         if not searched.trials:
-            stopped = searched.stopped
             break
         if number == 1 or found.best is None or searched.best.rank > found.best.rank:
             found.best = searched.best
-        add(step)
+        book.add(step)
         curves = read_curves(History.from_dict(searched.best.extra["history"]))
-        add(curves)
-        if searched.stopped:
-            stopped = searched.stopped
-            break
+        book.add(curves)
         findings = curves.data["findings"]
-        epochs = min(LONGEST, 2 * epochs) if "still rising" in findings else epochs
+        if "still rising" in findings:
+            epochs = min(LONGEST, 2 * epochs)
         shift = 3.0 if "overfitting" in findings else 1.0
-    return _end(found, report, stopped or f"{rounds} round{'s are' if rounds > 1 else ' is'} done")
+    rounds = "1 round is" if plan.rounds == 1 else f"{plan.rounds} rounds are"
+    return searched.stopped or f"{rounds} done"
 
 
-def _end(found: Found, report: Callable[[Found], object], stopped: str) -> Found:
-    """Step 7: what was chosen, and why the run ends."""
-    if not found.fault:
-        found.stopped = stopped
-        said = f"The run ends: {stopped}."
-        if found.best is not None:
-            chosen = " and ".join(f"{n} {v:.3g}" for n, v in found.best.config.items())
-            said = f"The best so far is {chosen} (score {found.best.score:.4g}). {said}"
-        found.steps.append(Step(7, "back to step 5", said, advice="With more time, call again with "
-                                "a larger budget or more rounds: it goes on from its journal. For "
-                                "the final training, decay the learning rate to 0 at the end."))
-        report(found)
-    return found
+def _chosen(trial: Trial) -> str:
+    return " and ".join(f"{name} {value:.3g}" for name, value in trial.config.items())
 
 
 def _searched(number: int, title: str, found: Search, epochs: int, what: str) -> Step:
-    rows = [{**t.config, "score": t.score if math.isfinite(t.score) else None,
-             "history": t.extra["history"]} for t in found.trials]
+    rows = [{**t.config, "score": finite_or_none(t.score), "history": t.extra["history"]}
+            for t in found.trials]
     step = Step(number, title, f"No trial has finished: {found.stopped}.", "warning",
                 numbers={"epochs": epochs, "trials": len(rows)}, data={"trials": rows},
                 seconds=found.seconds)
     if not found.trials:
         return step
     best = found.best
-    chosen = " and ".join(f"{name} {value:.3g}" for name, value in best.config.items())
-    step.status, step.numbers = "ok", step.numbers | best.config | {
-        "score": best.score if math.isfinite(best.score) else None}
-    step.said = f"{what}, {epochs} epochs each: best is {chosen} with {best.score:.4g}."
+    step.status = "ok"
+    step.numbers |= best.config | {"score": finite_or_none(best.score)}
+    step.said = f"{what}, {epochs} epochs each: best is {_chosen(best)} with {best.score:.4g}."
     if warned := found.warnings():
-        step.status, step.fault = "warning", "best on the border"
+        step.status = "warning"
+        step.fault = "best on the border"
         step.advice = "; ".join(warned).capitalize() + "."
     if found.stopped:
-        step.status, step.said = "warning", f"{step.said} Not all trials ran: {found.stopped}."
+        step.status = "warning"
+        step.said += f" Not all trials ran: {found.stopped}."
     return step
 
 
@@ -336,15 +401,15 @@ def _chance(setup: Setup) -> float:
     return max(counts.values()) / sum(counts.values())
 
 
-def _first(loader: Batches) -> tuple[Any, Any]:
-    """The first batch of epoch 0: what the data are, in which order, and how they are prepared."""
+def _first(loader: Any) -> tuple[Any, Any]:
+    """The first batch of epoch 0: which data, in which order, and how they are prepared."""
     with own_random(0, 0):
         images, labels = next(iter(fresh(loader)))
     return as_tensor(images).data, as_labels(labels)
 
 
 def _digest(*values: Any) -> str:
-    """Arrays and names as a short text: a journal goes on with the same weights and data alone."""
+    """Arrays and names as a short text: a journal belongs to its weights and data alone."""
     whole = hashlib.sha256()
     for value in values:
         whole.update(value.encode() if isinstance(value, str) else to_numpy(value).tobytes())

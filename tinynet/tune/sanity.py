@@ -28,12 +28,14 @@ from ..optim import Optimizer
 from ..train.callbacks import Callback, Run
 from ..train.history import finite_or_none, smooth
 from ..train.inputs import as_labels, as_tensor, class_numbers
-from ..train.trainer import Batches, Loss, Metric, count_correct
-from .workbench import Setup, Step, fit, fresh, own_random, peak_lr
+from ..train.trainer import Batches, Loss
+from .workbench import Finding, Setup, Step, fit, fresh, own_random, peak_lr
 
 TOLERANCE = 0.05  # of the initial loss
 _BROKEN = 1.25  # times the expected loss: below, a fault is no more than a warning
 _NORM_ALLOWS = 2.0  # times the expected loss, in training mode with batch norm
+_LARGE = ("Init too large, or wrong normalisation: draw smaller initial weights, above all in "
+          "the last layer; give the pictures mean 0 and variance 1.")
 
 
 def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entropy, *,
@@ -71,87 +73,85 @@ def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entrop
     with_decay = quiet + 0.5 * weight_decay * squares
     numbers = {"classes": classes, "expected": expected, "loss": quiet, "training loss": noisy,
                "loss with weight decay": with_decay}
-    step = Step(1, "initial loss", f"The loss is {quiet:.4g} before training, {expected:.4g} is "
-                f"expected of {classes} classes; weight decay raises it to {with_decay:.4g}.",
-                numbers=numbers, seconds=time.perf_counter() - start)
-    if not (quiet <= expected * (1 + TOLERANCE) and noisy <= _NORM_ALLOWS * expected):
-        mild = quiet <= _BROKEN * expected and noisy <= _NORM_ALLOWS * expected
-        step.status, step.fault = "warning" if mild else "fault", "initial loss too high"
-        step.said += f" In training mode it is {noisy:.4g}."
-        step.advice = ("The loss is no number: are there nan or inf in the pictures or in the "
-                       "weights? `find_nonfinite` names the operation that makes them."
-                       if not math.isfinite(quiet + noisy) else
-                       "Init too large, or wrong normalisation: draw smaller initial weights, "
-                       "above all in the last layer; give the pictures mean 0 and variance 1.")
-    elif quiet < expected * (1 - TOLERANCE):
-        step.status, step.fault = "fault", "initial loss too low"
-        step.advice = ("An untrained model cannot know this: it is trained already, or its inputs "
-                       "hold the answer.")
-    elif not with_decay > quiet:
-        step.status, step.fault = "fault", "weight decay without effect"
-        step.advice = "All weights are zero: draw them at random, so that units differ."
-    return step
+    step = Step(1, "initial loss", f"The loss is {quiet:.4g} before training, {expected:.4g} "
+                f"is expected of {classes} classes; weight decay raises it to "
+                f"{with_decay:.4g}.", numbers=numbers, seconds=time.perf_counter() - start)
+    agitated = not noisy <= _NORM_ALLOWS * expected
+    no_number = not math.isfinite(quiet + noisy)
+    too_high = f"{step.said} In training mode it is {noisy:.4g}."
+    return step.judge(
+        Finding(no_number, "initial loss too high",
+                "The loss is no number: are there nan or inf in the pictures or in the "
+                "weights? `find_nonfinite` names the operation that makes them.", too_high),
+        Finding(agitated or quiet > _BROKEN * expected, "initial loss too high", _LARGE,
+                too_high),
+        Finding(quiet > (1 + TOLERANCE) * expected, "initial loss too high", _LARGE, too_high,
+                "warning"),
+        Finding(quiet < (1 - TOLERANCE) * expected, "initial loss too low",
+                "An untrained model cannot know this: it is trained already, or its inputs "
+                "hold the answer."),
+        Finding(not with_decay > quiet, "weight decay without effect",
+                "All weights are zero: draw them at random, so that units differ."))
 
 
-def overfit_small(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = cross_entropy,
-                  *, metric: Metric = count_correct, lr: float | None = None, batches: int = 5,
-                  epochs: int = 60, seed: int = 0) -> Step:
+def overfit_small(model: Module, optimizer: Optimizer, loader: Batches,
+                  loss: Loss = cross_entropy, *, lr: float | None = None, batches: int = 5,
+                  epochs: int = 60, **options: Any) -> Step:
     """Step 2: learn the first `batches` minibatches by heart; a model that cannot has a mistake.
 
     The same minibatches, with the pictures they hold now, are trained on and checked, without
     weight decay and at a constant `lr` (default: the optimizer's own, of a schedule its highest),
     until all answers are right or `epochs` passes are over. If not: a loss that hardly falls means
     a learning rate that is too low; nan, inf or a loss that jumps up one that is too high. Before
-    that, the labels tell whether the loader shuffles at all. (H2)
+    that, the labels tell whether the loader shuffles at all. `options`: metric and seed, as in
+    `Setup`. (H2)
     """
     start = time.perf_counter()
-    setup = Setup(model, optimizer, loader, None, loss, metric, seed)
-    lr = peak_lr(optimizer) if lr is None else lr
-    with own_random(seed, 2):
+    setup = Setup(model, optimizer, loader, loss=loss, **options)
+    if lr is None:
+        lr = peak_lr(optimizer)
+    with own_random(setup.seed, 2):
         order = _order(loader, batches)
         pairs = list(itertools.islice(fresh(loader), batches))
         trainer = setup.trainer(lr, 0.0, [_StopAtAllRight()])
         history = fit(trainer, pairs, pairs, epochs)
     losses = [v for v in history.steps["loss"] if math.isfinite(v)]
-    right = max(history.epochs.get("val_accuracy", [0.0]))
-    first, last = losses[0] if losses else math.nan, smooth(losses, 0.8)[-1] if losses else math.nan
-    top = max(losses, default=math.inf)
-    numbers = {"lr": lr, "batches": len(pairs), "epochs": len(history.epochs.get("epoch", [])),
-               "accuracy": right, "first loss": first, "last loss": last, "highest loss": top}
-    step = Step(2, "overfit a few minibatches", f"{right:.1%} of {len(pairs)} minibatches learned "
-                f"in {numbers['epochs']} passes at lr {lr:.3g}; the loss went from {first:.3g} to "
-                f"{last:.3g}.", numbers=numbers, data={"history": history.to_dict()},
-                seconds=time.perf_counter() - start)
     exploded = len(losses) < len(history.steps["loss"]) or history.stopped == "error"
-    if order == "sorted":
-        step.status, step.fault = "fault", "unshuffled data"
-        step.said = "The minibatches hold far fewer classes than the data as a whole. " + step.said
-        step.advice = ("The data come in the order of their classes: shuffle them, "
-                       "DataLoader(..., shuffle=True). Learning them like this proves nothing.")
-    elif exploded or top > (10.0 if right == 1.0 else 3.0) * first:
-        step.status, step.fault = "fault", "lr too high"
-        step.said += (" The loss became nan or inf." if exploded else
-                      f" The loss jumped up to {top:.3g}.")
-        step.advice = f"The loss explodes: lower the learning rate, to {lr / 10:.1g} or less."
-    elif right < 1.0 and last > 0.5 * first:
-        step.status, step.fault = "fault", "lr too low"
-        step.advice = (f"The loss hardly falls: raise the learning rate, to {lr * 10:.1g} or more. "
-                       "If no rate helps, a part of the model gets no gradient.")
-    elif right < 1.0:
-        step.status, step.fault = "fault", "cannot overfit"
-        step.advice = ("The loss falls, but not to the end: allow more passes, or try a bigger "
-                       "model, another initialisation, less dropout.")
-    elif order == "fixed":
-        step.status, step.fault = "warning", "same order in every epoch"
-        step.advice = ("The loader gives the same order in every epoch: shuffle anew each time, "
-                       "DataLoader(..., shuffle=True).")
-    return step
+    right = max(history.epochs.get("val_accuracy", [0.0]))
+    first = losses[0] if losses else math.nan
+    last = [math.nan, *smooth(losses, 0.8)][-1]
+    top = max(losses, default=math.inf)
+    passes = len(history.epochs.get("epoch", []))
+    numbers = {"lr": lr, "batches": len(pairs), "epochs": passes, "accuracy": right,
+               "first loss": first, "last loss": last, "highest loss": top}
+    step = Step(2, "overfit a few minibatches", f"{right:.1%} of {len(pairs)} minibatches "
+                f"learned in {passes} passes at lr {lr:.3g}; the loss went from {first:.3g} "
+                f"to {last:.3g}.", numbers=numbers, data={"history": history.to_dict()},
+                seconds=time.perf_counter() - start)
+    lower = f"The loss explodes: lower the learning rate, to {lr / 10:.1g} or less."
+    return step.judge(
+        Finding(order == "sorted", "unshuffled data",
+                "The data come in the order of their classes: shuffle them, "
+                "DataLoader(..., shuffle=True). Learning them like this proves nothing.",
+                "The minibatches hold far fewer classes than the data as a whole. " + step.said),
+        Finding(exploded, "lr too high", lower,
+                step.said + " The loss became nan or inf."),
+        Finding(top > (10.0 if right == 1.0 else 3.0) * first, "lr too high", lower,
+                step.said + f" The loss jumped up to {top:.3g}."),
+        Finding(right < 1.0 and last > 0.5 * first, "lr too low",
+                f"The loss hardly falls: raise the learning rate, to {lr * 10:.1g} or more. "
+                "If no rate helps, a part of the model gets no gradient."),
+        Finding(right < 1.0, "cannot overfit",
+                "The loss falls, but not to the end: allow more passes, or try a bigger "
+                "model, another initialisation, less dropout."),
+        Finding(order == "fixed", "same order in every epoch",
+                "The loader gives the same order in every epoch: shuffle anew each time, "
+                "DataLoader(..., shuffle=True).", status="warning"))
 
 
-def find_lr(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = cross_entropy, *,
-            val_loader: Batches | None = None, metric: Metric | None = count_correct,
-            lrs: Sequence[float] = (1e-1, 1e-2, 1e-3, 1e-4), iterations: int = 100,
-            weight_decay: float = 1e-4, seed: int = 0) -> Step:
+def find_lr(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = cross_entropy,
+            *, lrs: Sequence[float] = (1e-1, 1e-2, 1e-3, 1e-4), iterations: int = 100,
+            weight_decay: float = 1e-4, **options: Any) -> Step:
     """Step 3: which learning rates make the loss fall within about 100 steps on all the data.
 
     For each of `lrs`, from the same weights: the ratio of the loss (mean of the last tenth of the
@@ -166,13 +166,14 @@ def find_lr(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = c
     if len(lrs) == 0:
         raise ValueError("lrs must hold at least one learning rate to try, got none")
     start = time.perf_counter()
-    setup = Setup(model, optimizer, loader, val_loader, loss, metric, seed)
+    setup = Setup(model, optimizer, loader, loss=loss, **options)
+    val_loader = setup.val_loader
     tenth = max(1, iterations // 10)
     epoch: int = len(loader)  # type: ignore[arg-type]
 
     def attempt(lr: float, steps: int) -> tuple[list[float], float, float]:
         """All losses; the mean of the last ones; the loss on pictures not seen before."""
-        with own_random(seed, 3):
+        with own_random(setup.seed, 3):
             trainer = setup.trainer(lr, weight_decay)
             losses = fit(trainer, _First(fresh(loader), steps), None, 1).steps["loss"]
             last = sum(losses[-tenth:]) / tenth if math.isfinite(sum(losses)) else math.inf
@@ -181,40 +182,44 @@ def find_lr(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = c
             new = trainer.evaluate(_First(fresh(val_loader), 10, once=True)).loss
             return losses, last, max(new, last) if steps <= epoch else new
 
-    begin, curves, ranked = attempt(0.0, tenth)[1], [], []
+    begin = attempt(0.0, tenth)[1]
     entropy = _entropy(loader) if loss is cross_entropy else math.nan
+    curves = []
+    ranked = []
     for lr in lrs:
         losses, last, new = attempt(lr, iterations)
         ranked.append({"lr": lr, "ratio": last / begin, "loss": last, "new": new})
         curves.append({"lr": lr, "loss": [*map(finite_or_none, losses)]})
     ranked.sort(key=lambda row: row["ratio"])
-    best, finite = ranked[0], [row for row in ranked if math.isfinite(row["new"])]
+    best = ranked[0]
+    finite = [row for row in ranked if math.isfinite(row["new"])]
     seen = min((row["new"] for row in finite), default=math.inf)
     numbers = {"lr": best["lr"], "ratio": best["ratio"], "loss at the start": begin,
                "label entropy": entropy, "loss on new pictures": seen,
                "ranked": [{n: finite_or_none(v) for n, v in row.items()} for row in ranked]}
-    step = Step(3, "find a learning rate", f"Of {len(lrs)} rates, {best['lr']:g} lowers the loss "
-                f"most in {iterations} steps: to {best['ratio']:.0%} of where it began.",
+    step = Step(3, "find a learning rate", f"Of {len(lrs)} rates, {best['lr']:g} lowers the "
+                f"loss most in {iterations} steps: to {best['ratio']:.0%} of where it began.",
                 numbers=numbers, data={"curves": curves})
-    if not finite:
-        step.status, step.fault = "fault", "lr too high"
-        step.said = f"The loss became nan or inf at every learning rate down to {min(lrs):g}."
-        step.advice = "Try much smaller ones; check that the inputs are normalised and finite."
-    elif best["ratio"] > 0.95 and max(lrs) < peak_lr(optimizer):
-        step.status, step.fault = "fault", "lr too low"
-        step.advice = f"The loss hardly falls at any: try rates above {max(lrs):g}."
-    elif loss is cross_entropy and seen > 0.95 * entropy and (val_loader or iterations <= epoch):
-        steps = 5 * iterations if val_loader else min(5 * iterations, epoch)
-        if any(attempt(row["lr"], steps)[2] < 0.95 * entropy for row in finite):
-            step.status = "warning"
-            step.advice = (f"The task is hard at first: in {iterations} steps no rate did better "
-                           f"than answering without a look at the pictures, in {steps} one did.")
-        else:
-            step.status, step.fault = "fault", "labels do not follow from the pictures"
-            step.said += (f" On pictures it has not seen, the loss is {seen:.4g} at best: hardly "
-                          f"better than answering without a look at them ({entropy:.4g}).")
-            step.advice = ("It learned minibatches by heart and cannot go beyond: are the labels "
-                           "shuffled, or shifted against the pictures? Look at twenty of them.")
+    too_low = best["ratio"] > 0.95 and max(lrs) < peak_lr(optimizer)
+    is_new = val_loader is not None or iterations <= epoch  # also what it trains on
+    doubtful = bool(finite) and not too_low and seen > 0.95 * entropy and is_new
+    longer = 5 * iterations if val_loader is not None else min(5 * iterations, epoch)
+    learns = doubtful and any(attempt(row["lr"], longer)[2] < 0.95 * entropy for row in finite)
+    step.judge(
+        Finding(not finite, "lr too high",
+                "Try much smaller ones; check that the inputs are normalised and finite.",
+                "The loss became nan or inf at every learning rate down to "
+                f"{min(lrs):g}."),
+        Finding(too_low, "lr too low",
+                f"The loss hardly falls at any: try rates above {max(lrs):g}."),
+        Finding(learns, "", f"The task is hard at first: in {iterations} steps no rate did "
+                "better than answering without a look at the pictures, in "
+                f"{longer} one did.", status="warning"),
+        Finding(doubtful, "labels do not follow from the pictures",
+                "It learned minibatches by heart and cannot go beyond: are the labels "
+                "shuffled, or shifted against the pictures? Look at twenty of them.",
+                f"{step.said} On pictures it has not seen, the loss is {seen:.4g} at best: "
+                f"hardly better than answering without a look at them ({entropy:.4g})."))
     step.seconds = time.perf_counter() - start
     return step
 

@@ -14,7 +14,7 @@ import copy
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..functional.loss import cross_entropy
 from ..nn.module import Module
@@ -24,6 +24,16 @@ from ..random import get_state, key, manual_seed, set_state
 from ..train.callbacks import Callback
 from ..train.history import History, finite_or_none
 from ..train.trainer import Batches, Loss, Metric, Trainer, count_correct
+
+
+class Finding(NamedTuple):
+    """What a step may find, and what to do about it; `said` takes the step's own place."""
+
+    holds: bool
+    fault: str
+    advice: str
+    said: str = ""
+    status: str = "fault"
 
 
 @dataclass
@@ -49,6 +59,17 @@ class Step:
 
     def __post_init__(self) -> None:
         self.numbers = {name: finite_or_none(value) for name, value in self.numbers.items()}
+
+    def judge(self, *findings: Finding) -> Step:
+        """Take over the first finding that holds; without one, all is well."""
+        for found in findings:
+            if found.holds:
+                self.status = found.status
+                self.fault = found.fault
+                self.advice = found.advice
+                self.said = found.said or self.said
+                break
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
