@@ -12,6 +12,7 @@ from tests.tune.problem import images, problem
 from tinynet import functional as F, models, nn, random, to_numpy, xp
 from tinynet.optim import SGD, Adam
 from tinynet.optim.schedule import cosine, warmup
+from tinynet.tune import sanity
 from tinynet.tune.recipe import FAULTS, check_initial_loss, find_lr, overfit_small
 
 
@@ -30,6 +31,24 @@ def test_H1_log_C_passes_within_5_percent(classes: int) -> None:
         assert step.status == "ok", str(step)
         assert step.numbers["expected"] == math.log(classes) and step.numbers["classes"] == classes
         assert step.numbers["loss"] == pytest.approx(math.log(classes), rel=0.05)
+
+
+@pytest.mark.parametrize("share, status, fault", [
+    (0.949, "fault", "initial loss too low"), (0.951, "ok", ""), (1.0, "ok", ""),
+    (1.049, "ok", ""), (1.051, "warning", "initial loss too high"),
+    (1.249, "warning", "initial loss too high"), (1.251, "fault", "initial loss too high")])
+@pytest.mark.parametrize("classes", [2, 10, 100])
+def test_H1_the_edges_are_5_percent_and_of_a_mere_warning_25(
+        classes: int, share: float, status: str, fault: str) -> None:
+    """All pictures are of class 0, and the bias of its score b: p = e^b / (C - 1 + e^b)."""
+    model = models.mlp([20, 8, classes])
+    p = math.exp(-share * math.log(classes))
+    model[-1].weight.copy_(0.0 * model[-1].weight.data)
+    model[-1].bias.copy_(xp.where(xp.arange(classes) == 0,
+                                  math.log((classes - 1) * p / (1 - p)), 0.0))
+    step = check_initial_loss(model, [(images(64, (20,)), xp.zeros(64, int))])
+    assert step.numbers["loss"] == pytest.approx(share * math.log(classes), rel=1e-5)
+    assert (step.status, step.fault) == (status, fault)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100])
@@ -145,6 +164,34 @@ def test_H3_ranks_the_rates_with_their_loss_ratio(seed: int) -> None:
         ratio = np.mean(curve["loss"][-10:]) / step.numbers["loss at the start"]
         assert ratio == pytest.approx(row["ratio"])
     assert step.numbers["loss at the start"] == pytest.approx(math.log(5), rel=0.07)
+
+
+def test_H3_a_little_weight_decay_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The optimizer's own is none: what the trainings have comes from the step."""
+    p = problem()
+    optimizer = SGD(p["model"].named_parameters(), 0.05, momentum=0.9)
+    decays: list[float] = []
+    fit = sanity.fit
+
+    def watched(trainer: Any, *arguments: Any) -> Any:
+        decays.extend(group["weight_decay"] for group in trainer.optimizer.param_groups)
+        return fit(trainer, *arguments)
+
+    monkeypatch.setattr(sanity, "fit", watched)
+
+    def losses(**options: Any) -> list[Any]:
+        decays.clear()
+        step = find_lr(p["model"], optimizer, p["train_loader"], lrs=(1e-2,), **options)
+        return step.data["curves"][0]["loss"]
+
+    by_default = losses()
+    assert set(decays) == {1e-4}
+    without = losses(weight_decay=0.0)
+    assert set(decays) == {0.0}
+    assert by_default == losses(weight_decay=1e-4) != without
+    assert by_default[0] == without[0] and by_default[1:] != without[1:]
+    # v = 0.9 v + g + decay w: after the first step the weights differ by lr decay w
+    assert losses(weight_decay=1.0)[-1] > 1.02 * without[-1]
 
 
 def test_H3_labels_that_belong_to_nothing_are_named() -> None:
