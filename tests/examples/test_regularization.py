@@ -109,7 +109,8 @@ def save_E12(table: dict[str, example.Row]) -> None:
 Better than without, with every seed: {"; ".join(held) or "none"}.
 Worse than without, with every seed: {"; ".join(failed) or "none"}.
 """
-    save("E12", "Each regularizer alone, on 5,000 pictures of CIFAR-10", text + NOTES)
+    save("E12", "Each regularizer alone, on 5,000 pictures of CIFAR-10", text + NOTES,
+         "examples/regularization.py")
 
 
 NOTES = """

@@ -2,9 +2,14 @@
 
 `ledger.toml` is the list, one entry for each id:
 
-    status = "open"    no test names it yet; `part` says what will bring it
-    status = "done"    `tests` names tests that check its statement in the default run
-    status = "slow"    `tests` are all marked slow; `result` is the committed file they wrote
+    status = "open"         no test names it yet; `part` says what will bring it
+    status = "done"         `tests` check its whole statement in the default run
+    status = "partly slow"  some clauses of it are done, others slow
+    status = "slow"         every clause is slow
+
+A clause is slow where only tests marked slow check it. So an id with such a test is listed clause
+by clause, each with its own `tests`, and a slow one with `result`, the committed file that they
+wrote (tests/results/ tells which of those are stale). All clauses of other ids are done.
 
 A test names ids in its name (`test_A7_...`, `test_B2_B4_...`) or by `@pytest.mark.lecture("A7")`.
 This module reads the list and finds such tests in the source text, so the answer is the same
@@ -25,6 +30,8 @@ TESTS = Path(__file__).resolve().parent.parent
 LEDGER = Path(__file__).with_name("ledger.toml")
 _IDS = re.compile(r"test((?:_[A-H]\d+)+)(?![A-Za-z0-9])")
 
+UNSORTED = "to be sorted into a clause"
+
 
 class Found(NamedTuple):
     """A test that names lecture ids."""
@@ -37,6 +44,12 @@ class Found(NamedTuple):
 def load(path: Path = LEDGER) -> dict[str, dict[str, Any]]:
     """The entries of the ledger by id."""
     return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def listed_tests(entry: dict[str, Any]) -> list[str]:
+    """All tests that an entry lists, in its clauses or without any."""
+    clauses = entry.get("clauses", {}).values()
+    return [*entry.get("tests", []), *(test for clause in clauses for test in clause["tests"])]
 
 
 def ids_in_name(name: str) -> list[str]:

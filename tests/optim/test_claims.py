@@ -42,7 +42,7 @@ def test_C4_solving_takes_N_cubed_operations() -> None:
     assert 1 < found.slope_of("hessian") < 2.5
     assert found.slope_of("product") < 1.2 and found.nets[-1].product < 10 * found.nets[-1].gradient
     save("C4", "What a Hessian costs: storage N^2, solving N^3",
-         f"Made by `python -m bench.second_order`.\n\n{found.report()}")
+         f"Made by `python -m bench.second_order`.\n\n{found.report()}", "bench/second_order.py")
 
 
 def check_C7(rows: dict[str, list[lbfgs_batches.Result]]) -> None:
@@ -71,7 +71,8 @@ def test_C7_on_a_conv_net() -> None:
     rows = lbfgs_batches.compare("conv", seeds=3)
     check_C7(rows)
     save("C7", "L-BFGS on the full batch and on mini-batches, beside Adam",
-         "Made by `python examples/lbfgs_batches.py`.\n\n" + lbfgs_batches.table(rows))
+         "Made by `python examples/lbfgs_batches.py`.\n\n" + lbfgs_batches.table(rows),
+         "examples/lbfgs_batches.py")
 
 
 @pytest.mark.parametrize("make", [optim.LBFGS, optim.NewtonCG])
@@ -100,7 +101,7 @@ def test_C8_adam_is_good_at_once_and_tuned_sgd_may_be_better(name: str) -> None:
     suffix = "" if name == "shapes" else f"-{name}"
     command = f"python examples/adam_or_sgd.py{'' if name == 'shapes' else f' --data {name}'}"
     save(f"C8{suffix}", f"Adam as it comes, or tuned SGD with momentum? 2,000 pictures of {name}",
-         f"Made by `{command}`.\n\n{adam_or_sgd.report(found, rows)}")
+         f"Made by `{command}`.\n\n{adam_or_sgd.report(found, rows)}", "examples/adam_or_sgd.py")
 
 
 def check_C8(found: adam_or_sgd.Found, rows: dict[str, list[float]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -87,11 +88,37 @@ def test_A20_adam_reaches_the_target_without_tuning() -> None:
     for make in (regression, spirals, pictures):
         target, adams = make().target, [adam(make, lr) for lr in (1e-3, 5e-4)]
         others = {name: [other(make, name, lr) for lr in RATES] for name in TUNED}
-        assert max(adams) < target
-        assert all(min(losses) < target for losses in others.values())  # with the right rate
+        check_A20(target, adams, others)
         cells = [" / ".join(f"{loss:.4f}" for loss in losses)
                  for losses in ([adams[0]], [adams[1]], *others.values())]
         lines.append([make.__name__, str(target), *cells])
-    assert any(max(losses) > target for losses in others.values())  # with a wrong one
     save("A20", "Adam as it comes on three tasks, beside others at three rates: training losses",
-         "\n".join(f"| {' | '.join(line)} |" for line in lines))
+         "\n".join(f"| {' | '.join(line)} |" for line in lines), "tests/optim/test_defaults.py")
+
+
+def check_A20(target: float, adams: list[float], others: dict[str, list[float]]) -> None:
+    """On one task: Adam reaches the target with either rate, others with the right one only."""
+    assert max(adams) < target
+    assert all(min(losses) < target for losses in others.values())  # with the right rate
+    assert any(max(losses) > target for losses in others.values())  # with a wrong one
+
+
+def test_the_committed_table_of_A20_says_so_of_every_task(root: Path) -> None:
+    text = (root / "tests/results/A20.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")][2:]
+    assert [task for task, *_ in rows] == ["regression", "spirals", "pictures"]
+    for _, target, first, second, *others in rows:
+        losses = {name: [float(loss) for loss in cell.split(" / ")]
+                  for name, cell in zip(TUNED, others, strict=True)}
+        check_A20(float(target), [float(first), float(second)], losses)
+
+
+@pytest.mark.parametrize(("adams", "others"), [
+    pytest.param([0.1, 0.6], {"SGD": [0.1, 2.0]}, id="Adam misses with half the rate"),
+    pytest.param([0.1, 0.1], {"SGD": [0.6, 2.0], "RMSProp": [0.1, 2.0]}, id="SGD never arrives"),
+    pytest.param([0.1, 0.1], {"SGD": [0.1, 0.2], "RMSProp": [0.1, 0.2]}, id="any rate will do"),
+])
+def test_a_task_that_does_not_show_it_is_noticed(
+        adams: list[float], others: dict[str, list[float]]) -> None:
+    with pytest.raises(AssertionError):
+        check_A20(0.5, adams, others)

@@ -209,7 +209,7 @@ def report(name: str, title: str, what: str, ensembles: Iterable[Ensemble]) -> N
                   f"({min(gains):+.1f} to {max(gains):+.1f}, n = {len(gains)}); over the "
                   f"last member alone: {np.mean(beside):+.1f} points ({min(beside):+.1f} to "
                   f"{max(beside):+.1f})."]
-    save(name, title, "\n".join(lines))
+    save(name, title, "\n".join(lines), "tests/train/test_ensemble.py")
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import re
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -268,16 +266,3 @@ def test_H7_without_classes_the_loss_decides() -> None:
                        loss=mse_loss, metric=None, expected=3.0, **QUICK, rounds=1)
     assert [step.number for step in found.steps] == [1, 3, 4, 5, 6, 7] and found.fault == ""
     assert found.best is not None and -0.1 < found.best.score < 0.0  # minus the loss
-
-
-def test_H10_every_module_of_the_table_exists() -> None:
-    table = (tune.__doc__ or "").split("(H10):")[1].split("On the left")[0]
-    rows = [line for line in table.splitlines() if "." in line and "?" not in line]
-    left = [name for row in rows for name in re.findall(r"\w+\.\w+", row[:46])]
-    right = [name for row in rows for name in re.findall(r"\w+\.\w+", row[46:])]
-    assert len(left) > 10 and len(right) > 10 and not set(left) & set(right)
-    for name in left + right:
-        module = importlib.import_module(f"tinynet.{name}")
-        assert module.__doc__, f"{name} is named in the table, but says nothing"
-    assert {"optim.first_order", "optim.schedule"} <= set(left)
-    assert {"functional.regularize", "data.augment", "tune.search"} <= set(right)
