@@ -46,6 +46,7 @@ from .ensemble import (
 )
 from .history import History as History, smooth as smooth
 from .logs import LogFile as LogFile, TensorBoard as TensorBoard
+from .predict import predict_views as predict_views
 from .progress import Progress as Progress
 from .resume import (
     Checkpoints as Checkpoints,
@@ -58,7 +59,6 @@ from .trainer import (
     Trainer as Trainer,
     count_correct as count_correct,
 )
-from .views import predict_views as predict_views
 
 
 def __getattr__(name: str) -> Any:

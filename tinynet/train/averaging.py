@@ -26,7 +26,7 @@ from ..nn.module import Modes, Module, modes_kept, modes_of, observe, set_modes
 from ..nn.norm import BatchNorm1d, BatchNorm2d
 from ..optim.averaging import Average
 from .callbacks import Callback, Run
-from .inputs import as_tensor, undisturbed
+from .predict import as_tensor, undisturbed
 
 
 def recompute_batch_norm(model: Module, batches: Iterable[Any]) -> None:

@@ -26,7 +26,7 @@ from ..nn.module import Module
 from ..tensor import Tensor
 from .callbacks import Callback, Run
 from .checkpoint import read_model, save_model
-from .inputs import (
+from .predict import (
     as_tensor,
     check_keeps_order,
     evaluating,

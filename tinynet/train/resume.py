@@ -16,10 +16,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,11 +29,122 @@ from ..backend import is_array
 from ..checks import check_whole
 from ..files import explained, remove_leftovers, write_atomic
 from ..locks import Lock
+from ..nn.noise import noise_state, set_noise_state
 from .callbacks import Callback, Run
 from .checkpoint import CHECKPOINT, read_file, save_model, write_file
+from .history import History
+from .settings import Settings, differences, settings_of
+from .state import check_settings, check_state
 
 _ARRAY = "$array"  # {"$array": name} stands for an array
-_PATTERN, _BEST = "step-*.safetensors", "best.safetensors"
+_PATTERN = "step-*.safetensors"
+_BEST = "best.safetensors"
+
+
+@dataclass
+class Fit:
+    """Where a call of `Trainer.fit` stands, besides what every callback may read."""
+
+    loaders: list[Any] = field(default_factory=list)  # of training, of validation
+    first_epoch: int = 0
+    started: float = 0.0  # when the epoch did, by perf_counter
+    stop: str = ""  # why to end after this epoch
+    sums: dict[str, float] = field(default_factory=dict)  # of the epoch; {}: none is begun
+    unjudged: list[int] = field(default_factory=list)  # epochs of no finite validation loss
+    settings: Settings = field(default_factory=dict)  # {}: not asked for yet
+
+    @property
+    def batches_done(self) -> int:
+        """Of the epoch that is begun."""
+        return int(self.sums.get("batches", 0))
+
+
+class Resumable(Run, Protocol):
+    """What else of a run a checkpoint holds; `Trainer` has it."""
+
+    callbacks: list[Callback]
+    fitting: Fit
+
+
+def run_state(run: Resumable) -> dict[str, Any]:
+    """All that the rest of `run` depends on: dicts, lists, numbers and arrays."""
+    fit = run.fitting
+    return {
+        "step": run.step,
+        "epoch": run.epoch,
+        "first_epoch": fit.first_epoch,
+        "stop": fit.stop,
+        "sums": fit.sums,
+        "unjudged": fit.unjudged,
+        "seconds": time.perf_counter() - fit.started,
+        "random": noise_state(run.model),
+        "loaders": [loader.get_state() if hasattr(loader, "get_state") else None
+                    for loader in fit.loaders],
+        "settings": _settings(run),
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "history": run.history.state_dict(),
+        "callbacks": [[type(callback).__name__, callback.state_dict()]
+                      for callback in run.callbacks],
+    }
+
+
+def load_run_state(run: Resumable, state: Mapping[str, Any]) -> None:
+    """Take over what `run_state` returned; ValueError if it is of another kind of run."""
+    mine = _settings(run)
+    try:
+        check_state(state)
+        check_settings(state["optimizer"]["groups"], run.optimizer.param_groups)
+        _take_over(run, state)
+        run.fitting.settings = {}
+        lines = differences(state.get("settings", {}), mine, _settings(run))
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        raise ValueError(f"the checkpoint does not fit this run: {error}") from error
+    if lines:
+        head = "resumed with other settings than those of the checkpoint:"
+        run.tell("\n  ".join([head, *lines]))
+
+
+def _take_over(run: Resumable, state: Mapping[str, Any]) -> None:
+    run.model.load_state_dict(state["model"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    fit = run.fitting
+    for loader, position in zip(fit.loaders, state["loaders"], strict=False):
+        if position is not None and hasattr(loader, "set_state"):
+            loader.set_state(position)
+    _load_callbacks(run.callbacks, state["callbacks"])
+    set_noise_state(run.model, state["random"])
+    run.history = History.from_dict(state["history"])
+    run.step = int(state["step"])
+    run.epoch = int(state["epoch"])
+    fit.first_epoch = int(state["first_epoch"])
+    fit.stop = str(state["stop"])
+    fit.sums = dict(state["sums"])
+    fit.unjudged = [int(epoch) for epoch in state.get("unjudged", [])]
+    fit.started = time.perf_counter() - float(state["seconds"])
+
+
+def _load_callbacks(callbacks: Iterable[Callback], states: Iterable[Any]) -> None:
+    """By the names of their classes; of several alike, in their order."""
+    waiting = list(callbacks)
+    for name, saved in states:
+        match = next((c for c in waiting if type(c).__name__ == name), None)
+        if match is not None:
+            waiting.remove(match)
+            match.load_state_dict(saved)
+        elif saved:  # one that remembers nothing, such as a progress bar, may be missing
+            raise ValueError(
+                f"it holds the state of a {name}, and this trainer has no such callback "
+                "(left): give it those of the run it is from")
+
+
+def _settings(run: Resumable) -> Settings:
+    """The settings of this fit, as they were when they were first asked for."""
+    fit = run.fitting
+    if not fit.settings:
+        names = ("training loader", "validation loader")
+        fit.settings = settings_of(run, dict(zip(names, fit.loaders, strict=False)))
+    return fit.settings
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:

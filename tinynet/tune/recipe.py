@@ -32,7 +32,7 @@ from ..functional.loss import cross_entropy
 from ..nn.module import Module
 from ..optim import Optimizer
 from ..train.history import History, finite_or_none
-from ..train.inputs import as_labels, as_tensor, batch_count, class_numbers
+from ..train.predict import as_labels, as_tensor, batch_count, class_numbers
 from ..train.trainer import Batches, Loss, Metric, count_correct
 from .diagnose import diagnose
 from .journal import Journal, opened

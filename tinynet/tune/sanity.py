@@ -27,7 +27,7 @@ from ..nn.module import Module
 from ..optim import Optimizer
 from ..train.callbacks import Callback, Run
 from ..train.history import finite_or_none, smooth
-from ..train.inputs import as_labels, as_tensor, class_numbers
+from ..train.predict import as_labels, as_tensor, class_numbers
 from ..train.trainer import Batches, Loss
 from .workbench import Finding, Setup, Step, fit, fresh, own_random, peak_lr
 

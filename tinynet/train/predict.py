@@ -1,0 +1,151 @@
+r"""What a net makes of pictures: batch by batch, in the order of the data, or over several views.
+
+    p = (1 / V) sum_v softmax(net(view_v))        average="probability"
+    s = (1 / V) sum_v net(view_v)                 average="score"
+
+A batch comes as (images, labels), of arrays or tensors; where only pictures are wanted, an
+array of them or a loader. The mean over views is like an ensemble of V nets with shared
+weights: noise of the training is averaged out at test time (CS231n lecture 8: F4, E11).
+Read next: `history.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, asarray, is_array, to_numpy
+from ..checks import check_choice
+from ..data.loader import DataLoader
+from ..data.views import flips
+from ..functional.activation import softmax
+from ..graph import no_grad
+from ..nn.module import Module, modes_kept
+from ..tensor import Tensor
+
+HostArray = np.ndarray[Any, Any]
+Views = Callable[[Array], Iterable[Array]]
+
+
+@contextlib.contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Evaluation mode, nothing recorded; the mode before comes back, also after an error."""
+    with modes_kept(model), no_grad():
+        model.eval()
+        yield
+
+
+def evaluation_batches(loader: Any) -> Iterable[Any]:
+    """The batches of a loader as a test wants them; the loader itself stays where it is.
+
+    A `DataLoader` gives all its data, in their order, without augmentation. Of another
+    loader that can tell its state (`get_state`, `set_state`) it is put back.
+    """
+    if isinstance(loader, DataLoader):
+        return loader.in_order()
+    return undisturbed(loader)
+
+
+def undisturbed(loader: Any) -> Iterable[Any]:
+    """The batches of a loader's next pass, which does not move the loader on."""
+    if isinstance(loader, DataLoader):
+        own = copy.copy(loader)  # it shares the arrays, and counts for itself
+        own.set_epoch(loader.epoch)  # from the first batch, also in the middle of a pass
+        return own
+    if hasattr(loader, "get_state") and hasattr(loader, "set_state"):
+        return _put_back(loader)
+    return loader  # type: ignore[no-any-return]
+
+
+def _put_back(loader: Any) -> Iterator[Any]:
+    state = loader.get_state()
+    try:
+        yield from loader
+    finally:
+        loader.set_state(state)
+
+
+def batch_count(name: str, loader: Any) -> int:
+    """How many batches the loader called `name` has; ValueError if it is none, or has none."""
+    if not isinstance(loader, Sized) or not isinstance(loader, Iterable) or len(loader) == 0:
+        raise ValueError(
+            f"{name} has no batches, or no len(), got {type(loader).__name__}: give it at "
+            "least one batch, by a DataLoader or a list of (images, labels) "
+            "(drop_last=True drops a short one)")
+    return len(loader)
+
+
+def as_tensor(images: Any) -> Tensor:
+    """The pictures of a batch as the net takes them."""
+    return images if isinstance(images, Tensor) else Tensor(images)
+
+
+def as_labels(labels: Any) -> Array:
+    """The labels of a batch as an array on the device."""
+    return labels.data if isinstance(labels, Tensor) else asarray(labels)
+
+
+def class_numbers(labels: Any) -> HostArray:
+    """Labels on the host as class numbers: of probabilities (n, classes) the most likely."""
+    found: HostArray = to_numpy(as_labels(labels))
+    return found.argmax(axis=-1) if found.ndim > 1 else found
+
+
+def is_pictures(images: Any) -> bool:
+    """Whether these are pictures themselves, and no loader of them."""
+    return isinstance(images, Tensor | np.ndarray) or is_array(images)
+
+
+def picture_batches(images: Any, batch_size: int) -> Iterator[Any]:
+    """The pictures of an array or a loader, batch by batch, in the order of the data."""
+    if is_pictures(images):
+        return (images[i : i + batch_size] for i in range(0, len(images), batch_size))
+    check_keeps_order(images)
+    return (batch[0] for batch in evaluation_batches(images))
+
+
+def check_keeps_order(loader: Any) -> None:
+    """ValueError for a loader that says it shuffles, and can do nothing else."""
+    if getattr(loader, "shuffle", False) is True and not isinstance(loader, DataLoader):
+        raise ValueError(
+            f"predictions come in the order of the data, and this {type(loader).__name__} "
+            "shuffles: make it with shuffle=False, or give the pictures themselves")
+
+
+def answers(model: Module, images: Any, batch_size: int,
+            answer: Callable[[Any], Array], who: str = "predict") -> HostArray:
+    """What `answer` finds in evaluation mode, for each batch of pictures; on the host."""
+    with evaluating(model):
+        found = [to_numpy(answer(batch)) for batch in picture_batches(images, batch_size)]
+    if not found:
+        raise ValueError(f"{who}() got no images")
+    return np.concatenate(found)
+
+
+def predict_views(model: Module, images: Any, views: Views = flips, batch_size: int = 64,
+                  average: str = "probability") -> HostArray:
+    """Mean probabilities (N, classes), or scores, of the model over all views; on the host.
+
+    `images` are (N, C, H, W), prepared as the model expects them, or a loader whose
+    pictures are; of a batch one view after the other passes through the net. The views are
+    made by the functions of `data/views.py`, or by yours.
+
+    >>> from tinynet import models
+    >>> predict_views(models.mlp([12, 3]), np.zeros((2, 3, 2, 2), np.float32)).shape
+    (2, 3)
+    """
+    check_choice("average", average, ("probability", "score"))
+
+    def mean(batch: Any) -> Array:
+        found = [model(Tensor(view)) for view in views(as_tensor(batch).data)]
+        if not found:
+            raise ValueError("views must yield at least one view of a batch, got none")
+        if average == "probability":
+            found = [softmax(outputs) for outputs in found]
+        return sum(outputs.data for outputs in found) / len(found)
+
+    return answers(model, images, batch_size, mean, "predict_views")
