@@ -1,10 +1,12 @@
-"""The anatomy of a training step: which files and functions it enters, what it keeps, how long.
+"""The anatomy of a training step: which files and functions it enters, what it keeps,
+how long.
 
     batch from the loader  ->  each layer forward  ->  loss  ->  each layer backward  ->  update
 
-The observer of `../nn/module.py` says which layer is being called, the watcher of `../graph.py`
-which operation belongs to it and when its derivative is computed, and the interpreter's profiler
-which functions are entered meanwhile. Times are taken in steps of their own, without the profiler.
+The observer of `../nn/module.py` says which layer is being called, the watcher of
+`../graph.py` which operation belongs to it and when its derivative is computed, and the
+interpreter's profiler which functions are entered meanwhile. Times are taken in steps
+of their own, without the profiler.
 
 Read next: `../viz/anatomy.py`, which draws it.
 """

@@ -1,18 +1,20 @@
-r"""Averaged weights in nets with BatchNorm: what becomes of the running statistics (D5).
+r"""Averaged weights in nets with BatchNorm: what becomes of the running statistics
+(D5).
 
-`optim.EMA` and `optim.SWA` average weights. BatchNorm's running mean and variance are no weights:
-they describe what the weights of the last steps made of the data. Three treatments:
+`optim.EMA` and `optim.SWA` average weights. BatchNorm's running mean and variance are
+no weights: they describe what the weights of the last steps made of the data. Three
+treatments:
 
     keep       EMA(model.named_parameters())                             the run's own statistics
     average    EMA(model.named_parameters() + model.named_buffers())     averaged like the weights
     recompute  EMA(model.named_parameters()), and `recompute_batch_norm` before the test
 
-Only the third is right. Take the weights 1 and -1 of one unit: the outputs of each have variance
-1, so the average of the variances is 1, and that of the last weights is 1, too; but the average
-weight is 0, and so is its variance. How much it matters depends on how far the weights moved: a
-net of four hidden layers had losses of .140, .036 and .034 with SWA over 20 epochs, and of .037,
-.032 and .030 with an EMA (means of 5 seeds, `tests/train/test_averaging.py`).
-Read next: `trainer.py`.
+Only the third is right. Take the weights 1 and -1 of one unit: the outputs of each have
+variance 1, so the average of the variances is 1, and that of the last weights is 1,
+too; but the average weight is 0, and so is its variance. How much it matters depends on
+how far the weights moved: a net of four hidden layers had losses of .140, .036 and .034
+with SWA over 20 epochs, and of .037, .032 and .030 with an EMA (means of 5 seeds,
+`tests/train/test_averaging.py`). Read next: `trainer.py`.
 """
 
 from __future__ import annotations
@@ -34,13 +36,13 @@ def recompute_batch_norm(model: Module, batches: Iterable[Any]) -> None:
 
         running = sum_b n_b statistics(batch b) / sum_b n_b           n_b pictures in batch b
 
-    `batches` are images, or tuples that begin with them, of the training set, prepared as in
-    training; a few thousand pictures do. A `DataLoader` is left where it is. All but the batch
-    norms is in evaluation mode meanwhile (no dropout: there is none at test time). A norm that is
-    in evaluation mode while other modules are not keeps its statistics, as it does in training,
-    and so does one that no batch reaches. Nothing else of the model changes; after an error
-    nothing at all.
-    As PyTorch's ``swa_utils.update_bn``, but that weighs all batches alike and leaves dropout on.
+    `batches` are images, or tuples that begin with them, of the training set, prepared
+    as in training; a few thousand pictures do. A `DataLoader` is left where it is. All
+    but the batch norms is in evaluation mode meanwhile (no dropout: there is none at
+    test time). A norm that is in evaluation mode while other modules are not keeps its
+    statistics, as it does in training, and so does one that no batch reaches. Nothing
+    else of the model changes; after an error nothing at all. As PyTorch's
+    ``swa_utils.update_bn``, but that weighs all batches alike and leaves dropout on.
 
     >>> from tinynet import nn
     >>> norm = nn.BatchNorm1d(1)
@@ -96,7 +98,8 @@ def _measure(model: Module, norms: list[BatchNorm1d | BatchNorm2d], batches: Ite
 @contextlib.contextmanager
 def averaged(model: Module, average: Average, batches: Iterable[Any] | None = None
              ) -> Iterator[None]:
-    """Inside, `model` has the averaged weights; afterwards all its own again, bit for bit.
+    """Inside, `model` has the averaged weights; afterwards all its own again, bit for
+    bit.
 
     With `batches` its batch norms are measured anew with the averaged weights.
 
@@ -122,7 +125,8 @@ class WeightAveraging(Callback):
     start:   the first epoch that counts, from 1; before it the average stays what it was made with
     batches: the training loader: the batch norms are measured anew at the end (None: kept)
 
-    It acts after `BestWeights`, so the average is what remains, unless an error ended the run.
+    It acts after `BestWeights`, so the average is what remains, unless an error ended
+    the run.
     """
 
     def __init__(self, average: Average, *, every: Literal["step", "epoch"] = "step",

@@ -1,4 +1,5 @@
-r"""Small objects that watch a training run: best weights, early stopping, update ratios.
+r"""Small objects that watch a training run: best weights, early stopping, update
+ratios.
 
     on_start(t)        before the first step of a fit
     before_update(t)   gradients are there, weights not yet changed: t.step steps are done
@@ -9,10 +10,11 @@ r"""Small objects that watch a training run: best weights, early stopping, updat
     on_end(t)          always, whatever ended the run: t.history.stopped says what
 
 `t` is the `Trainer`; what a callback may read of it, and do to it, says `Run`. A hook
-that runs inside a step (`before_update`, `on_step`) should not read an array's value on the host:
-a GPU would have to stop for it. Collect there, and read in `on_log`. What a callback remembers
-from step to step, `state_dict` must return, or a resumed run differs from one that was not
-interrupted; what it can compute from ``t.history`` it need not. Read next: `trainer.py`.
+that runs inside a step (`before_update`, `on_step`) should not read an array's value on
+the host: a GPU would have to stop for it. Collect there, and read in `on_log`. What a
+callback remembers from step to step, `state_dict` must return, or a resumed run differs
+from one that was not interrupted; what it can compute from ``t.history`` it need not.
+Read next: `trainer.py`.
 """
 
 from __future__ import annotations
@@ -37,9 +39,9 @@ RATIO_LOW, RATIO_HIGH = 1e-4, 1e-2  # outside this band the learning rate deserv
 class Run(Protocol):
     """What a callback may read of a run, and do to it; `Trainer` is one.
 
-    `step` and `epoch` count what is done, `planned_epochs` is the epoch to end with. `batch` is the
-    (images, labels) in hand, `batch_loss` its loss on the device. `monitor` names the column of
-    ``history.epochs`` that tells the best epoch.
+    `step` and `epoch` count what is done, `planned_epochs` is the epoch to end with.
+    `batch` is the (images, labels) in hand, `batch_loss` its loss on the device.
+    `monitor` names the column of ``history.epochs`` that tells the best epoch.
     """
 
     model: Module
@@ -114,13 +116,15 @@ class Callback:
 
 
 class BestWeights(Callback):
-    """Keep a copy of the weights of the best validation score, and put it back at the end.
+    """Keep a copy of the weights of the best validation score, and put it back at the
+    end.
 
-    The copy holds the buffers too (BatchNorm's running statistics). It is made on the device when
-    an epoch is better than all before it, so of equal epochs the first one counts, and one whose
-    losses are not finite never (`History.best`); it is put back
-    bit for bit whatever ended the run: the last epoch, early stopping, Ctrl-C or an error
-    (lecture id D2). Without validation there is nothing to choose, and the last weights stay.
+    The copy holds the buffers too (BatchNorm's running statistics). It is made on the
+    device when an epoch is better than all before it, so of equal epochs the first one
+    counts, and one whose losses are not finite never (`History.best`); it is put back
+    bit for bit whatever ended the run: the last epoch, early stopping, Ctrl-C or an
+    error (lecture id D2). Without validation there is nothing to choose, and the last
+    weights stay.
     """
 
     def __init__(self, monitor: str = "val_accuracy") -> None:
@@ -165,9 +169,11 @@ class BestWeights(Callback):
 
 
 class EarlyStopping(Callback):
-    """Stop when `patience` epochs in a row were no better than the best: at epoch best + patience.
+    """Stop when `patience` epochs in a row were no better than the best: at epoch best
+    + patience.
 
-    It only stops; `BestWeights` (on by default in the trainer) brings the best weights back.
+    It only stops; `BestWeights` (on by default in the trainer) brings the best weights
+    back.
     """
 
     def __init__(self, patience: int, monitor: str = "val_accuracy") -> None:
@@ -186,10 +192,11 @@ class EarlyStopping(Callback):
 
 
 class ReportToSchedule(Callback):
-    """Tell the optimizer's schedules the loss of each epoch: what `schedule.Plateau` waits for.
+    """Tell the optimizer's schedules the loss of each epoch: what `schedule.Plateau`
+    waits for.
 
-    It is the validation loss, or without validation the training loss. Other schedules are pure
-    functions of the step and do not listen.
+    It is the validation loss, or without validation the training loss. Other schedules
+    are pure functions of the step and do not listen.
     """
 
     def on_epoch(self, trainer: Run) -> None:
@@ -208,7 +215,8 @@ class ClipGradients(Callback):
     norm:  g * min(1, norm / |g|), |g| over all parameters; keeps the direction
     value: every element into [-value, value]
 
-    As ``Optimizer(..., clip_norm=, clip_value=)``, for optimizers that are made elsewhere.
+    As ``Optimizer(..., clip_norm=, clip_value=)``, for optimizers that are made
+    elsewhere.
     """
 
     def __init__(self, norm: float | None = None, value: float | None = None) -> None:
@@ -232,10 +240,10 @@ class UpdateRatio(Callback):
 
         ratio = || W_after - W_before ||_2 / || W_before ||_2        (want about 1e-3)
 
-    Lecture id H9, the snippet of the CS231n notes (neural-networks-3). The history's table
-    `ratios` gets one column per parameter and `update_ratio`, the median over the weights
-    (parameters of two or more axes: biases and norm scales start at 0 or 1 and say little).
-    The ratio of a parameter that is all zeros is nan.
+    Lecture id H9, the snippet of the CS231n notes (neural-networks-3). The history's
+    table `ratios` gets one column per parameter and `update_ratio`, the median over the
+    weights (parameters of two or more axes: biases and norm scales start at 0 or 1 and
+    say little). The ratio of a parameter that is all zeros is nan.
     """
 
     def __init__(self) -> None:
@@ -313,7 +321,8 @@ def ratio_advice(ratio: float) -> str:
 
 
 def ratio_warnings(ratios: Mapping[str, list[float]]) -> dict[str, str]:
-    """Advice for each parameter of a history's `ratios` whose median is outside the band.
+    """Advice for each parameter of a history's `ratios` whose median is outside the
+    band.
 
     >>> ratio_warnings({"step": [0, 9], "weight": [2e-3, 1e-3], "bias": [0.5, 0.2]})
     {'bias': 'above 1e-02: if the loss jumps about, lower the learning rate'}

@@ -1,14 +1,16 @@
-r"""Saved models: a safetensors file with a checksum, written so that a crash loses nothing.
+r"""Saved models: a safetensors file with a checksum, written so that a crash loses
+nothing.
 
-The format is Hugging Face's safetensors: names, types, shapes, then plain numbers. Loading
-executes no code, and PyTorch reads the file as well. The header's metadata hold
+The format is Hugging Face's safetensors: names, types, shapes, then plain numbers.
+Loading executes no code, and PyTorch reads the file as well. The header's metadata hold
 
     format = "tinynet model"   version = "1"   sha256 = digest of all that the file says
 
-because the format alone would not notice a flipped bit: not even one in the word "format", for two
-of the three tags suffice to know a file of ours. A file of another program has no digest; it is
-loaded unchecked. A run's checkpoint (`resume.py`, read next) is such a file, too: the arrays
-of its model stand there under their own names, all others under names that begin with "/".
+because the format alone would not notice a flipped bit: not even one in the word
+"format", for two of the three tags suffice to know a file of ours. A file of another
+program has no digest; it is loaded unchecked. A run's checkpoint (`resume.py`, read
+next) is such a file, too: the arrays of its model stand there under their own names,
+all others under names that begin with "/".
 """
 
 from __future__ import annotations
@@ -44,9 +46,10 @@ def save_model(model: Module, path: str | os.PathLike[str],
                metadata: Mapping[str, str] | None = None) -> None:
     """Write all parameters and buffers of `model` to a safetensors file, atomically.
 
-    `metadata` are short texts to keep with it, such as what it was trained on. OSError if the file
-    cannot be written; then an older file of that name is untouched. TypeError names an array that
-    such a file cannot hold, such as one of complex numbers.
+    `metadata` are short texts to keep with it, such as what it was trained on. OSError
+    if the file cannot be written; then an older file of that name is untouched.
+    TypeError names an array that such a file cannot hold, such as one of complex
+    numbers.
     """
     arrays = model.state_dict()
     if not arrays:
@@ -63,9 +66,10 @@ def save_model(model: Module, path: str | os.PathLike[str],
 def load_model(path: str | os.PathLike[str], model: Net, strict: bool = True) -> Net:
     """Read weights from a safetensors file into `model`, and return it.
 
-    FileNotFoundError if there is no such file; ValueError if it is truncated, damaged, of a newer
-    tinynet, or its names and shapes are not those of `model` (`strict` False: names may differ).
-    Then `model` is unchanged. Of a run's checkpoint it takes the weights of that step.
+    FileNotFoundError if there is no such file; ValueError if it is truncated, damaged,
+    of a newer tinynet, or its names and shapes are not those of `model` (`strict`
+    False: names may differ). Then `model` is unchanged. Of a run's checkpoint it takes
+    the weights of that step.
     """
     arrays, _ = read_model(path)
     try:

@@ -1,16 +1,18 @@
-r"""Who made the first nan? The first operation that turned finite numbers into something else.
+r"""Who made the first nan? The first operation that turned finite numbers into
+something else.
 
     with find_nonfinite():
         loss = F.cross_entropy(model(images), labels)
         loss.backward()
     FloatingPointError: log in layer 'head.1' made 3 inf of finite numbers ...
 
-A loss of nan says nothing about its origin: one operation overflowed, and all after it carried it
-on, back into every weight. Inside `find_nonfinite` every recorded operation, and every derivative
-in the backward pass, is looked at when it is made. That reads each array on the host, so it is
-for a single step: `NanGuard` watches a run with one number per step, and when that is not finite
-repeats the step under the detective, with the same pictures and the same dropout masks, before
-the weights are spoilt. Read next: `recipe.py`.
+A loss of nan says nothing about its origin: one operation overflowed, and all after it
+carried it on, back into every weight. Inside `find_nonfinite` every recorded operation,
+and every derivative in the backward pass, is looked at when it is made. That reads each
+array on the host, so it is for a single step: `NanGuard` watches a run with one number
+per step, and when that is not finite repeats the step under the detective, with the
+same pictures and the same dropout masks, before the weights are spoilt. Read next:
+`recipe.py`.
 """
 
 from __future__ import annotations
@@ -37,11 +39,12 @@ from .callbacks import Callback, Run
 def find_nonfinite() -> Iterator[list[str]]:
     """Inside, the first operation that makes nan or inf of finite numbers raises.
 
-    FloatingPointError names the operation, or the backward pass of one, its layer, and the ranges
-    of what went in and came out; its traceback leads to the line that called it. An operation that
-    only passes on what a constant brought in (a mask of -inf, say) does not raise; the first such
-    is described in the list that ``with find_nonfinite() as passed_on`` gives. Slow; for all
-    threads at once; operations without a gradient are not seen.
+    FloatingPointError names the operation, or the backward pass of one, its layer, and
+    the ranges of what went in and came out; its traceback leads to the line that called
+    it. An operation that only passes on what a constant brought in (a mask of -inf,
+    say) does not raise; the first such is described in the list that ``with
+    find_nonfinite() as passed_on`` gives. Slow; for all threads at once; operations
+    without a gradient are not seen.
 
     >>> x = Tensor([4.0, 0.0], requires_grad=True)
     >>> with find_nonfinite():
@@ -141,10 +144,11 @@ def _describe(x: Any) -> str:
 class NanGuard(Callback):
     """Before each update: are the loss and all gradients finite? If not, who made it?
 
-    FloatingPointError then ends the run, with the weights as they were before the bad step: it
-    names the first operation, its layer and the ranges of its inputs (or the parameter, or the
-    pictures, that were not finite to begin with), the learning rate and the last update ratio.
-    Reads one number per step on the host: little on a CPU, on a GPU it waits for the device.
+    FloatingPointError then ends the run, with the weights as they were before the bad
+    step: it names the first operation, its layer and the ranges of its inputs (or the
+    parameter, or the pictures, that were not finite to begin with), the learning rate
+    and the last update ratio. Reads one number per step on the host: little on a CPU,
+    on a GPU it waits for the device.
     """
 
     def __init__(self) -> None:

@@ -2,11 +2,11 @@ r"""Ensembles: several nets, one answer, mostly better than each of them alone (
 
     p(x) = 1/M sum_m softmax(f_m(x))            -log p_y <= 1/M sum_m -log p_{m,y}    (Jensen)
 
-The loss of the mean prediction is never above the mean of the losses; the accuracy mostly gains
-1 to 3 points. The nets are trained apart (other seeds), or they are snapshots of one run, taken
-where a cyclic learning rate has come down to 0: M nets for the price of one.
-Source: Huang et al. 2017, "Snapshot ensembles: train 1, get M for free", arXiv 1704.00109.
-Read next: `detective.py`.
+The loss of the mean prediction is never above the mean of the losses; the accuracy
+mostly gains 1 to 3 points. The nets are trained apart (other seeds), or they are
+snapshots of one run, taken where a cyclic learning rate has come down to 0: M nets for
+the price of one. Source: Huang et al. 2017, "Snapshot ensembles: train 1, get M for
+free", arXiv 1704.00109. Read next: `detective.py`.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ class Ensemble:
     def table(self, loader: Iterable[Any]) -> EnsembleTable:
         """Loss and accuracy of the mean of the last m members, m = 1 .. M (D4).
 
-        The loader gives (images, class numbers), in the same order each time: a `DataLoader` those
-        of `Trainer.predict`.
+        The loader gives (images, class numbers), in the same order each time: a
+        `DataLoader` those of `Trainer.predict`.
         """
         log_p, labels = self._log_probabilities(loader)
         check_range("labels", labels, log_p.shape[2], "The nets have so many outputs.")
@@ -165,15 +165,16 @@ def _judge(log_p: HostArray, labels: HostArray) -> tuple[float, float]:
 
 
 class Snapshots(Callback):
-    """Save the model every `period` steps, at the bottom of each cycle of the learning rate (D4).
+    """Save the model every `period` steps, at the bottom of each cycle of the learning
+    rate (D4).
 
     For M snapshots in T steps take period = ceil(T / M), and as the schedule
     ``cyclic_cosine(lr, period)``; a last, shorter cycle counts as well. The folder gets
     snapshot-1.safetensors ... snapshot-M.safetensors (`load_model` reads them).
 
-    A cycle must be long enough to train a net: of four cycles of three epochs the last snapshot
-    alone was better than the mean of all (`tests/results/snapshots.md`); `Ensemble.table` tells
-    how many to take.
+    A cycle must be long enough to train a net: of four cycles of three epochs the last
+    snapshot alone was better than the mean of all (`tests/results/snapshots.md`);
+    `Ensemble.table` tells how many to take.
     """
 
     def __init__(self, folder: str | os.PathLike[str], period: int) -> None:

@@ -1,14 +1,15 @@
-r"""What happened during training: three small tables of numbers, and how to smooth them.
+r"""What happened during training: three small tables of numbers, and how to smooth
+them.
 
     steps    one row per optimizer step: step, loss, accuracy, lr
     epochs   one row per epoch: epoch, step, train_loss, train_accuracy, val_loss, ..., seconds
              (mixed_accuracy in place of train_accuracy where labels are mixed: lecture id G5)
     ratios   one row per measurement: step, update_ratio, and one column per parameter
 
-Steps count from 0, as schedules do: row t holds the loss *before* step t and the lr it used. The
-first epoch is epoch 1, and its `step` is the number of steps done when it ended. Accuracies are
-fractions, losses are means over the pictures, times are seconds. A number that was not measured
-is nan (null in the file). Read next: `callbacks.py`.
+Steps count from 0, as schedules do: row t holds the loss *before* step t and the lr it
+used. The first epoch is epoch 1, and its `step` is the number of steps done when it
+ended. Accuracies are fractions, losses are means over the pictures, times are seconds.
+A number that was not measured is nan (null in the file). Read next: `callbacks.py`.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ def smooth(values: Sequence[float], beta: float = 0.9) -> list[float]:
 
         m_t = beta m_{t-1} + (1 - beta) x_t,  m_0 = 0;   result_t = m_t / (1 - beta^t)
 
-    About the mean of the last 1 / (1 - beta) values; beta = 0 changes nothing. A value that is
-    not finite is passed over: the average before it stands in. The same correction as Adam's
-    (lecture id A19).
+    About the mean of the last 1 / (1 - beta) values; beta = 0 changes nothing. A value
+    that is not finite is passed over: the average before it stands in. The same
+    correction as Adam's (lecture id A19).
 
     >>> smooth([4.0, 4.0, 4.0]), smooth([0.0, 1.0], beta=0.5)
     ([4.0, 4.0, 4.0], [0.0, 0.6666666666666666])
@@ -130,9 +131,10 @@ class History:
     def best(self, column: str = "val_accuracy") -> tuple[int, float]:
         """(epoch, value) of the best row of an epochs column: the first of equal ones.
 
-        The smallest value of a column whose name ends in "loss" or "seconds", else the largest. A
-        row whose value or training loss is not finite is never the best, nor, for a column of the
-        validation, one whose validation loss is not; (0, nan) if there is no other.
+        The smallest value of a column whose name ends in "loss" or "seconds", else the
+        largest. A row whose value or training loss is not finite is never the best,
+        nor, for a column of the validation, one whose validation loss is not; (0, nan)
+        if there is no other.
         """
         row = self._best_row(column)
         if row < 0:

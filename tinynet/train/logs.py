@@ -1,11 +1,11 @@
 r"""Logs of a run while it runs: JSON lines, CSV, TensorBoard.
 
-A log is the history in another form, row by row in the order of the steps. So there is nothing to
-save of it: when a run goes on from a checkpoint, a file is written anew from the checkpoint's
-history, and what a killed process wrote after that moment is gone from it. TensorBoard's event
-files cannot be rewritten; there an event tells the reader to drop the later steps. A file that is
-removed, cut or replaced while the run goes on is written anew at the next flush, and the run says
-so. Two runs cannot write one file.
+A log is the history in another form, row by row in the order of the steps. So there is
+nothing to save of it: when a run goes on from a checkpoint, a file is written anew from
+the checkpoint's history, and what a killed process wrote after that moment is gone from
+it. TensorBoard's event files cannot be rewritten; there an event tells the reader to
+drop the later steps. A file that is removed, cut or replaced while the run goes on is
+written anew at the next flush, and the run says so. Two runs cannot write one file.
 Read next: `ensemble.py`.
 """
 
@@ -30,10 +30,11 @@ _ORDER = {"epochs": 0, "steps": 1, "ratios": 2}  # an epoch that has done t step
 
 
 class _Rows(Callback):
-    """Hands every new row of the history to `write`, in an order that does not depend on when.
+    """Hands every new row of the history to `write`, in an order that does not depend
+    on when.
 
-    The file is opened when there is something to write: a run that is refused at its start leaves
-    an older file alone.
+    The file is opened when there is something to write: a run that is refused at its
+    start leaves an older file alone.
     """
 
     def __init__(self, tables: tuple[str, ...]) -> None:
@@ -99,8 +100,8 @@ class LogFile(_Rows):
     path.csv      one table, named: LogFile("steps.csv", "steps"); "epochs" or "ratios" as well
 
     A number that was not measured is null, or an empty cell. A new run replaces an
-    older file, when it has its first numbers. OSError ends the run when the file cannot be written,
-    or when another run writes it (BlockingIOError).
+    older file, when it has its first numbers. OSError ends the run when the file cannot
+    be written, or when another run writes it (BlockingIOError).
     """
 
     def __init__(self, path: str | os.PathLike[str], table: str | None = None) -> None:
@@ -179,9 +180,10 @@ class LogFile(_Rows):
 class TensorBoard(_Rows):
     """Writes the curves as event files, for ``tensorboard --logdir folder``.
 
-    Needs the package `tensorboard` (pip install tensorboard), without TensorFlow; ImportError says
-    so at once. Tags are table/column: steps/loss, epochs/val_accuracy, ratios/0.weight ... After a
-    resume, later steps of the killed process are dropped from the curves.
+    Needs the package `tensorboard` (pip install tensorboard), without TensorFlow;
+    ImportError says so at once. Tags are table/column: steps/loss, epochs/val_accuracy,
+    ratios/0.weight ... After a resume, later steps of the killed process are dropped
+    from the curves.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -199,8 +201,9 @@ class TensorBoard(_Rows):
         self._events, self._summaries, self._writer = event_pb2, summary_pb2, event_file_writer
 
     def on_start(self, trainer: Run) -> None:
-        """What the history of a resumed run holds is in an older file, but for the last step's
-        rows: there the killed process may have written the end of an epoch as well."""
+        """What the history of a resumed run holds is in an older file, but for the last
+        step's rows: there the killed process may have written the end of an epoch as
+        well."""
         self._seen = {}
         rows = self._new_rows(trainer.history)
         self._start = max(0, trainer.step - 1) if self._files() else 0

@@ -1,12 +1,13 @@
-r"""What a net makes of pictures: batch by batch, in the order of the data, or over several views.
+r"""What a net makes of pictures: batch by batch, in the order of the data, or over
+several views.
 
     p = (1 / V) sum_v softmax(net(view_v))        average="probability"
     s = (1 / V) sum_v net(view_v)                 average="score"
 
-A batch comes as (images, labels), of arrays or tensors; where only pictures are wanted, an
-array of them or a loader. The mean over views is like an ensemble of V nets with shared
-weights: noise of the training is averaged out at test time (CS231n lecture 8: F4, E11).
-Read next: `history.py`.
+A batch comes as (images, labels), of arrays or tensors; where only pictures are wanted,
+an array of them or a loader. The mean over views is like an ensemble of V nets with
+shared weights: noise of the training is averaged out at test time (CS231n lecture 8:
+F4, E11). Read next: `history.py`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def evaluating(model: Module) -> Iterator[None]:
 
 
 def evaluation_batches(loader: Any) -> Iterable[Any]:
-    """The batches of a loader as a test wants them; the loader itself stays where it is.
+    """The batches of a loader as a test wants them; the loader itself stays where it
+    is.
 
     A `DataLoader` gives all its data, in their order, without augmentation. Of another
     loader that can tell its state (`get_state`, `set_state`) it is put back.
@@ -128,11 +130,12 @@ def answers(model: Module, images: Any, batch_size: int,
 
 def predict_views(model: Module, images: Any, views: Views = flips, batch_size: int = 64,
                   average: str = "probability") -> HostArray:
-    """Mean probabilities (N, classes), or scores, of the model over all views; on the host.
+    """Mean probabilities (N, classes), or scores, of the model over all views; on the
+    host.
 
     `images` are (N, C, H, W), prepared as the model expects them, or a loader whose
-    pictures are; of a batch one view after the other passes through the net. The views are
-    made by the functions of `data/views.py`, or by yours.
+    pictures are; of a batch one view after the other passes through the net. The views
+    are made by the functions of `data/views.py`, or by yours.
 
     >>> from tinynet import models
     >>> predict_views(models.mlp([12, 3]), np.zeros((2, 3, 2, 2), np.float32)).shape

@@ -1,8 +1,10 @@
-"""What a run prints: a bar with the time left while it runs, and one line per epoch that stays.
+"""What a run prints: a bar with the time left while it runs, and one line per epoch
+that stays.
 
-The bar (tqdm, on standard error) appears on a terminal only; the lines go to standard output, so a
-log file holds them alone. Nobody has to listen: where an output is closed, or its reader has gone
-(``| head -3``), a run goes on without it. Read next: `trainer.py`.
+The bar (tqdm, on standard error) appears on a terminal only; the lines go to standard
+output, so a log file holds them alone. Nobody has to listen: where an output is closed,
+or its reader has gone (``| head -3``), a run goes on without it. Read next:
+`trainer.py`.
 """
 
 from __future__ import annotations
@@ -100,7 +102,8 @@ def print_line(text: str) -> None:
 
 
 def _close_quietly(stream: Any) -> None:
-    """Send a stream whose reader has gone to nowhere: else what it still holds is an error at exit.
+    """Send a stream whose reader has gone to nowhere: else what it still holds is an
+    error at exit.
 
     As the documentation of Python's `signal` advises.
     """

@@ -1,14 +1,16 @@
-r"""Checkpoints of a run: everything its future depends on, so that a killed run loses nothing.
+r"""Checkpoints of a run: everything its future depends on, so that a killed run loses
+nothing.
 
     saver = Checkpoints("runs/x", every=100)
     Trainer(model, optimizer, callbacks=[saver]).fit(loader, val, epochs=30, resume="runs/x")
 
-Kill the process at any moment, run the same lines again, and the weights, the history and the
-logs end bit-equal to those of an uninterrupted run (but for seconds). The state is a tree of
-dicts, lists, numbers and arrays: parameters, buffers, optimizer, the generator's counter, the
-loader's position, curves, callbacks. Draws and pictures are functions of (seed, epoch, index), so
-there is nothing else to save. In the file, a safetensors file as in `checkpoint.py`, the tree is
-JSON text in the header and each array in it the name of an entry. Read next: `logs.py`.
+Kill the process at any moment, run the same lines again, and the weights, the history
+and the logs end bit-equal to those of an uninterrupted run (but for seconds). The state
+is a tree of dicts, lists, numbers and arrays: parameters, buffers, optimizer, the
+generator's counter, the loader's position, curves, callbacks. Draws and pictures are
+functions of (seed, epoch, index), so there is nothing else to save. In the file, a
+safetensors file as in `checkpoint.py`, the tree is JSON text in the header and each
+array in it the name of an entry. Read next: `logs.py`.
 """
 
 from __future__ import annotations
@@ -150,8 +152,9 @@ def _settings(run: Resumable) -> Settings:
 def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     """Write the state of a run (``trainer.state_dict()``) to one file, atomically.
 
-    Before it the file holds the old checkpoint or none, after it the new one, at no time a part.
-    OSError if it cannot be written; TypeError for a value that is no array, number or text.
+    Before it the file holds the old checkpoint or none, after it the new one, at no
+    time a part. OSError if it cannot be written; TypeError for a value that is no
+    array, number or text.
     """
     library = sys.modules[__name__.partition(".")[0]]  # the floors above: not to be imported here
     arrays: dict[str, Any] = {}
@@ -164,8 +167,9 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The state that `save_checkpoint` wrote, its arrays on the host.
 
-    FileNotFoundError if there is no such file; ValueError if it is truncated, damaged (one flipped
-    bit suffices), of a newer tinynet, or something else than a run's checkpoint.
+    FileNotFoundError if there is no such file; ValueError if it is truncated, damaged
+    (one flipped bit suffices), of a newer tinynet, or something else than a run's
+    checkpoint.
     """
     arrays, metadata = read_file(path)
     if metadata.get("format") != CHECKPOINT:
@@ -182,14 +186,16 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_newest(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]] | None:
-    """The newest whole checkpoint of a folder (None if it has none), or the one file named.
+    """The newest whole checkpoint of a folder (None if it has none), or the one file
+    named.
 
-    A file that cannot be read is passed over, with a warning that says why, for the one before
-    it. ValueError if none can be read.
+    A file that cannot be read is passed over, with a warning that says why, for the one
+    before it. ValueError if none can be read.
     """
     path = Path(path)
     if not path.is_dir():
-        # a folder that is not there yet has no checkpoints; a file that is not there is a mistake
+        # a folder that is not there yet has no checkpoints; a file that is not there is
+        # a mistake
         missing = not path.exists() and path.suffix != ".safetensors"
         return None if missing else (path, read_checkpoint(path))
     problems: list[str] = []
@@ -245,18 +251,21 @@ def _unpack(value: Any, arrays: Mapping[str, Any]) -> Any:
 
 
 class Checkpoints(Callback):
-    """Save the run after every epoch, and every so many steps, to go on from after a crash.
+    """Save the run after every epoch, and every so many steps, to go on from after a
+    crash.
 
-    folder: gets step-00000300.safetensors, ... and best.safetensors, the model (`load_model`) of
+    folder: gets step-00000300.safetensors, ... and best.safetensors, the model
+    (`load_model`) of
             the best validation so far
     every:  steps between two checkpoints, besides the ends of epochs
     keep:   so many of the newest stay, None: all. An older one goes when the new one is whole.
 
-    A folder with checkpoints of an earlier run is refused, unless this run resumes from there:
-    `Trainer.fit(..., resume=folder)`. Then newer files (those that could not be read, or the
-    future of an older checkpoint that was asked for) get the ending .old and are left alone.
-    So is a folder in use by another run, in this process or another one (BlockingIOError).
-    OSError ends the run when a checkpoint cannot be written; those before it are whole.
+    A folder with checkpoints of an earlier run is refused, unless this run resumes from
+    there: `Trainer.fit(..., resume=folder)`. Then newer files (those that could not be
+    read, or the future of an older checkpoint that was asked for) get the ending .old
+    and are left alone. So is a folder in use by another run, in this process or another
+    one (BlockingIOError). OSError ends the run when a checkpoint cannot be written;
+    those before it are whole.
     """
 
     only_watches = True

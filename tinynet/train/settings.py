@@ -1,9 +1,11 @@
-"""What a run is made of, as short texts: a resumed run says where they differ from its checkpoint.
+"""What a run is made of, as short texts: a resumed run says where they differ from its
+checkpoint.
 
-Code is not saved, and two runs may differ in it without a word: another loss, another dropout,
-other pictures of the same number. So a checkpoint holds a text for each setting, taken when the
-run began; `differences` compares. A text is no proof: of a function it holds the name, the names
-and numbers in its code, and what it encloses. Read next: `resume.py`.
+Code is not saved, and two runs may differ in it without a word: another loss, another
+dropout, other pictures of the same number. So a checkpoint holds a text for each
+setting, taken when the run began; `differences` compares. A text is no proof: of a
+function it holds the name, the names and numbers in its code, and what it encloses.
+Read next: `resume.py`.
 """
 
 from __future__ import annotations
@@ -58,7 +60,8 @@ def settings_of(run: Any, loaders: Mapping[str, Any]) -> Settings:
 
 def differences(saved: Mapping[str, str], mine: Mapping[str, str], used: Mapping[str, str]
                 ) -> list[str]:
-    """A line for each setting that the checkpoint and this run have both, and not alike.
+    """A line for each setting that the checkpoint and this run have both, and not
+    alike.
 
     >>> differences({"lr": "0.1", "loss": "mse"}, {"lr": "0.2", "loss": "mse"}, {"lr": "0.1"})
     ["lr: 0.1 in the checkpoint, 0.2 here; the checkpoint's is used"]
@@ -73,7 +76,8 @@ def differences(saved: Mapping[str, str], mine: Mapping[str, str], used: Mapping
 
 
 def describe(value: Any, depth: int = 6) -> str:
-    """A short text that is the same for equal values in any process, and another one for others.
+    """A short text that is the same for equal values in any process, and another one
+    for others.
 
     >>> describe(0.1), describe([1, "a"]), describe(np.exp), describe(describe)
     ('0.1', "[1, 'a']", 'exp', 'describe')

@@ -4,10 +4,10 @@ r"""The training loop, and what one wants around it: curves, validation, best we
         loss = loss_function(model(images), labels)
         model.zero_grad(); loss.backward(); optimizer.step()
 
-That is all that `Trainer.fit` does; `examples/plain_loop.py` is the loop alone. The rest keeps
-account. No number is read from the device inside a step: losses and counts stay there until
-`log_every` steps are done, and are then read in one go. Everything that reacts to the numbers is a
-callback. Read next: `resume.py`.
+That is all that `Trainer.fit` does; `examples/plain_loop.py` is the loop alone. The
+rest keeps account. No number is read from the device inside a step: losses and counts
+stay there until `log_every` steps are done, and are then read in one go. Everything
+that reacts to the numbers is a callback. Read next: `resume.py`.
 """
 
 from __future__ import annotations
@@ -69,8 +69,9 @@ class _Step(NamedTuple):
 def count_correct(outputs: Array, labels: Array) -> Array:
     """How many rows of `outputs` (n, classes) are largest at their label.
 
-    Labels are class numbers (n,), or probabilities (n, classes): then a row counts as much as the
-    probability of its largest output, of two mixed pictures lam or 1 - lam (lecture id G5).
+    Labels are class numbers (n,), or probabilities (n, classes): then a row counts as
+    much as the probability of its largest output, of two mixed pictures lam or 1 - lam
+    (lecture id G5).
 
     >>> int(count_correct(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1])))
     1
@@ -92,9 +93,9 @@ class Trainer:
     log_every: steps between two readings of the metrics
     progress:  False prints nothing
 
-    `step` and `epoch` count what is done; `history` holds the curves. While `fit` runs, `batch` is
-    the one in hand, (images, labels), `batch_loss` its loss on the device, and `planned_epochs`
-    the epoch to end with.
+    `step` and `epoch` count what is done; `history` holds the curves. While `fit` runs,
+    `batch` is the one in hand, (images, labels), `batch_loss` its loss on the device,
+    and `planned_epochs` the epoch to end with.
     """
 
     def __init__(self, model: Module, optimizer: Optimizer, loss: Loss = cross_entropy, *,
@@ -137,19 +138,21 @@ class Trainer:
             resume: str | os.PathLike[str] | None = None) -> History:
         """Train for `epochs` more epochs and return the history.
 
-        `resume` names a folder of `Checkpoints`, or one of its files: the run that wrote it goes
-        on from there, bit for bit, to the end of its `epochs`. A folder without checkpoints
-        starts a new run, so a script may always ask for it. Make model, optimizer, loaders and
-        callbacks as that run did; ValueError if they do not fit (then make them anew: some of them
-        may hold the checkpoint's state already).
+        `resume` names a folder of `Checkpoints`, or one of its files: the run that
+        wrote it goes on from there, bit for bit, to the end of its `epochs`. A folder
+        without checkpoints starts a new run, so a script may always ask for it. Make
+        model, optimizer, loaders and callbacks as that run did; ValueError if they do
+        not fit (then make them anew: some of them may hold the checkpoint's state
+        already).
 
-        Ctrl-C ends the run cleanly and returns as well; ``history.stopped`` tells how it ended.
-        In every case the model has the best weights, and each of its modules the mode it had
-        before: ``model.eval()`` before you call it yourself. Meanwhile all is in training mode but
-        the modules that you have put into evaluation mode (`start_training`). A loss that is not
-        finite, or weights after an epoch that are not, raise FloatingPointError with step and
-        learning rate. An epoch whose validation loss is not finite is never the best; there is a
-        warning, and ``history.stopped`` names it.
+        Ctrl-C ends the run cleanly and returns as well; ``history.stopped`` tells how
+        it ended. In every case the model has the best weights, and each of its modules
+        the mode it had before: ``model.eval()`` before you call it yourself. Meanwhile
+        all is in training mode but the modules that you have put into evaluation mode
+        (`start_training`). A loss that is not finite, or weights after an epoch that
+        are not, raise FloatingPointError with step and learning rate. An epoch whose
+        validation loss is not finite is never the best; there is a warning, and
+        ``history.stopped`` names it.
         """
         epochs = check_whole("epochs", epochs)
         batches = batch_count("train_loader", train_loader)
@@ -215,8 +218,8 @@ class Trainer:
     def evaluate(self, loader: Batches) -> Evaluation:
         """Mean loss and accuracy over a loader, in evaluation mode.
 
-        A `DataLoader` gives all its data, without augmentation. Model and loader are left as
-        they were. The sums stay on the device until the last batch.
+        A `DataLoader` gives all its data, without augmentation. Model and loader are
+        left as they were. The sums stay on the device until the last batch.
         """
         loss: Any = 0.0
         correct: Any = 0.0 if self.metric else math.nan
@@ -238,10 +241,10 @@ class Trainer:
     def predict(self, images: Any, batch_size: int = 256) -> HostArray:
         """The model's outputs, in evaluation mode, batch by batch, on the host.
 
-        `images` are prepared as the model expects them (normalised), or a loader whose pictures
-        are: a `DataLoader` gives all its pictures in their order, without augmentation, whatever
-        it does in training. Class numbers are ``predict(images).argmax(axis=1)``. Model and loader
-        are left as they were.
+        `images` are prepared as the model expects them (normalised), or a loader whose
+        pictures are: a `DataLoader` gives all its pictures in their order, without
+        augmentation, whatever it does in training. Class numbers are
+        ``predict(images).argmax(axis=1)``. Model and loader are left as they were.
         """
         return answers(self.model, images, batch_size,
                        lambda batch: self.model(as_tensor(batch)).data, "predict")
@@ -249,18 +252,19 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """All that the rest of the run depends on, as a tree (`resume.run_state`).
 
-        Callbacks may call it `at_rest`. Code (a loss, a schedule, a transform) is not saved,
-        only a text that describes it.
+        Callbacks may call it `at_rest`. Code (a loss, a schedule, a transform) is not
+        saved, only a text that describes it.
         """
         self.read_metrics()
         self.check_weights()  # a run that goes on from nan would never end well
         return run_state(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned; ValueError if it is of another kind of run.
+        """Take over what `state_dict` returned; ValueError if it is of another kind of
+        run.
 
-        A callback finds its state by the name of its class (of several alike, in their order).
-        Where the settings of that run were others, a warning lists them.
+        A callback finds its state by the name of its class (of several alike, in their
+        order). Where the settings of that run were others, a warning lists them.
         """
         load_run_state(self, state)
 
@@ -301,7 +305,8 @@ class Trainer:
         sums = self.fitting.sums
         row = {"train_loss": sums["loss"] / sums["size"]}
         if self.metric:
-            # with labels of mixup, an accuracy is no measure of fit: it gets another name
+            # with labels of mixup, an accuracy is no measure of fit: it gets another
+            # name
             name = "mixed_accuracy" if sums["mixed"] else "train_accuracy"
             row[name] = sums["accuracy"] / sums["size"]
         return row
@@ -388,11 +393,13 @@ def _listed(names: list[Any], most: int) -> str:
 
 
 def start_training(model: Module) -> Modes:
-    """Put `model` into training mode, but for what is kept out of it; the modes that result.
+    """Put `model` into training mode, but for what is kept out of it; the modes that
+    result.
 
-    A module in evaluation mode among others in training mode was put there on purpose, and
-    stays. In a model that is in evaluation mode as a whole (judged or loaded a moment ago)
-    only the frozen parts stay: those with parameters, none of which requires a gradient.
+    A module in evaluation mode among others in training mode was put there on purpose,
+    and stays. In a model that is in evaluation mode as a whole (judged or loaded a
+    moment ago) only the frozen parts stay: those with parameters, none of which
+    requires a gradient.
     """
     kept = {id(module) for module in _kept_in_evaluation(model)}
     model.train()
