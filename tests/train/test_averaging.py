@@ -180,7 +180,8 @@ def test_callback_leaves_the_weights_alone_after_an_error_and_before_its_start()
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"every": "batch"}, "choose 'step' or 'epoch'"), ({"start": 0}, "counted from 1, got 0")])
+    ({"every": "batch"}, "every must be 'step' or 'epoch', got 'batch'"),
+    ({"start": 0}, "start must be an integer of at least 1, got 0")])
 def test_wrong_settings_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         WeightAveraging(SWA(toy.net().named_parameters()), **options)

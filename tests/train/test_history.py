@@ -39,7 +39,8 @@ def test_errors_name_the_column_or_table_and_what_there_is() -> None:
     history = example()
     with pytest.raises(KeyError, match="no column 'losss': this history has accuracy, epoch"):
         history["losss"]
-    with pytest.raises(ValueError, match="table must be one of steps, epochs, ratios, got 'step'"):
+    message = "table must be 'steps', 'epochs' or 'ratios', got 'step'"
+    with pytest.raises(ValueError, match=message):
         history.add("step", loss=1.0)
     with pytest.raises(KeyError, match="no epochs column 'loss': there is epoch, step, train_loss"):
         history.best("loss")

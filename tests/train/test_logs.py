@@ -122,7 +122,7 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
     for path, table, message in (
             ("log.txt", None, r"must end in \.jsonl or \.csv"),
             ("log.csv", None, r"holds one table: say which"),
-            ("log.csv", "loss", "table must be one of steps, epochs, ratios, got 'loss'")):
+            ("log.csv", "loss", "table must be 'steps', 'epochs' or 'ratios', got 'loss'")):
         with pytest.raises(ValueError, match=message):
             LogFile(tmp_path / path, table)
     (tmp_path / "file").write_text("")

@@ -1,12 +1,11 @@
-r"""Averaged weights in nets with BatchNorm: what becomes of the running statistics
-(D5).
+r"""Averaged weights in nets with BatchNorm: what becomes of its statistics (D5).
 
 `optim.EMA` and `optim.SWA` average weights. BatchNorm's running mean and variance are
 no weights: they describe what the weights of the last steps made of the data. Three
 treatments:
 
-    keep       EMA(model.named_parameters())                             the run's own statistics
-    average    EMA(model.named_parameters() + model.named_buffers())     averaged like the weights
+    keep       EMA(model.named_parameters())        the run's own statistics
+    average    EMA(model.named_parameters() + model.named_buffers())    as the weights
     recompute  EMA(model.named_parameters()), and `recompute_batch_norm` before the test
 
 Only the third is right. Take the weights 1 and -1 of one unit: the outputs of each have
@@ -23,18 +22,21 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
+from ..checks import check_choice, check_whole
 from ..graph import no_grad
-from ..nn.module import Modes, Module, modes_kept, modes_of, observe, set_modes
+from ..nn.module import Call, Modes, Module, modes_kept, modes_of, observe, set_modes
 from ..nn.norm import BatchNorm1d, BatchNorm2d
 from ..optim.averaging import Average
 from .callbacks import Callback, Run
 from .predict import as_tensor, undisturbed
 
+BatchNorm = BatchNorm1d | BatchNorm2d
+
 
 def recompute_batch_norm(model: Module, batches: Iterable[Any]) -> None:
     """Measure every running mean and variance anew, with the weights as they are now.
 
-        running = sum_b n_b statistics(batch b) / sum_b n_b           n_b pictures in batch b
+        running = sum_b n_b statistics(batch b) / sum_b n_b      n_b pictures in batch b
 
     `batches` are images, or tuples that begin with them, of the training set, prepared
     as in training; a few thousand pictures do. A `DataLoader` is left where it is. All
@@ -46,16 +48,20 @@ def recompute_batch_norm(model: Module, batches: Iterable[Any]) -> None:
 
     >>> from tinynet import nn
     >>> norm = nn.BatchNorm1d(1)
-    >>> recompute_batch_norm(norm, [tn.tensor([[1.0], [3.0]]), tn.tensor([[5.0], [9.0]])])
-    >>> norm.running_mean, norm.running_var                    # (2 + 7) / 2 and (2 + 8) / 2
+    >>> batches = [tn.tensor([[1.0], [3.0]]), tn.tensor([[5.0], [9.0]])]
+    >>> recompute_batch_norm(norm, batches)
+    >>> norm.running_mean, norm.running_var               # (2 + 7) / 2 and (2 + 8) / 2
     (Buffer([4.5]), Buffer([5.]))
     """
-    if not _batch_norms(model):
+    norms: list[BatchNorm] = [module for _, module in model.named_modules()
+                              if isinstance(module, BatchNorm)]
+    if not norms:
         return
-    trains = any(training for _, training in modes_of(model))
-    norms = [norm for norm in _batch_norms(model) if norm.training or not trains]
+    if any(training for _, training in modes_of(model)):
+        norms = [norm for norm in norms if norm.training]
     momenta = [norm.momentum for norm in norms]
-    old = [(norm, norm.running_mean.data.copy(), norm.running_var.data.copy()) for norm in norms]
+    old = [(norm.running_mean.data.copy(), norm.running_var.data.copy())
+           for norm in norms]
     reached: set[int] = set()
     try:
         _measure(model, norms, batches, reached)
@@ -63,43 +69,43 @@ def recompute_batch_norm(model: Module, batches: Iterable[Any]) -> None:
         reached.clear()
         raise
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum, (mean, var) in zip(norms, momenta, old, strict=True):
             norm.momentum = momentum
-        for norm, mean, var in old:
             if id(norm) not in reached:
                 norm.running_mean.copy_(mean)
                 norm.running_var.copy_(var)
 
 
-def _batch_norms(model: Module) -> list[BatchNorm1d | BatchNorm2d]:
-    return [m for _, m in model.named_modules() if isinstance(m, BatchNorm1d | BatchNorm2d)]
-
-
-def _measure(model: Module, norms: list[BatchNorm1d | BatchNorm2d], batches: Iterable[Any],
+def _measure(model: Module, norms: list[BatchNorm], batches: Iterable[Any],
              reached: set[int]) -> None:
-    """One pass over the batches; `reached` gets the ids of the modules that were called."""
+    """One pass over the batches; `reached` gets the ids of the modules called."""
+
+    def note(call: Call) -> None:
+        reached.add(id(call.module))
+
     seen = 0
     for norm in norms:
         norm.reset_running_stats()  # a nan of the past would stay: 0 * nan is nan
-    with modes_kept(model), no_grad(), observe(lambda call: reached.add(id(call.module))):
+    with modes_kept(model), no_grad(), observe(note):
         model.eval()
         for norm in norms:
             norm.training = True
         for batch in undisturbed(batches):
             images = batch[0] if isinstance(batch, tuple | list) else batch
             seen += len(images)
-            for norm in norms:  # a running mean with these weights is the mean of all so far
+            # a running mean with these weights is the mean of all so far
+            for norm in norms:
                 norm.momentum = len(images) / seen
             model(as_tensor(images))
     if seen == 0:
-        raise ValueError("recompute_batch_norm() got no batches (was a generator used up before?)")
+        raise ValueError("recompute_batch_norm() got no batches "
+                         "(was a generator used up before?)")
 
 
 @contextlib.contextmanager
 def averaged(model: Module, average: Average, batches: Iterable[Any] | None = None
              ) -> Iterator[None]:
-    """Inside, `model` has the averaged weights; afterwards all its own again, bit for
-    bit.
+    """Inside, `model` has the averaged weights; afterwards its own, bit for bit.
 
     With `batches` its batch norms are measured anew with the averaged weights.
 
@@ -122,8 +128,8 @@ class WeightAveraging(Callback):
 
     average: an `optim.EMA` or `optim.SWA` of the model's parameters
     every:   "step" (EMA) or "epoch" (SWA)
-    start:   the first epoch that counts, from 1; before it the average stays what it was made with
-    batches: the training loader: the batch norms are measured anew at the end (None: kept)
+    start:   the first epoch that counts, from 1; before it the average stays as made
+    batches: the training loader: batch norms are measured anew at the end (None: kept)
 
     It acts after `BestWeights`, so the average is what remains, unless an error ended
     the run.
@@ -131,11 +137,10 @@ class WeightAveraging(Callback):
 
     def __init__(self, average: Average, *, every: Literal["step", "epoch"] = "step",
                  start: int = 1, batches: Iterable[Any] | None = None) -> None:
-        if every not in ("step", "epoch"):
-            raise ValueError(f"every={every!r}: choose 'step' or 'epoch'")
-        if start < 1:
-            raise ValueError(f"start is an epoch, counted from 1, got {start}")
-        self.average, self.every, self.start, self.batches = average, every, start, batches
+        self.average = average
+        self.every = check_choice("every", every, ("step", "epoch"))
+        self.start = check_whole("start", start)
+        self.batches = batches
         self._modes: Modes = []  # of the model's modules in this run
 
     def on_start(self, trainer: Run) -> None:

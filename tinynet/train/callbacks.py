@@ -1,12 +1,11 @@
-r"""Small objects that watch a training run: best weights, early stopping, update
-ratios.
+r"""Small objects that watch a training run: best weights, early stopping and others.
 
     on_start(t)        before the first step of a fit
-    before_update(t)   gradients are there, weights not yet changed: t.step steps are done
+    before_update(t)   gradients are there, weights not yet changed
     on_step(t)         weights are changed: t.step now counts this step as well
-    on_log(t)          every t.log_every steps and at the end of an epoch: t.history has new rows
-    on_epoch(t)        after validation: t.epoch epochs are done; t.stop(why) ends the run
-    at_rest(t)         after all callbacks' on_step or on_epoch: t.state_dict() is the whole run
+    on_log(t)          every t.log_every steps, at an epoch's end: new rows of t.history
+    on_epoch(t)        after validation, t.epoch is done; t.stop(why) ends the run
+    at_rest(t)         after all on_step or on_epoch: t.state_dict() is the whole run
     on_end(t)          always, whatever ended the run: t.history.stopped says what
 
 `t` is the `Trainer`; what a callback may read of it, and do to it, says `Run`. A hook
@@ -33,7 +32,9 @@ from ..optim.clip import clip_grad_norm_, clip_grad_value_
 from .history import History
 from .state import is_saved
 
-RATIO_LOW, RATIO_HIGH = 1e-4, 1e-2  # outside this band the learning rate deserves a look
+# Outside this band of update ratios the learning rate deserves a look.
+RATIO_LOW = 1e-4
+RATIO_HIGH = 1e-2
 
 
 class Run(Protocol):
@@ -108,16 +109,15 @@ class Callback:
         """After the last step, also after an error or Ctrl-C."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must hold of this object: arrays, numbers, texts, lists and dicts."""
+        """What a checkpoint must hold of it: arrays, numbers, texts, lists and dicts."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned; called before `on_start` of a resumed run."""
+        """Take over what `state_dict` returned, before `on_start` of a resumed run."""
 
 
 class BestWeights(Callback):
-    """Keep a copy of the weights of the best validation score, and put it back at the
-    end.
+    """Keep a copy of the weights of the best validation, and put it back in the end.
 
     The copy holds the buffers too (BatchNorm's running statistics). It is made on the
     device when an epoch is better than all before it, so of equal epochs the first one
@@ -133,11 +133,13 @@ class BestWeights(Callback):
         self.weights: dict[str, Array] = {}
 
     def on_start(self, trainer: Run) -> None:
-        """Find out now whether the weights of a checkpoint can be put back in the end."""
+        """Find out now whether a checkpoint's weights can be put back in the end."""
+        kept = {name: x.shape for name, x in self.weights.items()}
         own = {name: x.shape for name, x in trainer.model.state_dict().items()}
-        if self.weights and {name: x.shape for name, x in self.weights.items()} != own:
+        if kept and kept != own:
             self.weights = {}
-            raise ValueError("the best weights of the checkpoint are not those of this model")
+            raise ValueError(
+                "the best weights of the checkpoint are not those of this model")
 
     def on_epoch(self, trainer: Run) -> None:
         """Copy the weights if this epoch is the best one."""
@@ -145,9 +147,9 @@ class BestWeights(Callback):
         if self.monitor not in known and "val_loss" in known:
             raise ValueError(f"monitor={self.monitor!r} is not measured: choose one of "
                              f"{', '.join(known)}")
-        if self.monitor in trainer.history.epochs \
-                and trainer.history.best(self.monitor)[0] == trainer.epoch:
-            self.weights = trainer.model.state_dict()  # a copy; Ctrl-C leaves the old one whole
+        if trainer.history.is_best(self.monitor, trainer.epoch):
+            # a copy; Ctrl-C leaves the old one whole
+            self.weights = trainer.model.state_dict()
             self.epoch = trainer.epoch
 
     def on_end(self, trainer: Run) -> None:
@@ -163,37 +165,38 @@ class BestWeights(Callback):
         """Take over what `state_dict` returned."""
         weights = state.get("weights", {})
         if not isinstance(weights, Mapping) or not all(map(is_saved, weights.values())):
-            raise ValueError(f"the best weights must be arrays by name: {weights!r:.60}")
-        self.epoch = check_whole("the epoch of the best weights", state.get("epoch", 0), 0)
+            raise ValueError(
+                f"the best weights must be arrays by name: {weights!r:.60}")
+        epoch = state.get("epoch", 0)
+        self.epoch = check_whole("the epoch of the best weights", epoch, least=0)
         self.weights = dict(weights)
 
 
 class EarlyStopping(Callback):
-    """Stop when `patience` epochs in a row were no better than the best: at epoch best
-    + patience.
+    """Stop when `patience` epochs in a row were no better: at epoch best + patience.
 
-    It only stops; `BestWeights` (on by default in the trainer) brings the best weights
-    back.
+    It only stops; `BestWeights` (on by default) brings the best weights back.
     """
 
     def __init__(self, patience: int, monitor: str = "val_accuracy") -> None:
-        self.patience, self.monitor = check_whole("patience", patience), monitor
+        self.patience = check_whole("patience", patience)
+        self.monitor = monitor
 
     def on_epoch(self, trainer: Run) -> None:
         """Compare the epoch with the best one."""
         if self.monitor not in trainer.history.epochs:
-            raise ValueError(f"early stopping watches {self.monitor}, which is not measured: give "
-                             "fit() a val_loader")
+            raise ValueError(f"early stopping watches {self.monitor}, which is not "
+                             "measured: give fit() a val_loader")
         epoch, value = trainer.history.best(self.monitor)
         if trainer.epoch - epoch >= self.patience:
-            than = f"better {self.monitor} than {value:.4g} (epoch {epoch})" if epoch else \
-                f"{self.monitor} that counts"
-            trainer.stop(f"no {than} in {self.patience} epochs")
+            wanted = f"better {self.monitor} than {value:.4g} (epoch {epoch})"
+            if epoch == 0:
+                wanted = f"{self.monitor} that counts"
+            trainer.stop(f"no {wanted} in {self.patience} epochs")
 
 
 class ReportToSchedule(Callback):
-    """Tell the optimizer's schedules the loss of each epoch: what `schedule.Plateau`
-    waits for.
+    """Tell schedules the loss of each epoch: what `schedule.Plateau` waits for.
 
     It is the validation loss, or without validation the training loss. Other schedules
     are pure functions of the step and do not listen.
@@ -201,10 +204,12 @@ class ReportToSchedule(Callback):
 
     def on_epoch(self, trainer: Run) -> None:
         """Report to each schedule once, also if several parameter groups share it."""
-        row = {name: column[-1] for name, column in trainer.history.epochs.items()}
-        loss = row["train_loss"] if math.isnan(row.get("val_loss", math.nan)) else row["val_loss"]
-        schedules = {id(group["lr"]): group["lr"] for group in trainer.optimizer.param_groups}
-        for schedule in schedules.values():
+        epochs = trainer.history.epochs
+        loss = epochs.get("val_loss", [math.nan])[-1]
+        if math.isnan(loss):
+            loss = epochs["train_loss"][-1]
+        rates = [group["lr"] for group in trainer.optimizer.param_groups]
+        for schedule in {id(rate): rate for rate in rates}.values():
             if hasattr(schedule, "observe"):
                 schedule.observe(loss)
 
@@ -215,17 +220,18 @@ class ClipGradients(Callback):
     norm:  g * min(1, norm / |g|), |g| over all parameters; keeps the direction
     value: every element into [-value, value]
 
-    As ``Optimizer(..., clip_norm=, clip_value=)``, for optimizers that are made
-    elsewhere.
+    As ``Optimizer(..., clip_norm=, clip_value=)``, for optimizers made elsewhere.
     """
 
     def __init__(self, norm: float | None = None, value: float | None = None) -> None:
         if (norm is None) == (value is None):
-            raise ValueError(f"give norm or value, one of the two; got norm={norm}, value={value}")
+            raise ValueError("give norm or value, one of the two; "
+                             f"got norm={norm}, value={value}")
         for name, limit in (("norm", norm), ("value", value)):
             if limit is not None and not limit > 0:
                 raise ValueError(f"{name} must be positive, got {limit}")
-        self.norm, self.value = norm, value
+        self.norm = norm
+        self.value = value
 
     def before_update(self, trainer: Run) -> None:
         """Replace the gradients by clipped ones, on the device."""
@@ -256,7 +262,8 @@ class UpdateRatio(Callback):
     def before_update(self, trainer: Run) -> None:
         """Copy the weights at the first step of each log interval."""
         if trainer.step % trainer.log_every == 0:
-            self._before = {name: xp.array(p.data) for name, p in trainer.model.named_parameters()
+            parameters = trainer.model.named_parameters()
+            self._before = {name: xp.array(p.data) for name, p in parameters
                             if p.grad is not None}
 
     def on_step(self, trainer: Run) -> None:
@@ -279,10 +286,12 @@ class UpdateRatio(Callback):
         step, names, norms = self._measured
         self._measured = None
         pairs = to_numpy(norms).reshape(-1, 2).tolist()
-        ratios = {name: update / weight if weight > 0 else math.nan
-                  for name, (update, weight) in zip(names, pairs, strict=True)}
+        ratios = dict.fromkeys(names, math.nan)
+        for name, (update, weight) in zip(names, pairs, strict=True):
+            if weight > 0:
+                ratios[name] = update / weight
         matrices = {name for name, p in trainer.model.named_parameters() if p.ndim > 1}
-        typical = _median([r for name, r in ratios.items() if name in matrices or not matrices])
+        typical = _median(ratios[name] for name in (matrices & ratios.keys() or names))
         trainer.history.add("ratios", step=step, update_ratio=typical, **ratios)
 
     def on_epoch(self, trainer: Run) -> None:
@@ -290,14 +299,17 @@ class UpdateRatio(Callback):
         history = trainer.history
         if "update_ratio" not in history:
             return
-        start = history.epochs["step"][-2] if len(history.epochs["step"]) > 1 else 0
-        first = bisect_left(history.ratios["step"], start)  # only the rows of this epoch
+        start = [0, *history.epochs["step"][-2:-1]][-1]  # the epoch's first step
+        first = bisect_left(history.ratios["step"], start)
         typical = _median(history.ratios["update_ratio"][first:])
-        self._highest_lr = max([self._highest_lr, *history.steps["lr"][self._steps:]])
-        self._steps = len(history.steps["lr"])
+        lrs = history.steps["lr"]
+        self._highest_lr = max([self._highest_lr, *lrs[self._steps:]])
+        self._steps = len(lrs)
         advice = ratio_advice(typical)
-        decayed = history.steps["lr"][-1] < 0.1 * self._highest_lr  # low by the schedule's wish
-        if advice and advice not in self._warned and not (decayed and typical < RATIO_LOW):
+        decayed = lrs[-1] < 0.1 * self._highest_lr  # low by the schedule's wish
+        if typical < RATIO_LOW and decayed:
+            return
+        if advice and advice not in self._warned:
             self._warned.add(advice)
             trainer.say(f"update ratio {typical:.1e}, {advice}")
 
@@ -321,8 +333,7 @@ def ratio_advice(ratio: float) -> str:
 
 
 def ratio_warnings(ratios: Mapping[str, list[float]]) -> dict[str, str]:
-    """Advice for each parameter of a history's `ratios` whose median is outside the
-    band.
+    """Advice for each parameter of `ratios` whose median is outside the band.
 
     >>> ratio_warnings({"step": [0, 9], "weight": [2e-3, 1e-3], "bias": [0.5, 0.2]})
     {'bias': 'above 1e-02: if the loss jumps about, lower the learning rate'}

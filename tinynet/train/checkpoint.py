@@ -1,5 +1,4 @@
-r"""Saved models: a safetensors file with a checksum, written so that a crash loses
-nothing.
+r"""Saved models: a safetensors file with a checksum; a crash loses nothing.
 
 The format is Hugging Face's safetensors: names, types, shapes, then plain numbers.
 Loading executes no code, and PyTorch reads the file as well. The header's metadata hold
@@ -31,14 +30,15 @@ from ..nn.module import Module
 
 HostArrays = dict[str, np.ndarray[Any, Any]]
 Net = TypeVar("Net", bound=Module)
-MODEL, CHECKPOINT = "tinynet model", "tinynet checkpoint"
-_VERSIONS = {MODEL: "1", CHECKPOINT: "1"}  # of the format: what this tinynet writes and reads
+MODEL = "tinynet model"
+CHECKPOINT = "tinynet checkpoint"
+_VERSIONS = {MODEL: "1", CHECKPOINT: "1"}  # of the formats that are written and read
 _RESERVED = {"format", "version", "sha256"}
 _HEADER = "__metadata__"
 _TAGS = ("version", "sha256")  # a file that has both is ours, whatever its format says
 _TYPES = {"BOOL": "?", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U8": "u1",
-          "U16": "<u2", "U32": "<u4", "U64": "<u8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
-          "BF16": "<u2"}  # bfloat16 is the upper half of a float32: see `_array`
+          "U16": "<u2", "U32": "<u4", "U64": "<u8", "F16": "<f2", "F32": "<f4",
+          "F64": "<f8", "BF16": "<u2"}  # bfloat16, half of a float32: see `_array`
 _KNOWN = {np.dtype(text) for text in _TYPES.values()}
 
 
@@ -52,15 +52,17 @@ def save_model(model: Module, path: str | os.PathLike[str],
     numbers.
     """
     arrays = model.state_dict()
+    metadata = metadata or {}
     if not arrays:
         raise ValueError(f"{type(model).__name__} has no parameters or buffers to save")
-    if reserved := sorted((metadata or {}).keys() & _RESERVED):
-        raise ValueError(f"metadata must not use the names {reserved}: they are tinynet's own")
-    for name, text in (metadata or {}).items():
+    if reserved := sorted(metadata.keys() & _RESERVED):
+        raise ValueError(
+            f"metadata must not use the names {reserved}: they are tinynet's own")
+    for name, text in metadata.items():
         if not isinstance(name, str) or not isinstance(text, str):
             raise TypeError(f"metadata must be texts by name, got {name!r}: {text!r}; "
                             "write str(...) around it")
-    write_file(path, MODEL, arrays, metadata or {})
+    write_file(path, MODEL, arrays, metadata)
 
 
 def load_model(path: str | os.PathLike[str], model: Net, strict: bool = True) -> Net:
@@ -80,7 +82,7 @@ def load_model(path: str | os.PathLike[str], model: Net, strict: bool = True) ->
 
 
 def read_model(path: str | os.PathLike[str]) -> tuple[HostArrays, dict[str, str]]:
-    """Arrays by name and metadata of a safetensors file, checked; errors as in `load_model`."""
+    """Arrays by name and metadata of a file, checked; errors as in `load_model`."""
     arrays, metadata = read_file(path)
     if metadata.get("format") == CHECKPOINT:
         arrays = {name: x for name, x in arrays.items() if not name.startswith("/")}
@@ -90,11 +92,12 @@ def read_model(path: str | os.PathLike[str]) -> tuple[HostArrays, dict[str, str]
 
 def write_file(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, Any],
                metadata: Mapping[str, str]) -> None:
-    """Write arrays and texts, with format, version and digest, as one safetensors file."""
+    """Write arrays and texts, with format, version and digest, as a safetensors file."""
     from safetensors.numpy import save
 
     if _HEADER in arrays:
-        raise ValueError(f"an array must not be called {_HEADER!r}: the header's texts are")
+        raise ValueError(
+            f"an array must not be called {_HEADER!r}: the header's texts are")
     host = {name: _storable(name, x) for name, x in arrays.items()}
     texts = {**metadata, "format": kind, "version": _VERSIONS[kind]}
     write_atomic(path, save(host, metadata=texts | {"sha256": _digest(host, texts)}))
@@ -109,40 +112,41 @@ def read_file(path: str | os.PathLike[str]) -> tuple[HostArrays, dict[str, str]]
     metadata = _metadata(path, data)
     known = _VERSIONS.get(metadata.get("format", ""))
     if known and metadata.get("version") != known:
-        raise ValueError(f"{path} has format version {metadata.get('version')!r}, and this tinynet "
-                         f"reads version {known}: update tinynet")
+        raise ValueError(f"{path} has format version {metadata.get('version')!r}, and "
+                         f"this tinynet reads version {known}: update tinynet")
     from safetensors import SafetensorError, deserialize
 
     try:
         entries = deserialize(data)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged or incomplete ({error}): copy or save it again"
-                         ) from error
+        raise ValueError(
+            f"{path} is damaged or incomplete ({error}): copy or save it again") from error
     arrays = {name: _array(path, name, entry) for name, entry in entries}
     ours = known is not None or all(tag in metadata for tag in _TAGS)
     if ours and metadata.pop("sha256", "") != _digest(arrays, metadata):
-        raise ValueError(f"{path} is damaged: its numbers do not match the checksum they were "
-                         "saved with. Use another copy")
+        raise ValueError(f"{path} is damaged: its numbers do not match the checksum they "
+                         "were saved with. Use another copy")
     return arrays, metadata
 
 
 def _storable(name: str, array: Any) -> np.ndarray[Any, Any]:
-    """`array` as its bytes will stand in the file: on the host, C order, the lower byte first."""
+    """`array` as its bytes will stand in the file: C order, the lower byte first."""
     host = to_numpy(array)
     little = host.dtype.newbyteorder("<")
     if little not in _KNOWN:
-        raise TypeError(f"the array {name!r} is {host.dtype}, which a safetensors file of tinynet "
-                        "cannot hold: it holds bool, integers, and floats of 2, 4 or 8 bytes")
+        raise TypeError(
+            f"the array {name!r} is {host.dtype}, which a safetensors file of tinynet "
+            "cannot hold: it holds bool, integers, and floats of 2, 4 or 8 bytes")
     # contiguous: safetensors writes a transposed view's memory under the view's shape
     return np.asarray(host, dtype=little, order="C")
 
 
 def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    """One entry of a file, in the machine's byte order; bfloat16 becomes float32, exactly."""
+    """One entry of a file, in the machine's byte order; bfloat16 becomes float32."""
     kind = entry["dtype"]
     if kind not in _TYPES:
-        raise ValueError(f"{path} holds {name!r} as {kind}, a type of numbers that tinynet does "
-                         "not read: save it as float32")
+        raise ValueError(f"{path} holds {name!r} as {kind}, a type of numbers that "
+                         "tinynet does not read: save it as float32")
     numbers = np.frombuffer(entry["data"], _TYPES[kind])
     if kind == "BF16":
         numbers = (numbers.astype(np.uint32) << 16).view(np.float32)
@@ -151,7 +155,7 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray[Any, A
 
 
 def _digest(arrays: HostArrays, metadata: Mapping[str, str]) -> str:
-    """SHA-256 over metadata, names, types, shapes and numbers, in the order of the names."""
+    """SHA-256 over metadata, names, types, shapes and numbers, ordered by name."""
     digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
     for name in sorted(arrays):
         x = _storable(name, arrays[name])
@@ -170,5 +174,5 @@ def _metadata(path: Path, data: bytes) -> dict[str, str]:
         metadata = header.get(_HEADER, {})
         return {str(name): str(text) for name, text in metadata.items()}
     except (struct.error, ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is no safetensors file, or only the beginning of one ({error})"
-                         ) from error
+        raise ValueError(f"{path} is no safetensors file, or only the beginning of one "
+                         f"({error})") from error

@@ -1,5 +1,4 @@
-r"""Who made the first nan? The first operation that turned finite numbers into
-something else.
+r"""Who made the first nan? The operation that was given finite numbers, and made it.
 
     with find_nonfinite():
         loss = F.cross_entropy(model(images), labels)
@@ -12,14 +11,16 @@ and every derivative in the backward pass, is looked at when it is made. That re
 array on the host, so it is for a single step: `NanGuard` watches a run with one number
 per step, and when that is not finite repeats the step under the detective, with the
 same pictures and the same dropout masks, before the weights are spoilt. Read next:
-`recipe.py`.
+`ensemble.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -82,63 +83,69 @@ class _Detective(Watcher):
                 for (gradient,) in result[1]:
                     _check(what, inputs, gradient, self.passed_on)
         elif compute is not hand_out:
-            _check(what, _named(inspect.signature(compute), values), result, self.passed_on)
+            inputs = _named(inspect.signature(compute), values)
+            _check(what, inputs, result, self.passed_on)
         return result
 
 
 def _named(signature: inspect.Signature, values: Iterable[Any]) -> dict[str, Any]:
-    """Values by the names of the parameters they are for; those of a variadic one are numbered."""
-    names = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_POSITIONAL]
-    return {names[i] if i < len(names) else str(i): x for i, x in enumerate(values)}
+    """Values by the names of their parameters; those of a variadic one are numbered."""
+    names = [p.name for p in signature.parameters.values()
+             if p.kind is not p.VAR_POSITIONAL]
+    numbers = map(str, itertools.count(len(names)))
+    return dict(zip(itertools.chain(names, numbers), values, strict=False))
 
 
-def _check(what: str, inputs: Mapping[str, Any], output: Any, passed_on: list[str]) -> None:
-    """Raise if `output` has nan where no input has, or inf where all inputs are finite."""
-    nan, inf = _odd(output)
-    if not nan and not inf:
+def _check(what: str, inputs: Mapping[str, Any], output: Any, passed_on: list[str]
+           ) -> None:
+    """Raise if `output` has nan where no input has, or inf of finite inputs alone."""
+    made = _odd(output)
+    if not made:
         return
-    counts = [_odd(x) for x in inputs.values()]
-    nan_in, inf_in = sum(n for n, _ in counts), sum(i for _, i in counts)
-    report = "".join(f"\n  {name}: {_describe(x)}" for name, x in inputs.items()
-                     if x is not None) + f"\n  result: {_describe(output)}"
-    if not nan_in and (nan or not inf_in):
-        made = f"{nan} nan" if nan else f"{inf} inf"
-        source = "numbers with inf among them" if inf_in else "finite numbers"
-        raise FloatingPointError(f"{what} made {made} of {source}{report}")
+    given = _odd([*inputs.values()])
+    report = "".join(f"\n  {name}: {_describe(x)}"
+                     for name, x in [*inputs.items(), ("result", output)] if x is not None)
+    if not given:
+        raise FloatingPointError(f"{what} made {_first(made)} of finite numbers{report}")
+    if made["nan"] and not given["nan"]:
+        raise FloatingPointError(
+            f"{what} made {_first(made)} of numbers with inf among them{report}")
     if not passed_on:
         passed_on.append(f"{what} was given numbers that are not finite{report}")
 
 
-def _data(x: Any) -> Any:
-    return x.data if isinstance(x, Tensor) else x
+def _first(counts: Counter[str]) -> str:
+    kind = max(counts)  # of "inf" and "nan" the latter
+    return f"{counts[kind]} {kind}"
 
 
-def _odd(x: Any) -> tuple[int, int]:
-    """How many nan and how many infinite numbers `x` holds."""
-    x = _data(x)
-    if isinstance(x, float):
-        return int(math.isnan(x)), int(math.isinf(x))
+def _odd(x: Any) -> Counter[str]:
+    """How many nan and how many infinite numbers `x` holds; empty if none."""
+    if isinstance(x, Tensor):
+        x = x.data
     if isinstance(x, list | tuple):
-        counts = [_odd(item) for item in x]
-        return sum(n for n, _ in counts), sum(i for _, i in counts)
-    if not is_array(x) or x.dtype.kind != "f":
-        return 0, 0
-    return int(xp.isnan(x).sum()), int(xp.isinf(x).sum())
+        return sum(map(_odd, x), Counter())
+    if not isinstance(x, float) and not (is_array(x) and x.dtype.kind == "f"):
+        return Counter()
+    # unary plus leaves out what was not found
+    return +Counter(nan=int(xp.isnan(x).sum()), inf=int(xp.isinf(x).sum()))
 
 
 def _describe(x: Any) -> str:
-    x = _data(x)
+    if isinstance(x, Tensor):
+        x = x.data
     if not is_array(x):
         return f"{x!r:.80}"
     text = f"{x.dtype} {tuple(x.shape)}"
     if x.dtype.kind != "f" or not x.size:
         return text
-    nan, inf = _odd(x)
     finite = x[xp.isfinite(x)]
     if finite.size:
         text += f", from {float(finite.min()):.4g} to {float(finite.max()):.4g}"
-    odd = [f"{n} {name}" for n, name in ((nan, "nan"), (inf, "inf")) if n]
-    return text + (f", and {' and '.join(odd)} of {x.size}" if odd else "")
+    if odd := _odd(x):
+        counts = [f"{count} {name}" for name, count in odd.items()]
+        text += f", and {' and '.join(counts)} of {x.size}"
+    return text
 
 
 class NanGuard(Callback):
@@ -164,22 +171,27 @@ class NanGuard(Callback):
 
     def before_update(self, trainer: Run) -> None:
         """Check; repeat the step under the detective if need be."""
+        gradients = [p.grad for p in trainer.model.parameters()]
         watched = [trainer.batch_loss.reshape(-1)]
-        watched += [p.grad.data for p in trainer.model.parameters() if p.grad is not None]
-        if math.isfinite(float(global_norm(watched))) or not any(any(_odd(x)) for x in watched):
-            return  # a norm that overflows is no nan yet
+        watched += [gradient.data for gradient in gradients if gradient is not None]
+        if math.isfinite(float(global_norm(watched))):
+            return
+        if not _odd(watched):  # a norm that overflows is no nan yet
+            return
         trainer.read_metrics()
-        ratios = trainer.history.ratios.get("update_ratio", [])
-        ratio = f"{ratios[-1]:.1e}" if ratios else "not measured yet"
-        raise FloatingPointError(f"step {trainer.step} (epoch {trainer.epoch + 1}), "
-                                 f"lr {trainer.optimizer.lr:.4g}, last update ratio {ratio}: "
-                                 f"{self._investigate(trainer)}")
+        ratio = "not measured yet"
+        if ratios := trainer.history.ratios.get("update_ratio"):
+            ratio = f"{ratios[-1]:.1e}"
+        raise FloatingPointError(
+            f"step {trainer.step} (epoch {trainer.epoch + 1}), lr "
+            f"{trainer.optimizer.lr:.4g}, last update ratio {ratio}: "
+            f"{self._investigate(trainer)}")
 
     def _investigate(self, trainer: Run) -> str:
         images, labels = trainer.batch
-        for name, x in (("the pictures of the batch", images), ("the labels of the batch", labels),
-                        *trainer.model.named_parameters()):
-            if any(_odd(x)):
+        given = {"the pictures of the batch": images, "the labels of the batch": labels}
+        for name, x in [*given.items(), *trainer.model.named_parameters()]:
+            if _odd(x):
                 return f"{name}: {_describe(x)}, before the first operation"
         set_noise_state(trainer.model, self._random)
         try:
@@ -188,6 +200,7 @@ class NanGuard(Callback):
                 trainer.loss(trainer.model(images), labels).backward()
         except FloatingPointError as error:
             return str(error)
-        return passed_on[0] if passed_on else (
-            "the gradients were not finite, and repeating the step gave finite ones: something in "
-            "the model is random, and not from tinynet.random")
+        if passed_on:
+            return passed_on[0]
+        return ("the gradients were not finite, and repeating the step gave finite ones: "
+                "something in the model is random, and not from tinynet.random")

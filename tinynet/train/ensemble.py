@@ -1,12 +1,12 @@
 r"""Ensembles: several nets, one answer, mostly better than each of them alone (D3, D4).
 
-    p(x) = 1/M sum_m softmax(f_m(x))            -log p_y <= 1/M sum_m -log p_{m,y}    (Jensen)
+    p(x) = 1/M sum_m softmax(f_m(x))     -log p_y <= 1/M sum_m -log p_{m,y}  (Jensen)
 
 The loss of the mean prediction is never above the mean of the losses; the accuracy
 mostly gains 1 to 3 points. The nets are trained apart (other seeds), or they are
 snapshots of one run, taken where a cyclic learning rate has come down to 0: M nets for
 the price of one. Source: Huang et al. 2017, "Snapshot ensembles: train 1, get M for
-free", arXiv 1704.00109. Read next: `detective.py`.
+free", arXiv 1704.00109. Read next: `logs.py`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from .. import text
 from ..backend import check_range, to_numpy
 from ..checks import check_whole
 from ..nn.module import Module
-from ..tensor import Tensor
 from .callbacks import Callback, Run
 from .checkpoint import read_model, save_model
 from .predict import (
+    HostArray,
+    as_labels,
     as_tensor,
     check_keeps_order,
     evaluating,
@@ -36,11 +37,9 @@ from .predict import (
 )
 from .trainer import Evaluation
 
-HostArray = np.ndarray[Any, Any]
-
 
 class EnsembleRow(NamedTuple):
-    """The last `m` members: their mean prediction, and the mean over what each does alone."""
+    """The last `m` members: their mean prediction, and the mean of what each does."""
 
     m: int
     loss: float
@@ -64,9 +63,9 @@ class EnsembleTable(NamedTuple):
 class Ensemble:
     r"""The mean prediction of several nets: p = 1/M sum_m softmax(f_m(x)), in float64.
 
-    Ensemble([net1, net2, net3])             nets trained apart
-    Ensemble(snapshots.files(), net)         states of one net: files of `save_model`, or dicts;
-                                             its own weights are back after each call
+    Ensemble([net1, net2, net3])       nets trained apart
+    Ensemble(snapshots.files(), net)   states of one net: files of `save_model`, or dicts;
+                                       its own weights are back after each call
 
     >>> from tinynet import models
     >>> both = Ensemble([models.mlp([4, 3]), models.mlp([4, 3])])
@@ -77,15 +76,18 @@ class Ensemble:
     def __init__(self, members: Sequence[Any], model: Module | None = None) -> None:
         if not members:
             raise ValueError("an ensemble needs at least one member, got none")
-        if model is None and (odd := [m for m in members if not isinstance(m, Module)]):
-            raise TypeError(f"a member is {type(odd[0]).__name__}: members are nets, or states and "
-                            "files of one net: Ensemble(files, model)")
         self.model = model
-        self.members: list[Any] = [
-            m if model is None or isinstance(m, Mapping) else read_model(m)[0] for m in members]
+        self.members: list[Any] = []
+        for member in members:
+            if model is None and not isinstance(member, Module):
+                raise TypeError(f"a member is {type(member).__name__}: members are nets, or "
+                                "states and files of one net: Ensemble(files, model)")
+            if not isinstance(member, Module | Mapping):
+                member, _ = read_model(member)
+            self.members.append(member)
 
     def predict(self, images: Any, batch_size: int = 256) -> HostArray:
-        """Mean probabilities (N, classes) for images, or a loader's as in `Trainer.predict`."""
+        """Mean probabilities (N, classes) for images, or a loader's, in their order."""
         if is_pictures(images):
             batches = [(batch, None) for batch in picture_batches(images, batch_size)]
         else:
@@ -117,25 +119,33 @@ class Ensemble:
 
     def _log_probabilities(self, batches: Iterable[Any]) -> tuple[HostArray, HostArray]:
         """log softmax of every member (M, N, classes), and the labels (N,)."""
+        if self.model is None:
+            return self._of_each(batches)
+        own = self.model.state_dict()
+        try:
+            return self._of_each(batches)
+        finally:
+            self.model.load_state_dict(own)
+
+    def _of_each(self, batches: Iterable[Any]) -> tuple[HostArray, HostArray]:
         found: list[HostArray] = []
         first = None
-        own = self.model.state_dict() if self.model is not None else {}
-        try:
-            for member in self.members:
-                if self.model is not None:
-                    self.model.load_state_dict(member)
-                scores, labels = _scores(member if self.model is None else self.model, batches)
-                if first is not None and not np.array_equal(labels, first):
-                    raise ValueError("the loader gave other labels the second time: make it with "
-                                     "shuffle=False, so that every member sees the same pictures")
-                if found and scores.shape != found[0].shape:
-                    raise ValueError("the nets must have as many outputs, one for each class: the "
-                                     f"first has {found[0].shape[1]}, another {scores.shape[1]}")
-                first = labels
-                found.append(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
-        finally:
+        for member in self.members:
+            net = member
             if self.model is not None:
-                self.model.load_state_dict(own)
+                self.model.load_state_dict(member)
+                net = self.model
+            scores, labels = _scores(net, batches)
+            if first is not None and not np.array_equal(labels, first):
+                raise ValueError(
+                    "the loader gave other labels the second time: make it with "
+                    "shuffle=False, so that every member sees the same pictures")
+            if found and scores.shape != found[0].shape:
+                raise ValueError(
+                    "the nets must have as many outputs, one for each class: the first "
+                    f"has {found[0].shape[1]}, another {scores.shape[1]}")
+            first = labels
+            found.append(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
         assert first is not None
         return np.stack(found), first
 
@@ -144,17 +154,18 @@ def _scores(model: Module, batches: Iterable[Any]) -> tuple[HostArray, HostArray
     """Outputs of a net in float64, and the labels, over all batches; on the host."""
     outputs, labels = [], []
     with evaluating(model):
-        for images, answers in evaluation_batches(batches):
+        for images, wanted in evaluation_batches(batches):
             outputs.append(to_numpy(model(as_tensor(images)).data).astype(np.float64))
-            labels.append(np.zeros(len(images), np.int64) if answers is None else
-                          to_numpy(answers.data if isinstance(answers, Tensor) else answers))
+            if wanted is None:
+                wanted = np.zeros(len(images), np.int64)
+            labels.append(to_numpy(as_labels(wanted)))
     if not outputs:
         raise ValueError("the ensemble got no batches (was a generator used up before?)")
     return np.concatenate(outputs), np.concatenate(labels)
 
 
 def _mean(log_p: HostArray) -> HostArray:
-    """log(1/M sum_m p_m) of (M, N, classes): in logarithms, so that a tiny p is not 0."""
+    """log(1/M sum_m p_m) of (M, N, classes); by logarithms no tiny p is 0."""
     mean: HostArray = np.logaddexp.reduce(log_p, axis=0) - math.log(len(log_p))
     return mean
 
@@ -165,8 +176,7 @@ def _judge(log_p: HostArray, labels: HostArray) -> tuple[float, float]:
 
 
 class Snapshots(Callback):
-    """Save the model every `period` steps, at the bottom of each cycle of the learning
-    rate (D4).
+    """Save the model every `period` steps, when a cycle of the learning rate ends (D4).
 
     For M snapshots in T steps take period = ceil(T / M), and as the schedule
     ``cyclic_cosine(lr, period)``; a last, shorter cycle counts as well. The folder gets
@@ -178,17 +188,20 @@ class Snapshots(Callback):
     """
 
     def __init__(self, folder: str | os.PathLike[str], period: int) -> None:
-        self.folder, self.period, self._count = Path(folder), check_whole("period", period), 0
+        self.folder = Path(folder)
+        self.period = check_whole("period", period)
+        self._count = 0
 
     def files(self) -> list[Path]:
         """The snapshots of the run so far, the oldest first."""
-        return [self.folder / f"snapshot-{i}.safetensors" for i in range(1, self._count + 1)]
+        numbers = range(1, self._count + 1)
+        return [self.folder / f"snapshot-{i}.safetensors" for i in numbers]
 
     def on_start(self, trainer: Run) -> None:
-        """A resumed run has made some already; if it is over, that of its last cycle, too."""
-        cycles = trainer.step / self.period
-        over = trainer.epoch >= trainer.planned_epochs
-        self._count = math.ceil(cycles) if over else math.floor(cycles)
+        """A resumed run has made some already; if it is over, its last cycle's, too."""
+        self._count = trainer.step // self.period
+        if trainer.epoch >= trainer.planned_epochs:
+            self._count = math.ceil(trainer.step / self.period)
 
     def on_step(self, trainer: Run) -> None:
         """Save at the end of a cycle."""

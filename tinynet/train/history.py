@@ -1,9 +1,8 @@
-r"""What happened during training: three small tables of numbers, and how to smooth
-them.
+r"""What happened during training: three small tables, and how to smooth a column.
 
     steps    one row per optimizer step: step, loss, accuracy, lr
-    epochs   one row per epoch: epoch, step, train_loss, train_accuracy, val_loss, ..., seconds
-             (mixed_accuracy in place of train_accuracy where labels are mixed: lecture id G5)
+    epochs   one row per epoch: epoch, step, train_loss, train_accuracy, val_loss, ...
+             (where labels are mixed, lecture id G5: mixed_accuracy, no train_accuracy)
     ratios   one row per measurement: step, update_ratio, and one column per parameter
 
 Steps count from 0, as schedules do: row t holds the loss *before* step t and the lr it
@@ -16,8 +15,9 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from .. import text
+from ..checks import check_choice
 from ..files import write_atomic
 
 Columns = dict[str, list[float]]
@@ -45,9 +46,11 @@ def smooth(values: Sequence[float], beta: float = 0.9) -> list[float]:
     ([4.0, 4.0, 4.0], [0.0, 0.6666666666666666])
     """
     if not 0.0 <= beta < 1.0:
-        raise ValueError(f"beta must be at least 0 and less than 1, got {beta}: 0.9 averages "
-                         "about 10 values, 0.98 about 50")
-    out, m, weight = [], 0.0, 0.0
+        raise ValueError(f"beta must be at least 0 and less than 1, got {beta}: 0.9 "
+                         "averages about 10 values, 0.98 about 50")
+    out = []
+    m = 0.0
+    weight = 0.0
     for x in values:
         if math.isfinite(x):
             m = beta * m + (1.0 - beta) * x
@@ -58,7 +61,8 @@ def smooth(values: Sequence[float], beta: float = 0.9) -> list[float]:
 
 def finite_or_none(value: Any) -> Any:
     """`value` as JSON can hold it: nan and inf become None."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    odd = isinstance(value, float) and not math.isfinite(value)
+    return None if odd else value
 
 
 @dataclass
@@ -80,7 +84,8 @@ class History:
     """Curves of a run, by column name.
 
     >>> h = History()
-    >>> h.add("epochs", epoch=1, val_accuracy=0.5); h.add("epochs", epoch=2, val_accuracy=0.7)
+    >>> h.add("epochs", epoch=1, val_accuracy=0.5)
+    >>> h.add("epochs", epoch=2, val_accuracy=0.7)
     >>> h["val_accuracy"], h.best("val_accuracy"), History.from_dict(h.to_dict()) == h
     ([0.5, 0.7], (2, 0.7), True)
     """
@@ -90,12 +95,11 @@ class History:
         self.epochs: Columns = {}
         self.ratios: Columns = {}
         self.stopped = ""  # why the last run ended: "finished", "interrupted", ...
-        self._bests: dict[str, _Best] = {}  # what `best` found, not to walk all rows again
+        self._bests: dict[str, _Best] = {}  # so that `best` walks no row twice
 
     def add(self, table: str, **values: float) -> None:
-        """Add a row to `table`; a column that it lacks, or that is new, is filled with nan."""
-        if table not in TABLES:
-            raise ValueError(f"table must be one of {', '.join(TABLES)}, got {table!r}")
+        """Add a row to `table`; what a column lacks is filled with nan."""
+        check_choice("table", table, TABLES)
         columns: Columns = getattr(self, table)
         rows = len(next(iter(columns.values()), []))
         for name in values:
@@ -110,7 +114,8 @@ class History:
             if column in columns:
                 return columns[column]
         known = sorted({name for table in TABLES for name in getattr(self, table)})
-        raise KeyError(f"no column {column!r}: this history has {', '.join(known) or 'none yet'}")
+        raise KeyError(
+            f"no column {column!r}: this history has {', '.join(known) or 'none yet'}")
 
     def __contains__(self, column: str) -> bool:
         return any(column in getattr(self, table) for table in TABLES)
@@ -121,8 +126,11 @@ class History:
     __hash__ = None  # type: ignore[assignment]  # it grows
 
     def __repr__(self) -> str:
-        rows = {table: max(map(len, getattr(self, table).values()), default=0) for table in TABLES}
-        return f"History({', '.join(f'{n} {table}' for table, n in rows.items())})"
+        parts = []
+        for table in TABLES:
+            rows = max(map(len, getattr(self, table).values()), default=0)
+            parts.append(f"{rows} {table}")
+        return f"History({', '.join(parts)})"
 
     def smooth(self, column: str, beta: float = 0.9) -> list[float]:
         """The column's moving average, without start-up bias; see `smooth`."""
@@ -139,25 +147,31 @@ class History:
         row = self._best_row(column)
         if row < 0:
             return 0, math.nan
-        number = self.epochs.get("epoch", [math.nan] * (row + 1))[row]
-        epoch = int(number) if math.isfinite(number) else row + 1
-        return epoch, self.epochs[column][row]
+        epoch = row + 1.0
+        if "epoch" in self.epochs and math.isfinite(self.epochs["epoch"][row]):
+            epoch = self.epochs["epoch"][row]
+        return int(epoch), self.epochs[column][row]
+
+    def is_best(self, column: str, epoch: int) -> bool:
+        """Whether `epoch` is the best one of a column; not if that was not measured."""
+        return column in self.epochs and self.best(column)[0] == epoch
 
     def _best_row(self, column: str) -> int:
-        """The row of `best`, or -1: only rows that are new since the last call are looked at."""
+        """The row of `best`, or -1; only rows since the last call are looked at."""
         if column not in self.epochs:
             raise KeyError(f"no epochs column {column!r}: there is "
                            f"{', '.join(self.epochs) or 'none yet'}")
         values = self.epochs[column]
-        known = self._bests.get(column)
-        if known is None or not known.holds(values):
+        known = self._bests.setdefault(column, _Best(values))
+        if not known.holds(values):
             known = self._bests[column] = _Best(values)
-        losses = ["train_loss", "val_loss"] if column.startswith("val_") else ["train_loss"]
-        judges = [self.epochs[name] for name in losses if name in self.epochs]
-        sign = -1.0 if column.endswith(("loss", "seconds")) else 1.0
+        judges = [values, self.epochs.get("train_loss", values)]
+        if column.startswith("val_"):
+            judges.append(self.epochs.get("val_loss", values))
+        better = operator.lt if column.endswith(("loss", "seconds")) else operator.gt
         for row in range(known.seen, len(values)):
-            sound = all(math.isfinite(judge[row]) for judge in (values, *judges))
-            if sound and (known.row < 0 or sign * values[row] > sign * known.value):
+            sound = all(math.isfinite(judge[row]) for judge in judges)
+            if sound and (known.row < 0 or better(values[row], known.value)):
                 known.row = row
                 known.value = values[row]
         known.seen = len(values)
@@ -167,28 +181,32 @@ class History:
         """The epochs as text, one a line, the best validation marked with a star."""
         if not self.epochs:
             return "no epoch has ended yet"
-        columns = [name for name in self.epochs if name != "step"]
-        score = next((c for c in ("val_accuracy", "val_loss") if c in columns), None)
+        columns = {**self.epochs}
+        columns.pop("step", None)
         rows = [[name.replace("_", " ") for name in columns]]
-        for values in zip(*(self.epochs[name] for name in columns), strict=True):
-            rows.append([_cell(name, v) for name, v in zip(columns, values, strict=True)])
-        best = self._best_row(score) if score else -1
-        if best < 0:
-            return text.table(rows, align="r")
-        found = text.table(rows, align="r", starred=1 + best)  # row 0 is the head
-        return f"{found}\n* best {str(score).replace('_', ' ')}"
+        for values in zip(*columns.values(), strict=True):
+            rows.append([_cell(*pair) for pair in zip(columns, values, strict=True)])
+        for score in ("val_accuracy", "val_loss"):
+            if score in columns and (best := self._best_row(score)) >= 0:
+                # row 0 is the head
+                starred = text.table(rows, align="r", starred=1 + best)
+                return f"{starred}\n* best {score.replace('_', ' ')}"
+        return text.table(rows, align="r")
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint: every column an array, bit for bit; `from_dict` reads it, too."""
-        tables = {table: {name: np.array(column) for name, column in getattr(self, table).items()}
-                  for table in TABLES}
-        return {"version": _VERSION, "stopped": self.stopped, **tables}
+        """For a checkpoint: columns as arrays, bit for bit; `from_dict` reads it."""
+        return self._tree(np.array)
 
     def to_dict(self) -> dict[str, Any]:
         """The tables as plain lists and dicts; not-finite numbers become None."""
-        tables = {table: {name: [*map(finite_or_none, column)]
-                          for name, column in getattr(self, table).items()} for table in TABLES}
-        return {"version": _VERSION, "stopped": self.stopped, **tables}
+        return self._tree(lambda column: [*map(finite_or_none, column)])
+
+    def _tree(self, converted: Callable[[list[float]], Any]) -> dict[str, Any]:
+        tree: dict[str, Any] = {"version": _VERSION, "stopped": self.stopped}
+        for table in TABLES:
+            columns: Columns = getattr(self, table)
+            tree[table] = {name: converted(column) for name, column in columns.items()}
+        return tree
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> History:
@@ -196,11 +214,11 @@ class History:
         history = cls()
         try:
             if values["version"] > _VERSION:
-                raise ValueError(f"version {values['version']} is newer than this tinynet knows "
-                                 f"({_VERSION}): update tinynet")
+                raise ValueError(f"version {values['version']} is newer than this tinynet "
+                                 f"knows ({_VERSION}): update tinynet")
             history.stopped = str(values["stopped"])
             for table in TABLES:
-                columns = {str(name): [math.nan if v is None else float(v) for v in column]
+                columns = {str(name): [*map(_number, column)]
                            for name, column in values[table].items()}
                 if len({len(column) for column in columns.values()}) > 1:
                     raise ValueError(f"the columns of {table} differ in length")
@@ -218,11 +236,15 @@ class History:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> History:
-        """Read what `save` wrote; ValueError names the file if it holds something else."""
+        """Read what `save` wrote; ValueError names a file that holds something else."""
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors are ValueErrors
+        except (ValueError, RecursionError) as error:  # of JSON, of UTF-8: ValueErrors
             raise ValueError(f"{path}: {error}") from error
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _cell(column: str, value: float) -> str:
@@ -232,4 +254,6 @@ def _cell(column: str, value: float) -> str:
         return str(int(value))
     if column.endswith("accuracy"):
         return f"{value:.2%}"
-    return f"{value:.1f}" if column == "seconds" else f"{value:.4g}"
+    if column == "seconds":
+        return f"{value:.1f}"
+    return f"{value:.4g}"

@@ -20,18 +20,19 @@ from io import FileIO, StringIO
 from pathlib import Path
 from typing import Any
 
+from ..checks import check_choice
 from ..files import append, explained, write_atomic
 from ..locks import Lock
 from .callbacks import Callback, Run
 from .history import TABLES, Columns, History, finite_or_none
 
 Row = dict[str, float]
-_ORDER = {"epochs": 0, "steps": 1, "ratios": 2}  # an epoch that has done t steps, then step t
+# An epoch that has done t steps comes before step t.
+_ORDER = {"epochs": 0, "steps": 1, "ratios": 2}
 
 
 class _Rows(Callback):
-    """Hands every new row of the history to `write`, in an order that does not depend
-    on when.
+    """Hands every new row of the history to `write`, in an order that stays the same.
 
     The file is opened when there is something to write: a run that is refused at its
     start leaves an older file alone.
@@ -55,7 +56,7 @@ class _Rows(Callback):
         return ""
 
     def on_log(self, trainer: Run) -> None:
-        """Write the new steps and ratios; all of them, if the file is no longer what it was."""
+        """Write the new steps and ratios; all, if the file is no longer what it was."""
         if self._file is not None and (change := self.change()):
             trainer.tell(f"{change} while the run went on: it is written anew")
             self._close()
@@ -68,7 +69,7 @@ class _Rows(Callback):
         self.on_log(trainer)
 
     def on_end(self, trainer: Run) -> None:
-        """Close the file; of a run that was over when it was resumed, write it first."""
+        """Close the file; of a run that was over when resumed, write it first."""
         if self._file is None and trainer.history.steps:
             self.on_log(trainer)
         self._close()
@@ -82,22 +83,26 @@ class _Rows(Callback):
         found = []
         for table in self.tables:
             columns: Columns = getattr(history, table)
-            new = [column[self._seen.get(table, 0):] for column in columns.values()]
-            rows = [dict(zip(columns, row, strict=True)) for row in zip(*new, strict=True)]
-            found += [(table, row) for row in rows]
-            self._seen[table] = self._seen.get(table, 0) + len(rows)
+            seen = self._seen.get(table, 0)
+            new = [column[seen:] for column in columns.values()]
+            for row in zip(*new, strict=True):
+                found.append((table, dict(zip(columns, row, strict=True))))
+                seen += 1
+            self._seen[table] = seen
         return sorted(found, key=lambda item: (item[1]["step"], _ORDER[item[0]]))
 
 
 def _plain(column: str, value: float) -> Any:
-    return int(value) if column in ("step", "epoch") else finite_or_none(value)
+    if column in ("step", "epoch"):
+        return int(value)
+    return finite_or_none(value)
 
 
 class LogFile(_Rows):
     r"""Writes the curves to a text file that other programs can follow.
 
-    path.jsonl    one JSON object a line: {"table": "steps", "step": 0, "loss": 2.31, ...}
-    path.csv      one table, named: LogFile("steps.csv", "steps"); "epochs" or "ratios" as well
+    path.jsonl    one JSON object a line: {"table": "steps", "step": 0, "loss": ...}
+    path.csv      one table, named: LogFile("steps.csv", "steps"), "epochs" or "ratios"
 
     A number that was not measured is null, or an empty cell. A new run replaces an
     older file, when it has its first numbers. OSError ends the run when the file cannot
@@ -106,20 +111,20 @@ class LogFile(_Rows):
 
     def __init__(self, path: str | os.PathLike[str], table: str | None = None) -> None:
         self.path = Path(path)
-        if table is not None and table not in TABLES:
-            raise ValueError(f"table must be one of {', '.join(TABLES)}, got {table!r}")
+        if table is not None:
+            check_choice("table", table, TABLES)
         if self.path.suffix not in (".jsonl", ".csv"):
             raise ValueError(f"{path} must end in .jsonl or .csv: that chooses the format")
         if self.path.suffix == ".csv" and table is None:
-            raise ValueError(f"{path} holds one table: say which, LogFile(path, {TABLES[0]!r}); "
-                             "a .jsonl file holds them all")
+            raise ValueError(f"{path} holds one table: say which, LogFile(path, "
+                             f"{TABLES[0]!r}); a .jsonl file holds them all")
         super().__init__((table,) if table else TABLES)
         self._lock = Lock(self.path.with_name(f".{self.path.name}.lock"), self.path)
         self._size = 0  # bytes that this run has written
         self._columns: list[str] = []  # of the CSV file's first line
 
     def open(self, trainer: Run) -> None:
-        """Write the file anew from the history: all there is, up to the checkpoint's step."""
+        """Write the file anew: all of the history, up to the checkpoint's step."""
         with explained(self.path):
             self._lock.acquire()
         self._seen = {}
@@ -129,7 +134,7 @@ class LogFile(_Rows):
         self._size = len(text)
 
     def change(self) -> str:
-        """Whether the name still leads to the open file, and that holds what was written."""
+        """Whether the name still leads to the open file, with all that was written."""
         try:
             found = os.stat(self.path)
         except OSError:
@@ -144,9 +149,9 @@ class LogFile(_Rows):
 
     def on_log(self, trainer: Run) -> None:
         """Append the new rows; start anew if a CSV's table has got a column more."""
-        if self._file is not None and self.path.suffix == ".csv" \
-                and list(getattr(trainer.history, self.tables[0])) != self._columns:
-            self._close()
+        if self._file is not None and self.path.suffix == ".csv":
+            if list(getattr(trainer.history, self.tables[0])) != self._columns:
+                self._close()
         super().on_log(trainer)
 
     def on_end(self, trainer: Run) -> None:
@@ -157,23 +162,24 @@ class LogFile(_Rows):
             self._lock.release()
 
     def write(self, rows: list[tuple[str, Row]]) -> None:
-        """Append, and hand the lines to the system at once: they outlive a killed process."""
+        """Append, and hand the lines to the system: they outlive a killed process."""
         text = self._text(rows).encode()
         with explained(self.path):
             append(self._file, text)
         self._size += len(text)
 
     def _text(self, rows: list[tuple[str, Row]], head: bool = False) -> str:
-        plain = [{name: _plain(name, v) for name, v in row.items()} for _, row in rows]
+        plain = [(table, {name: _plain(name, v) for name, v in row.items()})
+                 for table, row in rows]
         if self.path.suffix == ".jsonl":
             return "".join(json.dumps({"table": table, **row}) + "\n"
-                           for (table, _), row in zip(rows, plain, strict=True))
+                           for table, row in plain)
         text = StringIO()
         lines = csv.writer(text, lineterminator="\n")
         if head:
-            self._columns = list(plain[0]) if plain else []
-            lines.writerows([self._columns] if plain else [])
-        lines.writerows(row.values() for row in plain)
+            self._columns = [name for _, row in plain[:1] for name in row]
+            lines.writerows([self._columns] * (plain != []))
+        lines.writerows(row.values() for _, row in plain)
         return text.getvalue()
 
 
@@ -192,13 +198,16 @@ class TensorBoard(_Rows):
             from tensorboard.compat.proto import event_pb2, summary_pb2
             from tensorboard.summary.writer import event_file_writer
         except ImportError as error:
-            raise ImportError(f"TensorBoard({str(folder)!r}) needs the package tensorboard ({error}"
-                              "): pip install tensorboard, or use LogFile") from error
+            raise ImportError(
+                f"TensorBoard({str(folder)!r}) needs the package tensorboard ({error}): "
+                "pip install tensorboard, or use LogFile") from error
         self.folder = Path(folder)
         self._own: set[Path] = set()  # the event file of this run
         self._again: list[tuple[str, Row]] = []
         self._start = 0
-        self._events, self._summaries, self._writer = event_pb2, summary_pb2, event_file_writer
+        self._events = event_pb2
+        self._summaries = summary_pb2
+        self._writer = event_file_writer
 
     def on_start(self, trainer: Run) -> None:
         """What the history of a resumed run holds is in an older file, but for the last
@@ -210,7 +219,7 @@ class TensorBoard(_Rows):
         self._again = [row for row in rows if _place(*row) >= self._start]
 
     def open(self, trainer: Run) -> None:
-        """Open a new event file; TensorBoard forgets what others hold from this run's start on."""
+        """Open a new event file; TensorBoard forgets what others hold from here on."""
         before = self._files()
         self._file = self._writer.EventFileWriter(str(self.folder))
         self._own = self._files() - before
@@ -233,10 +242,12 @@ class TensorBoard(_Rows):
 
     def write(self, rows: list[tuple[str, Row]]) -> None:
         """One event for each row."""
+        protocol = self._summaries.Summary
         for table, row in rows:
-            values = [self._summaries.Summary.Value(tag=f"{table}/{name}", simple_value=value)
-                      for name, value in row.items() if name != "step" and math.isfinite(value)]
-            summary = self._summaries.Summary(value=values)
+            values = [protocol.Value(tag=f"{table}/{name}", simple_value=value)
+                      for name, value in row.items()
+                      if name != "step" and math.isfinite(value)]
+            summary = protocol(value=values)
             self._file.add_event(self._event(_place(table, row), summary=summary))
         self._file.flush()
 
@@ -245,5 +256,5 @@ class TensorBoard(_Rows):
 
 
 def _place(table: str, row: Row) -> int:
-    """The step that TensorBoard shows a row at: of an epoch its last one, not the next one."""
+    """The step that TensorBoard shows a row at: of an epoch its last one."""
     return int(row["step"]) - (table == "epochs")

@@ -1,5 +1,4 @@
-r"""What a net makes of pictures: batch by batch, in the order of the data, or over
-several views.
+r"""What a net makes of pictures: in the order of the data, or over several views.
 
     p = (1 / V) sum_v softmax(net(view_v))        average="probability"
     s = (1 / V) sum_v net(view_v)                 average="score"
@@ -34,15 +33,14 @@ Views = Callable[[Array], Iterable[Array]]
 
 @contextlib.contextmanager
 def evaluating(model: Module) -> Iterator[None]:
-    """Evaluation mode, nothing recorded; the mode before comes back, also after an error."""
+    """Evaluation mode, nothing recorded; the modes before come back."""
     with modes_kept(model), no_grad():
         model.eval()
         yield
 
 
 def evaluation_batches(loader: Any) -> Iterable[Any]:
-    """The batches of a loader as a test wants them; the loader itself stays where it
-    is.
+    """The batches of a loader as a test wants them; the loader stays where it is.
 
     A `DataLoader` gives all its data, in their order, without augmentation. Of another
     loader that can tell its state (`get_state`, `set_state`) it is put back.
@@ -56,7 +54,7 @@ def undisturbed(loader: Any) -> Iterable[Any]:
     """The batches of a loader's next pass, which does not move the loader on."""
     if isinstance(loader, DataLoader):
         own = copy.copy(loader)  # it shares the arrays, and counts for itself
-        own.set_epoch(loader.epoch)  # from the first batch, also in the middle of a pass
+        own.set_epoch(loader.epoch)  # from the first batch, also in mid-pass
         return own
     if hasattr(loader, "get_state") and hasattr(loader, "set_state"):
         return _put_back(loader)
@@ -72,13 +70,16 @@ def _put_back(loader: Any) -> Iterator[Any]:
 
 
 def batch_count(name: str, loader: Any) -> int:
-    """How many batches the loader called `name` has; ValueError if it is none, or has none."""
-    if not isinstance(loader, Sized) or not isinstance(loader, Iterable) or len(loader) == 0:
+    """How many batches the loader called `name` has; ValueError if none."""
+    batches = 0
+    if isinstance(loader, Sized) and isinstance(loader, Iterable):
+        batches = len(loader)
+    if batches == 0:
         raise ValueError(
-            f"{name} has no batches, or no len(), got {type(loader).__name__}: give it at "
-            "least one batch, by a DataLoader or a list of (images, labels) "
+            f"{name} has no batches, or no len(), got {type(loader).__name__}: give it "
+            "at least one batch, by a DataLoader or a list of (images, labels) "
             "(drop_last=True drops a short one)")
-    return len(loader)
+    return batches
 
 
 def as_tensor(images: Any) -> Tensor:
@@ -92,9 +93,11 @@ def as_labels(labels: Any) -> Array:
 
 
 def class_numbers(labels: Any) -> HostArray:
-    """Labels on the host as class numbers: of probabilities (n, classes) the most likely."""
+    """Labels on the host as class numbers: of probabilities the most likely one."""
     found: HostArray = to_numpy(as_labels(labels))
-    return found.argmax(axis=-1) if found.ndim > 1 else found
+    if found.ndim > 1:
+        found = found.argmax(axis=-1)
+    return found
 
 
 def is_pictures(images: Any) -> bool:
@@ -103,7 +106,7 @@ def is_pictures(images: Any) -> bool:
 
 
 def picture_batches(images: Any, batch_size: int) -> Iterator[Any]:
-    """The pictures of an array or a loader, batch by batch, in the order of the data."""
+    """The pictures of an array or a loader, batch by batch, in their order."""
     if is_pictures(images):
         return (images[i : i + batch_size] for i in range(0, len(images), batch_size))
     check_keeps_order(images)
@@ -114,24 +117,25 @@ def check_keeps_order(loader: Any) -> None:
     """ValueError for a loader that says it shuffles, and can do nothing else."""
     if getattr(loader, "shuffle", False) is True and not isinstance(loader, DataLoader):
         raise ValueError(
-            f"predictions come in the order of the data, and this {type(loader).__name__} "
-            "shuffles: make it with shuffle=False, or give the pictures themselves")
+            "predictions come in the order of the data, and this "
+            f"{type(loader).__name__} shuffles: make it with shuffle=False, or give the "
+            "pictures themselves")
 
 
 def answers(model: Module, images: Any, batch_size: int,
-            answer: Callable[[Any], Array], who: str = "predict") -> HostArray:
-    """What `answer` finds in evaluation mode, for each batch of pictures; on the host."""
+            answer: Callable[[Any], Array], who: str) -> HostArray:
+    """What `answer` gives in evaluation mode for each batch; on the host."""
     with evaluating(model):
-        found = [to_numpy(answer(batch)) for batch in picture_batches(images, batch_size)]
+        batches = picture_batches(images, batch_size)
+        found = [to_numpy(answer(batch)) for batch in batches]
     if not found:
         raise ValueError(f"{who}() got no images")
     return np.concatenate(found)
 
 
-def predict_views(model: Module, images: Any, views: Views = flips, batch_size: int = 64,
-                  average: str = "probability") -> HostArray:
-    """Mean probabilities (N, classes), or scores, of the model over all views; on the
-    host.
+def predict_views(model: Module, images: Any, views: Views = flips,
+                  batch_size: int = 64, average: str = "probability") -> HostArray:
+    """Mean probabilities (N, classes), or scores, over all views; on the host.
 
     `images` are (N, C, H, W), prepared as the model expects them, or a loader whose
     pictures are; of a batch one view after the other passes through the net. The views

@@ -1,5 +1,4 @@
-"""What a run prints: a bar with the time left while it runs, and one line per epoch
-that stays.
+"""What a run prints: a bar with the time left, and one line per epoch that stays.
 
 The bar (tqdm, on standard error) appears on a terminal only; the lines go to standard
 output, so a log file holds them alone. Nobody has to listen: where an output is closed,
@@ -19,6 +18,16 @@ from typing import Any
 from .callbacks import Callback, Run
 from .history import smooth
 
+_PARTS = {
+    "train_loss": "   train loss {:.3f}",
+    "train_accuracy": ", {:6.2%}",
+    "mixed_accuracy": ", {:6.2%} (mixed labels)",
+    "val_loss": "   val loss {:.3f}",
+    "val_accuracy": ", {:6.2%}",
+    "lr": "   lr {:.2g}",
+    "seconds": "   {:.1f} s",
+}
+
 
 class Progress(Callback):
     """A progress bar over all steps of a `fit`, and a line after each epoch."""
@@ -30,7 +39,7 @@ class Progress(Callback):
         self._bar: Any = None
 
     def on_start(self, trainer: Run) -> None:
-        """Open the bar, if standard error is a terminal; time left is counted over all epochs."""
+        """Open the bar, if standard error is a terminal; it counts over all epochs."""
         from tqdm import tqdm
 
         self._start = trainer.step
@@ -70,17 +79,14 @@ class Progress(Callback):
 
     def on_epoch(self, trainer: Run) -> None:
         """One line that stays."""
-        history = trainer.history
-        row = {name: column[-1] for name, column in history.epochs.items()}
+        row = {name: column[-1] for name, column in trainer.history.epochs.items()}
         line = f"epoch {trainer.epoch:3}/{self._last_epoch}"
-        for part in ("train", "val"):
-            if f"{part}_loss" in row:
-                line += f"   {part} loss {row[f'{part}_loss']:.3f}"
-            for name, kind in ((part, ""), ("mixed" if part == "train" else "", " (mixed labels)")):
-                if math.isfinite(accuracy := row.get(f"{name}_accuracy", math.nan)):
-                    line += f", {accuracy:6.2%}{kind}"
-        line += f"   lr {row['lr']:.2g}   {row['seconds']:.1f} s"
-        if self.monitor in row and history.best(self.monitor)[0] == trainer.epoch:
+        for name, text in _PARTS.items():
+            value = row.get(name)
+            # an accuracy is nan in the epochs that did not measure it
+            if value is not None and (math.isfinite(value) or "accuracy" not in name):
+                line += text.format(value)
+        if trainer.history.is_best(self.monitor, trainer.epoch):
             line += "   best so far"
         self.say(line)
 
@@ -92,7 +98,7 @@ class Progress(Callback):
 
 
 def print_line(text: str) -> None:
-    """Print a line at once, if somebody listens; a line that cannot be printed is dropped."""
+    """Print a line at once, if somebody listens; else it is dropped."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -102,10 +108,9 @@ def print_line(text: str) -> None:
 
 
 def _close_quietly(stream: Any) -> None:
-    """Send a stream whose reader has gone to nowhere: else what it still holds is an
-    error at exit.
+    """Send a stream whose reader has gone to nowhere.
 
-    As the documentation of Python's `signal` advises.
+    Else what it still holds is an error at exit; so Python's page on `signal` advises.
     """
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -118,5 +123,5 @@ def _close_quietly(stream: Any) -> None:
 def _is_terminal(stream: Any) -> bool:
     try:
         return bool(stream.isatty())
-    except (AttributeError, OSError, ValueError):  # None where it was closed before the start
+    except (AttributeError, OSError, ValueError):  # None: closed before the start
         return False

@@ -1,8 +1,8 @@
-r"""Checkpoints of a run: everything its future depends on, so that a killed run loses
-nothing.
+r"""Checkpoints of a run: all that its future depends on, so that nothing is lost.
 
     saver = Checkpoints("runs/x", every=100)
-    Trainer(model, optimizer, callbacks=[saver]).fit(loader, val, epochs=30, resume="runs/x")
+    trainer = Trainer(model, optimizer, callbacks=[saver])
+    trainer.fit(loader, val, epochs=30, resume="runs/x")
 
 Kill the process at any moment, run the same lines again, and the weights, the history
 and the logs end bit-equal to those of an uninterrupted run (but for seconds). The state
@@ -51,8 +51,8 @@ class Fit:
     first_epoch: int = 0
     started: float = 0.0  # when the epoch did, by perf_counter
     stop: str = ""  # why to end after this epoch
-    sums: dict[str, float] = field(default_factory=dict)  # of the epoch; {}: none is begun
-    unjudged: list[int] = field(default_factory=list)  # epochs of no finite validation loss
+    sums: dict[str, float] = field(default_factory=dict)  # of the epoch that is begun
+    unjudged: list[int] = field(default_factory=list)  # epochs: no finite val_loss
     settings: Settings = field(default_factory=dict)  # {}: not asked for yet
 
     @property
@@ -71,6 +71,10 @@ class Resumable(Run, Protocol):
 def run_state(run: Resumable) -> dict[str, Any]:
     """All that the rest of `run` depends on: dicts, lists, numbers and arrays."""
     fit = run.fitting
+    positions = [loader.get_state() if hasattr(loader, "get_state") else None
+                 for loader in fit.loaders]
+    callbacks = [[type(callback).__name__, callback.state_dict()]
+                 for callback in run.callbacks]
     return {
         "step": run.step,
         "epoch": run.epoch,
@@ -80,19 +84,17 @@ def run_state(run: Resumable) -> dict[str, Any]:
         "unjudged": fit.unjudged,
         "seconds": time.perf_counter() - fit.started,
         "random": noise_state(run.model),
-        "loaders": [loader.get_state() if hasattr(loader, "get_state") else None
-                    for loader in fit.loaders],
+        "loaders": positions,
         "settings": _settings(run),
         "model": run.model.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "history": run.history.state_dict(),
-        "callbacks": [[type(callback).__name__, callback.state_dict()]
-                      for callback in run.callbacks],
+        "callbacks": callbacks,
     }
 
 
 def load_run_state(run: Resumable, state: Mapping[str, Any]) -> None:
-    """Take over what `run_state` returned; ValueError if it is of another kind of run."""
+    """Take over what `run_state` returned; ValueError if it is of another kind."""
     mine = _settings(run)
     try:
         check_state(state)
@@ -100,7 +102,8 @@ def load_run_state(run: Resumable, state: Mapping[str, Any]) -> None:
         _take_over(run, state)
         run.fitting.settings = {}
         lines = differences(state.get("settings", {}), mine, _settings(run))
-    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError,
+            ArithmeticError) as error:
         raise ValueError(f"the checkpoint does not fit this run: {error}") from error
     if lines:
         head = "resumed with other settings than those of the checkpoint:"
@@ -134,10 +137,10 @@ def _load_callbacks(callbacks: Iterable[Callback], states: Iterable[Any]) -> Non
         if match is not None:
             waiting.remove(match)
             match.load_state_dict(saved)
-        elif saved:  # one that remembers nothing, such as a progress bar, may be missing
+        elif saved:  # one that remembers nothing, a progress bar say, may be missing
             raise ValueError(
-                f"it holds the state of a {name}, and this trainer has no such callback "
-                "(left): give it those of the run it is from")
+                f"it holds the state of a {name}, and this trainer has no such "
+                "callback (left): give it those of the run it is from")
 
 
 def _settings(run: Resumable) -> Settings:
@@ -156,12 +159,15 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
     time a part. OSError if it cannot be written; TypeError for a value that is no
     array, number or text.
     """
-    library = sys.modules[__name__.partition(".")[0]]  # the floors above: not to be imported here
+    library = sys.modules[__name__.partition(".")[0]]  # upstairs: not to be imported
     arrays: dict[str, Any] = {}
-    tree = json.dumps(_pack(state, "", arrays))
-    write_file(path, CHECKPOINT, arrays, {
-        "tinynet": getattr(library, "__version__", "unknown"), "step": str(state["step"]),
-        "epoch": str(state["epoch"]), "state": tree})
+    metadata = {
+        "tinynet": getattr(library, "__version__", "unknown"),
+        "step": str(state["step"]),
+        "epoch": str(state["epoch"]),
+        "state": json.dumps(_pack(state, "", arrays)),
+    }
+    write_file(path, CHECKPOINT, arrays, metadata)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -173,21 +179,21 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     arrays, metadata = read_file(path)
     if metadata.get("format") != CHECKPOINT:
-        raise ValueError(f"{path} is no checkpoint of a run: its format is "
-                         f"{metadata.get('format')!r}. Weights alone are read by load_model")
+        raise ValueError(
+            f"{path} is no checkpoint of a run: its format is "
+            f"{metadata.get('format')!r}. Weights alone are read by load_model")
     try:
         state = _unpack(json.loads(metadata["state"]), arrays)
         if not isinstance(state, dict):
             raise TypeError("it is no dict")
         return state
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} holds no state of a run ({error!r}): use another checkpoint"
-                         ) from error
+        raise ValueError(f"{path} holds no state of a run ({error!r}): "
+                         "use another checkpoint") from error
 
 
 def read_newest(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]] | None:
-    """The newest whole checkpoint of a folder (None if it has none), or the one file
-    named.
+    """The newest whole checkpoint of a folder (None: it has none), or the file named.
 
     A file that cannot be read is passed over, with a warning that says why, for the one
     before it. ValueError if none can be read.
@@ -202,17 +208,18 @@ def read_newest(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]] | N
     for file in sorted(path.glob(_PATTERN), reverse=True):
         try:
             found = file, read_checkpoint(file)
-        except FileNotFoundError:  # another process has a newer one now, and has removed it
+        except FileNotFoundError:  # another process has a newer one, and removed it
             continue
         except (ValueError, OSError) as error:
             problems.append(str(error))
             continue
         for problem in problems:
-            warnings.warn(f"{problem}. Going on from {file.name} instead", RuntimeWarning,
-                          stacklevel=3)
+            warnings.warn(f"{problem}. Going on from {file.name} instead",
+                          RuntimeWarning, stacklevel=3)
         return found
     if problems:
-        raise ValueError(f"no checkpoint in {path} can be read:\n  " + "\n  ".join(problems))
+        head = f"no checkpoint in {path} can be read:"
+        raise ValueError("\n  ".join([head, *problems]))
     return None
 
 
@@ -229,17 +236,18 @@ def _pack(value: Any, path: str, arrays: dict[str, Any]) -> Any:
         return {_ARRAY: name}
     if isinstance(value, Mapping):
         if odd := [key for key in value if not isinstance(key, str) or key == _ARRAY]:
-            raise TypeError(f"the state {path or '/'} has the key {odd[0]!r}: keys must be texts, "
-                            f"and none is {_ARRAY!r}")
-        return {key: _pack(item, f"{path}/{key}", arrays) for key, item in value.items()}
+            raise TypeError(f"the state {path or '/'} has the key {odd[0]!r}: keys must be "
+                            f"texts, and none is {_ARRAY!r}")
+        return {key: _pack(item, f"{path}/{key}", arrays)
+                for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_pack(item, f"{path}/{i}", arrays) for i, item in enumerate(value)]
     if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"the state {path} is a {type(value).__name__}, which cannot be saved: a state "
-                    "holds arrays, numbers, texts, lists and dicts of them")
+    raise TypeError(f"the state {path} is a {type(value).__name__}, which cannot be saved: "
+                    "a state holds arrays, numbers, texts, lists and dicts of them")
 
 
 def _unpack(value: Any, arrays: Mapping[str, Any]) -> Any:
@@ -247,18 +255,19 @@ def _unpack(value: Any, arrays: Mapping[str, Any]) -> Any:
         if value.keys() == {_ARRAY}:
             return arrays[value[_ARRAY]]
         return {key: _unpack(item, arrays) for key, item in value.items()}
-    return [_unpack(item, arrays) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_unpack(item, arrays) for item in value]
+    return value
 
 
 class Checkpoints(Callback):
-    """Save the run after every epoch, and every so many steps, to go on from after a
-    crash.
+    """Save the run after every epoch, and every so many steps, to survive a crash.
 
     folder: gets step-00000300.safetensors, ... and best.safetensors, the model
     (`load_model`) of
             the best validation so far
     every:  steps between two checkpoints, besides the ends of epochs
-    keep:   so many of the newest stay, None: all. An older one goes when the new one is whole.
+    keep:   so many of the newest stay, None: all; others go when the new one is whole
 
     A folder with checkpoints of an earlier run is refused, unless this run resumes from
     there: `Trainer.fit(..., resume=folder)`. Then newer files (those that could not be
@@ -275,7 +284,9 @@ class Checkpoints(Callback):
         for name, value in (("every", every), ("keep", keep)):
             if value is not None:
                 check_whole(name, value)
-        self.folder, self.every, self.keep = Path(folder), every, keep
+        self.folder = Path(folder)
+        self.every = every
+        self.keep = keep
         self._epoch = 0
         self._lock = Lock(self.folder / ".lock", self.folder)
 
@@ -292,8 +303,8 @@ class Checkpoints(Callback):
         if newer and trainer.step == 0:
             raise FileExistsError(
                 f"{self.folder} holds checkpoints of an earlier run (the newest is "
-                f"{newer[-1].name}): go on from it with fit(..., resume={str(self.folder)!r}), "
-                "remove it, or choose another folder")
+                f"{newer[-1].name}): go on from it with fit(..., "
+                f"resume={str(self.folder)!r}), remove it, or choose another folder")
         write_atomic(self.folder / ".probe", b"").unlink()
         remove_leftovers(self.folder, _PATTERN, _BEST)
         for file in newer:
@@ -304,19 +315,20 @@ class Checkpoints(Callback):
         self._lock.release()
 
     def at_rest(self, trainer: Run) -> None:
-        """Save when it is time: the best model first, for a run that goes on will not meet it."""
+        """Save when it is time: the best model first, as no resumed run will meet it."""
         epoch_ended = trainer.epoch > self._epoch
         if not epoch_ended and (self.every is None or trainer.step % self.every):
             return
         self._epoch = trainer.epoch
-        known = trainer.history.epochs
-        if epoch_ended and trainer.monitor in known \
-                and trainer.history.best(trainer.monitor)[0] == trainer.epoch:
-            save_model(trainer.model, self.folder / _BEST, {
-                "epoch": str(trainer.epoch), trainer.monitor: str(known[trainer.monitor][-1])})
+        monitor = trainer.monitor
+        if epoch_ended and trainer.history.is_best(monitor, trainer.epoch):
+            value = trainer.history.epochs[monitor][-1]
+            metadata = {"epoch": str(trainer.epoch), monitor: str(value)}
+            save_model(trainer.model, self.folder / _BEST, metadata)
         save_checkpoint(self.folder / _name(trainer.step), trainer.state_dict())
-        for file in self.files()[: -self.keep] if self.keep else []:
-            file.unlink(missing_ok=True)
+        if self.keep is not None:
+            for file in self.files()[: -self.keep]:
+                file.unlink(missing_ok=True)
 
 
 def _name(step: int) -> str:

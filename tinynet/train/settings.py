@@ -1,5 +1,4 @@
-"""What a run is made of, as short texts: a resumed run says where they differ from its
-checkpoint.
+"""What a run is made of, as short texts: a resumed run says where they differ.
 
 Code is not saved, and two runs may differ in it without a word: another loss, another
 dropout, other pictures of the same number. So a checkpoint holds a text for each
@@ -28,13 +27,14 @@ from ..tensor import Tensor
 
 Settings = dict[str, str]
 _HASHED = 2**28  # bytes of an array; of a larger one, rows from all over it
+_OF_A_RUN = ("loss", "metric", "log_every")
 _OF_A_LOADER = ("batch_size", "shuffle", "seed", "drop_last", "augment", "transform",
                 "batch_transform")
 
 
 def settings_of(run: Any, loaders: Mapping[str, Any]) -> Settings:
     """The settings of a run by name: loss, optimizer, layers, loaders, callbacks."""
-    found = {name: describe(getattr(run, name)) for name in ("loss", "metric", "log_every")}
+    found = {name: describe(getattr(run, name)) for name in _OF_A_RUN}
     found["optimizer"] = _called(run.optimizer)
     groups = run.optimizer.param_groups
     for i, group in enumerate(groups):
@@ -42,15 +42,19 @@ def settings_of(run: Any, loaders: Mapping[str, Any]) -> Settings:
         found |= {name + of: describe(value) for name, value in group.items()
                   if name not in ("params", "names")}
     for path, module in run.model.named_modules():
+        text = _held(module, vars(module))
         forward = type(module).forward
-        own = "" if _is_ours(forward) else f" {describe(forward)}"
-        found[f"layer {path!r}"] = _held(module, vars(module)) + own
+        if not _is_ours(forward):
+            text += f" {describe(forward)}"
+        found[f"layer {path!r}"] = text
     for name, loader in loaders.items():
-        data = loader if isinstance(loader, list | tuple) else None
-        if isinstance(loader, DataLoader):
+        data = None
+        if isinstance(loader, list | tuple):
+            data = loader
+        elif isinstance(loader, DataLoader):
             data = (loader.images, loader.labels)
-            found |= {f"{key} of the {name}": describe(getattr(loader, key))
-                      for key in _OF_A_LOADER}
+            for key in _OF_A_LOADER:
+                found[f"{key} of the {name}"] = describe(getattr(loader, key))
         found[f"data of the {name}"] = describe(data)
     for callback in run.callbacks:
         if not callback.only_watches:
@@ -58,26 +62,26 @@ def settings_of(run: Any, loaders: Mapping[str, Any]) -> Settings:
     return found
 
 
-def differences(saved: Mapping[str, str], mine: Mapping[str, str], used: Mapping[str, str]
-                ) -> list[str]:
-    """A line for each setting that the checkpoint and this run have both, and not
-    alike.
+def differences(saved: Mapping[str, str], mine: Mapping[str, str],
+                used: Mapping[str, str]) -> list[str]:
+    """A line for each setting that the checkpoint and this run have both, not alike.
 
-    >>> differences({"lr": "0.1", "loss": "mse"}, {"lr": "0.2", "loss": "mse"}, {"lr": "0.1"})
+    >>> differences({"lr": "0.1", "seed": "1"}, {"lr": "0.2", "seed": "1"}, {"lr": "0.1"})
     ["lr: 0.1 in the checkpoint, 0.2 here; the checkpoint's is used"]
     """
     lines = []
     for name in sorted(saved.keys() & mine.keys()):
         if saved[name] != mine[name]:
-            whose = "the checkpoint's" if used.get(name) == saved[name] else "this run's"
+            whose = "this run's"
+            if used.get(name) == saved[name]:
+                whose = "the checkpoint's"
             lines.append(f"{name}: {saved[name]} in the checkpoint, {mine[name]} here; "
                          f"{whose} is used")
     return lines
 
 
 def describe(value: Any, depth: int = 6) -> str:
-    """A short text that is the same for equal values in any process, and another one
-    for others.
+    """A short text, the same for equal values in any process, another one for others.
 
     >>> describe(0.1), describe([1, "a"]), describe(np.exp), describe(describe)
     ('0.1', "[1, 'a']", 'exp', 'describe')
@@ -91,18 +95,22 @@ def describe(value: Any, depth: int = 6) -> str:
     inner = functools.partial(describe, depth=depth - 1)
     text = next((text for kinds, text in _TEXTS if isinstance(value, kinds)), None)
     if text is None:
-        name = getattr(value, "__qualname__", getattr(value, "__name__", None))  # class, ufunc
+        # of a class, of a ufunc
+        name = getattr(value, "__qualname__", getattr(value, "__name__", None))
         if not name and not hasattr(value, "__dict__"):  # a path, a date, a range
             return re.sub(r" at 0x\w+", "", repr(value))
         return name or getattr(value, "text", None) or _held(value, vars(value), inner)
     found: str = text(value, inner)
-    return found if len(found) <= 100 else f"{found[:80]}... {_hash(found.encode())}"
+    if len(found) > 100:
+        return f"{found[:80]}... {_hash(found.encode())}"
+    return found
 
 
 _TEXTS: list[tuple[Any, Any]] = [
     ((types.NoneType, bool, int, float, str, bytes), lambda x, inner: repr(x)),
     (np.generic, lambda x, inner: repr(x.item())),
-    (Mapping, lambda x, inner: f"{{{', '.join(f'{inner(k)}: {inner(x[k])}' for k in x)}}}"),
+    (Mapping, lambda x, inner:
+        f"{{{', '.join(f'{inner(k)}: {inner(x[k])}' for k in x)}}}"),
     ((list, tuple), lambda x, inner: f"[{', '.join(map(inner, x))}]"),
     ((set, frozenset), lambda x, inner: f"{{{', '.join(sorted(map(inner, x)))}}}"),
     (functools.partial, lambda x, inner:
@@ -114,7 +122,7 @@ _TEXTS: list[tuple[Any, Any]] = [
 
 
 def _of_function(function: types.FunctionType, inner: Any) -> str:
-    """A digest of what a function encloses, and of one of your own what its code says."""
+    """A digest of what a function encloses, and of your own also of what it says."""
     if _is_ours(function) and "<locals>" not in function.__qualname__:
         return ""
     code = function.__code__
@@ -129,15 +137,17 @@ def _is_ours(function: Any) -> bool:
 
 
 def _called(owner: Any) -> str:
-    """An object by the plain attributes that its class was called with: others change in a run."""
+    """An object by the plain attributes its class was called with: others change."""
     arguments = inspect.signature(type(owner)).parameters
     return _held(owner, [name for name in arguments if isinstance(
         vars(owner).get(name), bool | int | float | str | types.FunctionType)])
 
 
 def _held(owner: Any, names: Iterable[str], inner: Any = describe) -> str:
-    """An object by its class and public attributes; of a layer without the layers inside."""
-    inside = (Module, Tensor, list, dict) if isinstance(owner, Module) else ()
+    """An object by class and public attributes; a layer without the layers inside."""
+    inside: tuple[type, ...] = ()
+    if isinstance(owner, Module):
+        inside = (Module, Tensor, list, dict)
     texts = [f"{name}={inner(vars(owner)[name])}" for name in names
              if not name.startswith("_") and name != "training"
              and not isinstance(vars(owner)[name], inside)]
@@ -145,7 +155,7 @@ def _held(owner: Any, names: Iterable[str], inner: Any = describe) -> str:
 
 
 def _digest(x: Any) -> str:
-    """The numbers of an array, in its own order; of a very large one a part, from all over it."""
+    """The numbers of an array, in its own order; of a very large one a part."""
     if x.nbytes > _HASHED:
         rows = max(1, len(x) * _HASHED // x.nbytes)
         x = x[np.linspace(0, len(x) - 1, rows).astype(np.int64)]

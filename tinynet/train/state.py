@@ -23,21 +23,23 @@ def check_state(state: Any) -> None:
     _check("", state, _STATE)
     _check("/settings", state.get("settings", {}), {"a text"})
     if state["sums"]:  # in mid-epoch
-        _check("/sums", state["sums"], _SUMS)
+        _check("/sums", state["sums"], SUMS)
 
 
 def check_settings(groups: Any, own: Any) -> None:
-    """ValueError if a setting of an optimizer's group is of another kind than this run's own."""
+    """ValueError if a setting of a group is of another kind than this run's own."""
     for i, (saved, mine) in enumerate(zip(groups, own, strict=False)):
-        _check(f"/optimizer/groups/{i}/schedule", saved.get("schedule", {}), {"a number"})
+        path = f"/optimizer/groups/{i}"
+        _check(f"{path}/schedule", saved.get("schedule", {}), {"a number"})
         for name in saved.keys() & mine.keys() - {"params", "names"}:
-            is_like_mine = callable(mine[name]) or _kind(saved[name]) == _kind(mine[name])
+            same_kind = _kind(saved[name]) == _kind(mine[name])
+            is_like_mine = callable(mine[name]) or same_kind
             # All but the rate may be switched on and off by hand.
             is_off = name != "lr" and saved[name] is None
             is_on = mine[name] is None and _is_number(saved[name])
             if not (is_like_mine or is_off or is_on):
-                raise ValueError(f"the state /optimizer/groups/{i}/{name} is "
-                                 f"{saved[name]!r}, where this optimizer has {mine[name]!r}")
+                raise ValueError(f"the state {path}/{name} is {saved[name]!r}, where "
+                                 f"this optimizer has {mine[name]!r}")
 
 
 def _kind(value: Any) -> Any:
@@ -47,7 +49,7 @@ def _kind(value: Any) -> Any:
 
 
 def _check(path: str, value: Any, wanted: Any) -> None:
-    """Compare a tree with `_STATE`: a dict has fixed names, a list or set holds one kind."""
+    """Compare a tree with `_STATE`: a dict has fixed names, a list or set one kind."""
     if isinstance(wanted, dict | set):
         _demand(path, value, isinstance(value, Mapping), "a dict")
     if isinstance(wanted, dict):
@@ -67,7 +69,8 @@ def _check(path: str, value: Any, wanted: Any) -> None:
 
 def _demand(path: str, value: Any, holds: bool, what: str) -> None:
     if not holds:
-        raise ValueError(f"the state {path or '/'} must be {what}, it is {reprlib.repr(value)}")
+        raise ValueError(
+            f"the state {path or '/'} must be {what}, it is {reprlib.repr(value)}")
 
 
 def _is_whole(value: Any) -> bool:
@@ -88,7 +91,8 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     _WHOLE: _is_whole,
     "a finite number": _is_number,
     "a number": lambda value: isinstance(value, int | float),
-    "a count": lambda value: _is_number(value) and 0 <= value < 2**53 and value == int(value),
+    "a count": lambda value: (_is_number(value) and 0 <= value < 2**53
+                              and value == int(value)),
     "a text": lambda value: isinstance(value, str),
     "an array": is_saved,
     "a dict": lambda value: isinstance(value, Mapping),
@@ -99,7 +103,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
         isinstance(value, list | tuple) and len(value) == 2
         and isinstance(value[0], str) and isinstance(value[1], Mapping)),
 }
-_SUMS = {"batches": "a count", "mixed": "a count", "size": "a count",
+SUMS = {"batches": "a count", "mixed": "a count", "size": "a count",
          "loss": "a finite number", "accuracy": "a finite number"}
 _GENERATOR = {"seed": "a finite number", "counter": _WHOLE}
 _STATE = {

@@ -26,7 +26,13 @@ from ..functional.loss import cross_entropy
 from ..nn.module import Modes, Module, modes_kept, modes_of, set_modes
 from ..optim import Optimizer
 from ..tensor import Tensor
-from .callbacks import BestWeights, Callback, EarlyStopping, ReportToSchedule, UpdateRatio
+from .callbacks import (
+    BestWeights,
+    Callback,
+    EarlyStopping,
+    ReportToSchedule,
+    UpdateRatio,
+)
 from .history import History
 from .predict import (
     HostArray,
@@ -39,14 +45,15 @@ from .predict import (
 )
 from .progress import Progress
 from .resume import Fit, load_run_state, read_newest, run_state
+from .state import SUMS
 
 Batches = Iterable[tuple[Any, Any]]
 Loss = Callable[[Any, Any], Tensor]
 Metric = Callable[[Array, Array], Array]
 
 _CAUSES = (
-    "Usual causes: a learning rate that is too high (try {:.1g}), or inputs that are not "
-    "normalised or hold nan. The callback NanGuard finds the operation that made it")
+    "Usual causes: a learning rate that is too high (try {:.1g}), or inputs that are "
+    "not normalised or hold nan. The callback NanGuard finds the operation that made it")
 
 
 class Evaluation(NamedTuple):
@@ -85,11 +92,11 @@ def count_correct(outputs: Array, labels: Array) -> Array:
 class Trainer:
     """Trains `model` with `optimizer` on ``loss(model(images), labels)``.
 
-    metric:    counts the right answers of a batch on the device; None where there are none
-               (regression): then `val_loss` decides which weights are the best
+    metric:    counts the right answers of a batch on the device; None where there are
+               none (regression): then `val_loss` decides which weights are the best
     monitor:   the epochs column that decides: the largest, or of a loss the smallest
     patience:  stop after so many epochs without a better one (default: never)
-    keep_best: give the model back with the weights of the best validation, whatever ended the run
+    keep_best: the model ends with the best validation's weights, whatever ended the run
     log_every: steps between two readings of the metrics
     progress:  False prints nothing
 
@@ -98,11 +105,11 @@ class Trainer:
     and `planned_epochs` the epoch to end with.
     """
 
-    def __init__(self, model: Module, optimizer: Optimizer, loss: Loss = cross_entropy, *,
-                 metric: Metric | None = count_correct, monitor: str | None = None,
-                 patience: int | None = None, keep_best: bool = True,
-                 callbacks: Iterable[Callback] = (), log_every: int = 10,
-                 progress: bool = True) -> None:
+    def __init__(self, model: Module, optimizer: Optimizer,
+                 loss: Loss = cross_entropy, *, metric: Metric | None = count_correct,
+                 monitor: str | None = None, patience: int | None = None,
+                 keep_best: bool = True, callbacks: Iterable[Callback] = (),
+                 log_every: int = 10, progress: bool = True) -> None:
         self.model = model
         self.optimizer = optimizer
         self.loss = loss
@@ -134,8 +141,8 @@ class Trainer:
                     f"callbacks must be objects such as NanGuard(), got {callback!r}")
             self.callbacks.append(callback)
 
-    def fit(self, train_loader: Batches, val_loader: Batches | None = None, epochs: int = 1, *,
-            resume: str | os.PathLike[str] | None = None) -> History:
+    def fit(self, train_loader: Batches, val_loader: Batches | None = None,
+            epochs: int = 1, *, resume: str | os.PathLike[str] | None = None) -> History:
         """Train for `epochs` more epochs and return the history.
 
         `resume` names a folder of `Checkpoints`, or one of its files: the run that
@@ -186,17 +193,18 @@ class Trainer:
         return self.history
 
     def check_weights(self) -> None:
-        """FloatingPointError if a weight that is trained is not finite; reads one array."""
-        trained = {name: p.data for name, p in self.model.named_parameters() if p.requires_grad}
+        """FloatingPointError if a trained weight is not finite; reads one array."""
+        parameters = self.model.named_parameters()
+        trained = {name: p.data for name, p in parameters if p.requires_grad}
         if not trained:
             return
-        finite = to_numpy(xp.stack([xp.isfinite(x).all() for x in trained.values()]))
-        odd = [name for name, sound in zip(trained, finite.tolist(), strict=True) if not sound]
-        if odd:
-            lr = self.history.steps["lr"][-1] if self.history.steps else self.optimizer.lr
+        spoilt = to_numpy(xp.stack([~xp.isfinite(x).all() for x in trained.values()]))
+        names = list(itertools.compress(trained, spoilt.tolist()))
+        if names:
+            lr = self.history.steps.get("lr", [self.optimizer.lr])[-1]
             raise FloatingPointError(
-                f"weights that are not finite, {_listed(odd, 3)}, after {self.step} steps "
-                f"(epoch {self.epoch + 1}); the last lr was {lr:.4g}. "
+                f"weights that are not finite, {_listed(names, 3)}, after {self.step} "
+                f"steps (epoch {self.epoch + 1}); the last lr was {lr:.4g}. "
                 + _CAUSES.format(lr / 10))
 
     def stop(self, why: str) -> None:
@@ -209,7 +217,7 @@ class Trainer:
             self.progress.say(text)
 
     def tell(self, text: str) -> None:
-        """Print a line that must not be missed: a silent trainer warns (RuntimeWarning)."""
+        """Print a line that must not be missed: a silent trainer warns."""
         if self.progress:
             self.progress.say(text)
         else:
@@ -260,8 +268,7 @@ class Trainer:
         return run_state(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned; ValueError if it is of another kind of
-        run.
+        """Take over what `state_dict` returned; ValueError if it is of another kind.
 
         A callback finds its state by the name of its class (of several alike, in their
         order). Where the settings of that run were others, a warning lists them.
@@ -269,7 +276,7 @@ class Trainer:
         load_run_state(self, state)
 
     def _rest_of_epoch(self, train_loader: Batches) -> Batches:
-        """The batches still to come, after a resume in mid-epoch; mostly all of them."""
+        """The batches still to come after a resume in mid-epoch; mostly all of them."""
         if hasattr(train_loader, "set_state"):  # it knows where it is
             return train_loader
         return itertools.islice(train_loader, self.fitting.batches_done, None)
@@ -278,7 +285,7 @@ class Trainer:
         fitting = self.fitting
         if not fitting.sums:  # a new epoch, none that is resumed
             fitting.started = time.perf_counter()
-            fitting.sums = dict.fromkeys(("batches", "mixed", "size", "loss", "accuracy"), 0.0)
+            fitting.sums = dict.fromkeys(SUMS, 0.0)
         if not any(training for _, training in modes_of(self.model)):
             set_modes(self._modes)  # a callback judged the model and left it so
         for images, labels in self._rest_of_epoch(train_loader):
@@ -321,19 +328,20 @@ class Trainer:
         return row
 
     def _doubt_epoch(self, loss: float) -> None:
-        """Say, once in a fit, that this epoch cannot be the best, whatever its accuracy."""
+        """Say, once in a fit, that this epoch cannot be the best."""
         self.fitting.unjudged.append(self.epoch + 1)
         if len(self.fitting.unjudged) == 1:
             warnings.warn(
-                f"val_loss is {loss} in epoch {self.epoch + 1}: such an epoch is never the "
-                "best. Look at the validation pictures, and at the learning rate",
+                f"val_loss is {loss} in epoch {self.epoch + 1}: such an epoch is never "
+                "the best. Look at the validation pictures, and at the learning rate",
                 RuntimeWarning, stacklevel=5)
 
     def _doubt(self) -> str:
         """What to add to why a run ended, if validation losses were not finite."""
         if not self.fitting.unjudged:
             return ""
-        return f", but val_loss was not finite in epoch {_listed(self.fitting.unjudged, 5)}"
+        epochs = _listed(self.fitting.unjudged, 5)
+        return f", but val_loss was not finite in epoch {epochs}"
 
     def _fit_batch(self, images: Tensor, labels: Any) -> None:
         """One step. Its graph dies here: one number stays, or two, on the device."""
@@ -345,7 +353,7 @@ class Trainer:
             loss = self.loss(outputs, labels)
             self.optimizer.zero_grad()
             loss.backward()
-            if not kept:  # a line search calls again: the first loss is that of the step
+            if not kept:  # a line search calls again: the first loss is the step's
                 correct = self.metric(outputs.data, labels) if self.metric else None
                 kept.append(_Step(self.step, lr, len(images), loss.data, correct))
                 self.batch_loss = loss.data
@@ -359,7 +367,7 @@ class Trainer:
         self.fitting.sums["mixed"] += self.metric is count_correct and labels.ndim > 1
 
     def read_metrics(self) -> None:
-        """Bring the numbers of the last steps to the host, at once, into the history."""
+        """Bring the numbers of the last steps into the history, all at once."""
         pending = self._pending
         self._pending = []
         if not pending:
@@ -378,8 +386,8 @@ class Trainer:
                 self.fitting.sums[name] += value * s.size
             if not math.isfinite(row["loss"]):
                 raise FloatingPointError(
-                    f"the loss became {row['loss']} at step {s.step} (epoch {self.epoch + 1}) "
-                    f"with lr {s.lr:.4g}. " + _CAUSES.format(s.lr / 10))
+                    f"the loss became {row['loss']} at step {s.step} (epoch "
+                    f"{self.epoch + 1}) with lr {s.lr:.4g}. " + _CAUSES.format(s.lr / 10))
         self._call("on_log")
 
     def _call(self, hook: str) -> None:
@@ -393,8 +401,7 @@ def _listed(names: list[Any], most: int) -> str:
 
 
 def start_training(model: Module) -> Modes:
-    """Put `model` into training mode, but for what is kept out of it; the modes that
-    result.
+    """Put `model` into training mode, but for what is kept out of it; all modes then.
 
     A module in evaluation mode among others in training mode was put there on purpose,
     and stays. In a model that is in evaluation mode as a whole (judged or loaded a
