@@ -149,9 +149,9 @@ class LogFile(_Rows):
 
     def on_log(self, trainer: Run) -> None:
         """Append the new rows; start anew if a CSV's table has got a column more."""
-        if self._file is not None and self.path.suffix == ".csv":
-            if list(getattr(trainer.history, self.tables[0])) != self._columns:
-                self._close()
+        columns = getattr(trainer.history, self.tables[0])
+        if self.path.suffix == ".csv" and list(columns) != self._columns:
+            self._close()
         super().on_log(trainer)
 
     def on_end(self, trainer: Run) -> None:
