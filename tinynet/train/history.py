@@ -186,12 +186,11 @@ class History:
         rows = [[name.replace("_", " ") for name in columns]]
         for values in zip(*columns.values(), strict=True):
             rows.append([_cell(*pair) for pair in zip(columns, values, strict=True)])
-        for score in ("val_accuracy", "val_loss"):
-            if score in columns and (best := self._best_row(score)) >= 0:
-                # row 0 is the head
-                starred = text.table(rows, align="r", starred=1 + best)
-                return f"{starred}\n* best {score.replace('_', ' ')}"
-        return text.table(rows, align="r")
+        score = "val_accuracy" if "val_accuracy" in columns else "val_loss"
+        if score not in columns or (best := self._best_row(score)) < 0:
+            return text.table(rows, align="r")
+        starred = text.table(rows, align="r", starred=1 + best)  # row 0 is the head
+        return f"{starred}\n* best {score.replace('_', ' ')}"
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: columns as arrays, bit for bit; `from_dict` reads it."""
