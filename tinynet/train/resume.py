@@ -161,11 +161,12 @@ def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> N
     """
     library = sys.modules[__name__.partition(".")[0]]  # upstairs: not to be imported
     arrays: dict[str, Any] = {}
+    tree = json.dumps(_pack(state, "", arrays))
     metadata = {
         "tinynet": getattr(library, "__version__", "unknown"),
         "step": str(state["step"]),
         "epoch": str(state["epoch"]),
-        "state": json.dumps(_pack(state, "", arrays)),
+        "state": tree,
     }
     write_file(path, CHECKPOINT, arrays, metadata)
 
