@@ -1,7 +1,12 @@
-"""Every optimizer in its variants, and one on a gradient that a test writes down itself."""
+"""Every optimizer in its variants, each rule by hand, and one on a gradient of a test's own.
+
+A new optimizer is a row of `OPTIMIZERS`, and of `BY_HAND` if it has a rule: the tests of this
+folder then ask of it what they ask of all.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -43,9 +48,33 @@ OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "bfgs": lambda p: BFGS(p, max_iter=1),
     "lbfgs": lambda p: LBFGS(p, max_iter=1, history_size=3),
 }
+# Two steps at lr = 1 from x = 0, on the gradients 1 and 3, computed by the slides' formulas.
+BY_HAND: dict[str, tuple[Callable[[Any], Optimizer], float, float]] = {
+    "SGD": (lambda p: SGD(p, 1.0), -1, -4),
+    "momentum": (lambda p: SGD(p, 1.0, momentum=0.5), -1, -1 - (0.5 + 3)),
+    "SGD, Nesterov": (lambda p: SGD(p, 1.0, momentum=0.5, nesterov=True),
+                      -1.5, -1.5 - (3 + 0.5 * 3.5)),
+    "Nesterov": (lambda p: Nesterov(p, 1.0, momentum=0.5), -1, -1 + (-0.5 - 3)),
+    "Adagrad": (lambda p: Adagrad(p, 1.0, eps=0.0), -1, -1 - 3 / math.sqrt(1 + 9)),
+    "RMSprop": (lambda p: RMSprop(p, 1.0, alpha=0.5, eps=0.0),
+                -1 / math.sqrt(0.5), -1 / math.sqrt(0.5) - 3 / math.sqrt(0.25 + 4.5)),
+    "Adam": (lambda p: Adam(p, 1.0, betas=(0.5, 0.75), eps=0.0),
+             -1, -1 - (1.75 / 0.75) / math.sqrt((0.1875 + 2.25) / 0.4375)),
+    "AdamW": (lambda p: AdamW(p, 1.0, betas=(0.5, 0.75), eps=0.0, weight_decay=0.5),
+              -1, -0.5 - (1.75 / 0.75) / math.sqrt((0.1875 + 2.25) / 0.4375)),
+}
 FLAT = ("newton", "newton-cg", "bfgs", "lbfgs")  # they see one long vector
 
 
 def walk(make: Make, start: Any, gradient: Gradient, steps: int) -> np.ndarray:
     """The positions (n + 1, coordinates) of an optimizer whose loss has this gradient."""
     return trace(make, lambda x: (Tensor(gradient(to_numpy(x.data))) * x).sum(), start, steps)
+
+
+def kinds(makers: dict[str, Callable[[Any], Optimizer]]) -> list[type[Optimizer]]:
+    """The classes that they make, each once."""
+    made = (type(make([Tensor([1.0], requires_grad=True)])) for make in makers.values())
+    return list(dict.fromkeys(made))
+
+
+RULES = kinds({name: make for name, make in OPTIMIZERS.items() if name not in FLAT})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.arrays import host
-from tests.optim.problems import walk
+from tests.optim.problems import BY_HAND, RULES, kinds, walk
 from tinynet import Tensor, grad, tanh
 from tinynet.backend import asarray, xp
 from tinynet.optim import SGD, Adagrad, Adam, AdamW, Nesterov, Optimizer, RMSprop
@@ -261,7 +261,19 @@ def test_adamw_decays_all_weights_alike_and_adam_does_not() -> None:
     assert abs(apart[0]) < 1e-5 and abs(apart[1]) > 1e-3
 
 
-@pytest.mark.parametrize("make", [SGD, Nesterov, Adagrad, RMSprop, Adam, AdamW])
+@pytest.mark.parametrize("name", BY_HAND)
+def test_two_steps_are_those_of_the_formula(name: str) -> None:
+    make, first, second = BY_HAND[name]
+    gradients = iter([1.0, 3.0])
+    path = walk(make, [0.0], lambda x: np.full_like(x, next(gradients)), 2)
+    assert path[1:, 0] == pytest.approx([first, second], rel=1e-12)
+
+
+def test_every_rule_is_worked_out_by_hand() -> None:
+    assert set(kinds({name: make for name, (make, _, _) in BY_HAND.items()})) == set(RULES)
+
+
+@pytest.mark.parametrize("make", RULES)
 def test_rules_are_short_and_pure(make: Any) -> None:
     """As on the slide: under 15 lines, and what comes in is left as it was."""
     assert len(inspect.getsource(make.rule).splitlines()) < 15
@@ -276,7 +288,7 @@ def test_rules_are_short_and_pure(make: Any) -> None:
 
 
 def test_float32_stays_float32() -> None:
-    for make in (SGD, Nesterov, Adagrad, RMSprop, Adam, AdamW):
+    for make in RULES:
         x = Tensor(np.ones(3, np.float32), requires_grad=True)
         optimizer = make([x], 0.1, weight_decay=0.1, max_norm=1.0, clip_norm=1.0)
         optimizer.step(lambda x=x: (x * x).sum())

@@ -1,39 +1,24 @@
 r"""Optimizers, learning-rate schedules and averages of weights.
 
-Where frameworks give one name to different formulas, the rules here are the lecture's, and
-``compat="torch"`` and ``compat="keras"`` reproduce these two, tested against trajectories that they
-made (`examples/README.md` has a table of seven frameworks).
+Where frameworks give one name to different formulas, the rules here are the lecture's,
+and ``compat="torch"`` and ``compat="keras"`` reproduce these two, tested against
+trajectories that they made (`examples/README.md` has a table of seven frameworks).
 Read next: `optimizer.py`, then `first_order.py`.
 """
 
-from . import landscapes, schedule
-from .averaging import EMA, SWA
-from .clip import clip_grad_norm_, clip_grad_value_
-from .first_order import SGD, Adagrad, Adam, AdamW, Nesterov, RMSprop
-from .loss_scale import LossScale
-from .optimizer import Optimizer
-from .parameters import param_groups
-from .quasi_newton import BFGS, LBFGS
-from .second_order import Newton, NewtonCG
-
-__all__ = [
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "BFGS",
-    "EMA",
-    "LBFGS",
-    "LossScale",
-    "Nesterov",
-    "Newton",
-    "NewtonCG",
-    "Optimizer",
-    "RMSprop",
-    "SGD",
-    "SWA",
-    "clip_grad_norm_",
-    "clip_grad_value_",
-    "landscapes",
-    "param_groups",
-    "schedule",
-]
+from . import landscapes as landscapes, schedule as schedule
+from .averaging import EMA as EMA, SWA as SWA
+from .clip import clip_grad_norm_ as clip_grad_norm_, clip_grad_value_ as clip_grad_value_
+from .first_order import (
+    SGD as SGD,
+    Adagrad as Adagrad,
+    Adam as Adam,
+    AdamW as AdamW,
+    Nesterov as Nesterov,
+    RMSprop as RMSprop,
+)
+from .loss_scale import LossScale as LossScale
+from .optimizer import Optimizer as Optimizer
+from .parameters import param_groups as param_groups
+from .quasi_newton import BFGS as BFGS, LBFGS as LBFGS
+from .second_order import Newton as Newton, NewtonCG as NewtonCG

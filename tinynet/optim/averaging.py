@@ -1,11 +1,12 @@
-r"""Averages of the weights along the run: the test uses them, training goes on without them.
+r"""Averages of the weights along the run: tests use them, training goes on without.
 
-    EMA (D5, Polyak)    a <- decay a + (1 - decay) x         after every step
-    SWA                 a <- a + (x - a) / n                 n-th update; every epoch, say
+    EMA (D5, Polyak)    a <- decay a + (1 - decay) x      after every step
+    SWA                 a <- a + (x - a) / n              n-th update; every epoch, say
 
-Late in training the weights jump around a minimum; their mean lies deeper in it. BatchNorm's
-running statistics belong to the weights they were measured with: before testing with an average,
-measure them anew (`train.recompute_batch_norm`; `train/averaging.py` compares the choices).
+Late in training the weights jump around a minimum; their mean lies deeper in it.
+BatchNorm's running statistics belong to the weights they were measured with: before
+testing with an average, measure them anew (`train.recompute_batch_norm`;
+`train/averaging.py` compares the choices).
 Read next: `second_order.py`.
 """
 
@@ -15,17 +16,19 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from ..backend import Array, asarray, out_of_memory, wide, xp
+from ..backend import Array, out_of_memory, wide
 from ..checks import check_choice, check_number, check_whole
 from .interrupts import held
 from .parameters import named_tensors
+from .states import check_entries, copied
 
 
 class Average:
-    """Base of `EMA` and `SWA`: the arrays ``averages[name]``, and how to test with them.
+    """Base of `EMA` and `SWA`: the arrays ``averages[name]``, how to test with them.
 
-    ``params`` are tensors or (name, tensor) pairs. ``n`` counts updates. Averages of float16 are
-    kept in float32. Of integers and truth values (counters, masks) the newest are kept.
+    ``params`` are tensors or (name, tensor) pairs. ``n`` counts updates. Averages of
+    float16 are kept in float32. Of integers and truth values (counters, masks) the
+    newest are kept.
     """
 
     def __init__(self, params: Iterable[Any]) -> None:
@@ -42,12 +45,14 @@ class Average:
         raise TypeError(f"{type(self).__name__} has no rule(self, a, x)")
 
     def update(self) -> None:
-        """Take the weights as they are now into the average; if it fails, nothing has changed."""
+        """Take the weights of now into the average; if it fails, nothing has changed."""
         averages = {}
         for name, p in self.params.items():
             try:
                 x = _wide(p.data.copy())
-                averages[name] = self.rule(self.averages[name], x) if _has_mean(x) else x
+                if _has_mean(x):
+                    x = self.rule(self.averages[name], x)
+                averages[name] = x
             except MemoryError as error:
                 raise out_of_memory(f"{type(self).__name__}.update", (p.data,), error) from None
         with held():
@@ -59,7 +64,7 @@ class Average:
         return self.averages
 
     def copy_to(self, params: Iterable[Any] | None = None) -> None:
-        """Write the average into `params`, matched by name (default: the averaged tensors)."""
+        """Write the average into `params`, by name (default: the averaged tensors)."""
         targets = self.params if params is None else dict(named_tensors(params))
         averages = self.result()
         if missing := sorted(targets.keys() - averages.keys()):
@@ -71,7 +76,7 @@ class Average:
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Inside, the parameters hold the average; afterwards their own values, bit for bit.
+        """Inside, parameters hold the average; then their own values, bit for bit.
 
         >>> from tinynet import Tensor
         >>> w = Tensor([1.0]); ema = EMA([w], decay=0.5); _ = w.copy_(3.0); ema.update()
@@ -97,8 +102,7 @@ class Average:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned, by name."""
-        if lacking := {"n", "averages"} - state.keys():
-            raise ValueError(f"this is no average's state: it lacks {sorted(lacking)}")
+        check_entries("average", state, ("n", "averages"))
         saved = {(name, a.shape) for name, a in state["averages"].items()}
         own = {(name, a.shape) for name, a in self.averages.items()}
         if saved != own:
@@ -107,14 +111,13 @@ class Average:
         n = check_whole("n", state["n"], 0)
         averages = {}
         for name, a in self.averages.items():
-            averages[name] = xp.empty_like(a)
-            averages[name][...] = asarray(state["averages"][name])
+            averages[name] = copied(f"the average of {name!r}", state["averages"][name], a)
         self.averages = averages
         self.n = n
 
 
 def _has_mean(a: Array) -> bool:
-    """A counter or a mask (integers, truth values) has none: the newest one stands for it."""
+    """A counter or a mask (integers, truth values) has none: its newest is kept."""
     return bool(a.dtype.kind == "f")
 
 
@@ -124,11 +127,13 @@ def _wide(x: Array) -> Array:
 
 
 class EMA(Average):
-    r"""Exponential moving average (Polyak): a <- decay a + (1 - decay) x (D5: decay .995).
+    r"""Exponential moving average (Polyak): a <- decay a + (1 - decay) x (D5: .995).
 
-    start="copy": a begins as the weights at construction (PyTorch: at the first update).
-    start="zero": a begins at 0 as on the slide; constant weights x give (1 - decay^n) x after n
-    updates, .99335 x after 1000, half after 138. ``debias=True`` divides that factor out.
+    start="copy": a begins as the weights at construction (PyTorch: at the first
+    update).
+    start="zero": a begins at 0 as on the slide; constant weights x give (1 - decay^n) x
+    after n updates, .99335 x after 1000, half after 138. ``debias=True`` divides that
+    factor out.
     """
 
     def __init__(self, params: Iterable[Any], decay: float = 0.995,
@@ -158,9 +163,10 @@ class EMA(Average):
 class SWA(Average):
     r"""Stochastic weight averaging: the plain mean of the weights at every update.
 
-    Call `update` once an epoch (or at the end of each learning-rate cycle) in the last quarter of
-    a run, with a constant or cyclic learning rate. Before the first update it is the weights
-    at construction. Source: Izmailov et al. 2018, "Averaging weights leads to wider optima".
+    Call `update` once an epoch (or at the end of each learning-rate cycle) in the last
+    quarter of a run, with a constant or cyclic learning rate. Before the first update
+    it is the weights at construction. Source: Izmailov et al. 2018, "Averaging weights
+    leads to wider optima".
     """
 
     def rule(self, a: Array, x: Array) -> Array:

@@ -1,10 +1,10 @@
 r"""Gradient clipping: by the norm of all gradients together, or value by value.
 
-A single bad batch can give a gradient a thousand times the usual one, and the step it makes ends
-the run. Clipping by norm keeps the direction, clipping by value does not.
-The functions here replace ``.grad`` by new arrays: two tensors that share one gradient array get
-it scaled once each, not twice. ``Optimizer(..., clip_norm=, clip_value=)`` does the same inside
-`step`. Read next: `averaging.py`.
+A single bad batch can give a gradient a thousand times the usual one, and the step it
+makes ends the run. Clipping by norm keeps the direction, clipping by value does not.
+The functions here replace ``.grad`` by new arrays: two tensors that share one gradient
+array get it scaled once each, not twice. ``Optimizer(..., clip_norm=, clip_value=)``
+does the same inside `step`. Read next: `averaging.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .parameters import named_tensors
 
 
 def global_norm(arrays: Sequence[Array], norm_type: float = 2.0) -> Array:
-    """(sum over all elements of all arrays of |g|^p)^(1/p), a 0-d array; p = inf: the largest.
+    """(sum of all elements of all arrays, |g|^p)^(1/p), a 0-d array; inf: the largest.
 
     Gradients in float16 are summed in float32, and so is the result.
     """
@@ -44,7 +44,7 @@ def clipped_by_norm(arrays: Sequence[Array], max_norm: float,
     arrays = [wide(g) for g in arrays]
     if max_norm == math.inf:
         return arrays, norm
-    scale = max_norm / xp.maximum(norm, max_norm)  # = min(1, max_norm / norm), also at norm 0
+    scale = max_norm / xp.maximum(norm, max_norm)  # min(1, max_norm / norm), also at 0
     return [g * scale.astype(g.dtype) for g in arrays], norm
 
 
@@ -53,11 +53,13 @@ def clipped_by_value(g: Array, limit: float) -> Array:
     return xp.clip(wide(g), -limit, limit)
 
 
-def clip_grad_norm_(params: Iterable[Any], max_norm: float, norm_type: float = 2.0) -> Tensor:
+def clip_grad_norm_(params: Iterable[Any], max_norm: float,
+                    norm_type: float = 2.0) -> Tensor:
     """Scale all gradients by min(1, max_norm / norm); returns the norm they had before.
 
-    `params` are tensors or (name, tensor) pairs; those without a gradient are passed over. The
-    norm is that of all gradients as one long vector. PyTorch divides by norm + 1e-6; this does not.
+    `params` are tensors or (name, tensor) pairs; those without a gradient are passed
+    over. The norm is that of all gradients as one long vector. PyTorch divides by norm
+    + 1e-6; this does not.
 
     >>> w = Tensor([0.0, 0.0], requires_grad=True)
     >>> (w * Tensor([3.0, 4.0])).sum().backward()
@@ -66,19 +68,17 @@ def clip_grad_norm_(params: Iterable[Any], max_norm: float, norm_type: float = 2
     """
     _check_above_zero("max_norm", max_norm)
     _check_above_zero("norm_type", norm_type)
-    live, gradients = _with_gradients(params)
-    if not live:
-        return Tensor(0.0)
-    arrays, norm = clipped_by_norm(gradients, max_norm, norm_type)
-    _replace_gradients(live, gradients, arrays)
+    live = _with_gradients(params)
+    arrays, norm = clipped_by_norm([p.grad.data for p in live], max_norm, norm_type)
+    _replace_gradients(live, arrays)
     return Tensor(norm)
 
 
 def clip_grad_value_(params: Iterable[Any], clip_value: float) -> None:
     """Clip every element of every gradient to [-clip_value, clip_value]."""
     _check_above_zero("clip_value", clip_value)
-    live, gradients = _with_gradients(params)
-    _replace_gradients(live, gradients, [clipped_by_value(g, clip_value) for g in gradients])
+    live = _with_gradients(params)
+    _replace_gradients(live, [clipped_by_value(p.grad.data, clip_value) for p in live])
 
 
 def _check_above_zero(name: str, value: float) -> None:
@@ -86,23 +86,16 @@ def _check_above_zero(name: str, value: float) -> None:
         raise ValueError(f"{name} must be positive, got {value}")
 
 
-def _with_gradients(params: Iterable[Any]) -> tuple[list[Tensor], list[Array]]:
-    """The tensors that have a gradient, and these."""
-    live = []
-    gradients = []
-    for _, p in named_tensors(params):
-        if p.grad is not None:
-            live.append(p)
-            gradients.append(p.grad.data)
-    return live, gradients
+def _with_gradients(params: Iterable[Any]) -> list[Any]:
+    """The tensors that have a gradient."""
+    return [p for _, p in named_tensors(params) if p.grad is not None]
 
 
-def _replace_gradients(params: Sequence[Tensor], old: Sequence[Array],
-                       new: Sequence[Array]) -> None:
+def _replace_gradients(params: Sequence[Any], arrays: Sequence[Array]) -> None:
     """All of them or none; a gradient in float16 stays one."""
     grads = []
-    for g, clipped in zip(old, new, strict=True):
-        grads.append(Tensor(clipped.astype(float_dtype(g.dtype), copy=False)))
+    for p, g in zip(params, arrays, strict=True):
+        grads.append(Tensor(g.astype(float_dtype(p.grad.dtype), copy=False)))
     with held():
         for p, grad in zip(params, grads, strict=True):
             p.grad = grad

@@ -1,16 +1,18 @@
 r"""The first-order optimizers of CS231n lecture 8, each rule written as on its slide.
 
-x are the weights, g the gradient, rho the momentum ("friction"), v a velocity, s a sum of squares;
-m and v in Adam are the leaky means of g and g^2. `compat` makes an optimizer follow another
-framework where they differ (a table in `examples/README.md` says where):
+x are the weights, g the gradient, rho the momentum ("friction"), v a velocity, s a sum
+of squares; m and v in Adam are the leaky means of g and g^2. `compat` makes an
+optimizer follow another framework where they differ (a table in `examples/README.md`
+says where):
 
     "lecture"   eps = 1e-7, added to the root; slots start at 0; lr outside the velocity
     "torch"     PyTorch's eps, added to the root
-    "keras"     eps = 1e-7 under the root (Adagrad, RMSprop) or before bias correction (Adam);
-                Adagrad starts at 0.1; lr inside the velocity
+    "keras"     eps = 1e-7 under the root (Adagrad, RMSprop) or before bias correction
+                (Adam); Adagrad starts at 0.1; lr inside the velocity
 
-eps only guards the division and is not tuned (A16). It matters where gradients are not much larger
-than eps themselves: after a loss divided by a large number, say, or in units that hardly ever fire.
+eps only guards the division and is not tuned (A16). It matters where gradients are not
+much larger than eps themselves: after a loss divided by a large number, say, or in
+units that hardly ever fire.
 Read next: `schedule.py`, or `second_order.py`.
 """
 
@@ -26,63 +28,58 @@ from ..checks import check_number
 from ..kernels import update
 from ..tensor import Tensor
 from .interrupts import held
-from .optimizer import Closure, Optimizer, Settings, setting
+from .optimizer import Closure, Optimizer, Settings, check_below_1, setting
 from .schedule import Schedule
 
 Compat = Literal["lecture", "torch", "keras"]
 
 
-def _choose(compat: str, **choices: Any) -> Any:
-    """The choice for `compat`, or an error that lists the names."""
+def _choose(given: Any, compat: str, **choices: Any) -> Any:
+    """What was given, else the choice for `compat`; an error that lists its names."""
     if compat not in choices:
         raise ValueError(f"compat={compat!r}: choose one of {', '.join(choices)}")
-    return choices[compat]
-
-
-def _given(value: Any, default: Any) -> Any:
-    return default if value is None else value
+    if given is None:
+        return choices[compat]
+    return given
 
 
 class SGD(Optimizer):
     r"""Stochastic gradient descent, with momentum or Nesterov momentum.
 
-        x <- x - lr g                                       (A1)
-        v <- rho v + g,     x <- x - lr v                   (A7)  momentum: PyTorch, lr outside v
-        v <- rho v - lr g,  x <- x + v                      (A8)  lr_inside: the notes, Keras
-        v as in A7,         x <- x - lr (g + rho v)         (A11) nesterov: PyTorch
-        v as in A8,         x <- x - rho v_old + (1+rho) v  (A11) nesterov, lr_inside: the slide
+        x <- x - lr g                                       A1
+        v <- rho v + g,     x <- x - lr v                   A7   momentum: PyTorch
+        v <- rho v - lr g,  x <- x + v                      A8   lr_inside: notes, Keras
+        v as in A7,         x <- x - lr (g + rho v)         A11  nesterov: PyTorch
+        v as in A8,         x <- x - rho v_old + (1+rho) v  A11  nesterov, lr_inside: slide
 
-    Both forms make the same iterates while lr is constant. When it drops, lr outside slows down
-    at once, lr inside only as fast as the old velocity dies. In the A11 forms the weights held
-    are x~ = x + rho v, the look-ahead point of `Nesterov`.
-    Stable on a curvature l for lr < 2/l (A1), 2 (1+rho)/l (A7), 2 (1+rho)/(l (1+2 rho)) (A11).
+    Both forms make the same iterates while lr is constant. When it drops, lr outside
+    slows down at once, lr inside only as fast as the old velocity dies. In the A11
+    forms the weights held are x~ = x + rho v, the look-ahead point of `Nesterov`.
+    Stable on a curvature l for lr < 2/l (A1), 2 (1+rho)/l (A7), 2 (1+rho)/(l (1+2 rho))
+    (A11).
 
     >>> from tinynet import Tensor
     >>> x = Tensor([1.0], requires_grad=True)
     >>> optimizer = SGD([x], lr=0.1, momentum=0.9)
     >>> for _ in range(2):
     ...     _ = optimizer.step(lambda: (x * x).sum())
-    >>> x                                          # 1 - .2 = .8, then v = .9 * 2 + 1.6 = 3.4
+    >>> x                                     # 1 - .2 = .8, then v = .9 * 2 + 1.6 = 3.4
     Tensor([0.46], requires_grad=True)
     """
 
-    momentum = setting("momentum")
-    nesterov = setting("nesterov")
-    lr_inside = setting("lr_inside")
+    momentum = setting(check_below_1)
+    nesterov = setting()
+    lr_inside = setting()
 
-    def __init__(self, params: Iterable[Any], lr: float | Schedule, momentum: float = 0.0, *,
-                 nesterov: bool = False, lr_inside: bool | None = None,
-                 compat: Compat = "lecture", **common: Any) -> None:
-        inside = _choose(compat, lecture=False, torch=False, keras=True)
-        own = {"momentum": momentum, "nesterov": nesterov,
-               "lr_inside": _given(lr_inside, inside)}
-        super().__init__(params, lr, own, **common)
+    def __init__(self, params: Iterable[Any], lr: float | Schedule,
+                 momentum: float = 0.0, *, nesterov: bool = False,
+                 lr_inside: bool | None = None, compat: Compat = "lecture",
+                 **common: Any) -> None:
+        inside = _choose(lr_inside, compat, lecture=False, torch=False, keras=True)
+        super().__init__(params, lr, momentum=momentum, nesterov=nesterov,
+                         lr_inside=inside, **common)
         if nesterov and not self.slots:
             raise ValueError("nesterov=True needs momentum > 0, for example momentum=0.9")
-
-    def check(self, h: Settings) -> None:
-        super().check(h)
-        check_number("momentum", h.momentum, below=1)
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -109,33 +106,29 @@ class SGD(Optimizer):
 
 
 class Nesterov(Optimizer):
-    r"""Nesterov momentum by looking ahead (A10): the gradient is taken where the velocity leads.
+    r"""Nesterov momentum (A10): the gradient is taken where the velocity leads.
 
         v <- rho v - lr grad f(x + rho v)
         x <- x + v
 
-    `step` needs a closure, since it has to evaluate the loss at x + rho v. Between steps the
-    weights are x, not the look-ahead point. ``SGD(nesterov=True)`` is the same after a change of
-    variables, x~ = x + rho v, and needs no closure (A11).
+    `step` needs a closure, since it has to evaluate the loss at x + rho v. Between
+    steps the weights are x, not the look-ahead point. ``SGD(nesterov=True)`` is the
+    same after a change of variables, x~ = x + rho v, and needs no closure (A11).
     """
 
     slots = ("v",)
-    momentum = setting("momentum")
+    momentum = setting(check_below_1)
 
-    def __init__(self, params: Iterable[Any], lr: float | Schedule, momentum: float = 0.9,
-                 **common: Any) -> None:
-        super().__init__(params, lr, {"momentum": momentum}, **common)
-
-    def check(self, h: Settings) -> None:
-        super().check(h)
-        check_number("momentum", h.momentum, below=1)
+    def __init__(self, params: Iterable[Any], lr: float | Schedule,
+                 momentum: float = 0.9, **common: Any) -> None:
+        super().__init__(params, lr, momentum=momentum, **common)
 
     def rule(self, h: Settings, x: Array, g: Array, v: Array) -> tuple[Array, ...]:
         v = h.momentum * v - h.lr * g
         return x + v, v
 
     def step(self, closure: Closure | None = None) -> Any:
-        """Look ahead, call `closure` there, come back, update; returns the loss at x + rho v."""
+        """Look ahead, call `closure`, come back, update; returns the loss at x + rho v."""
         if closure is None:
             raise TypeError("Nesterov.step needs a closure that computes the loss, since it looks "
                             "ahead: step(lambda: loss(model(x), y)); or use SGD(nesterov=True)")
@@ -172,28 +165,23 @@ class Adagrad(Optimizer):
         s <- s + g^2
         x <- x - lr g / (sqrt(s) + eps)
 
-    At a constant gradient step t has length lr / sqrt(t): the steps fade, and it can stall (A15).
+    At a constant gradient step t has length lr / sqrt(t): the steps fade, and it can
+    stall (A15).
     Source: Duchi, Hazan and Singer 2011, "Adaptive subgradient methods", equation 1.
     """
 
     slots = ("s",)
-    eps = setting("eps")
-    compat = setting("compat")
-    initial_accumulator_value = setting("initial_accumulator_value")
+    eps = setting(check_number)
+    compat = setting()
+    initial_accumulator_value = setting(check_number)
 
     def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-2, *,
                  eps: float | None = None, initial_accumulator_value: float | None = None,
                  compat: Compat = "lecture", **common: Any) -> None:
-        default_eps = _choose(compat, lecture=1e-7, torch=1e-10, keras=1e-7)
-        default_start = _choose(compat, lecture=0.0, torch=0.0, keras=0.1)
-        own = {"eps": _given(eps, default_eps), "compat": compat,
-               "initial_accumulator_value": _given(initial_accumulator_value, default_start)}
-        super().__init__(params, lr, own, **common)
-
-    def check(self, h: Settings) -> None:
-        super().check(h)
-        check_number("eps", h.eps)
-        check_number("initial_accumulator_value", h.initial_accumulator_value)
+        eps = _choose(eps, compat, lecture=1e-7, torch=1e-10, keras=1e-7)
+        start = _choose(initial_accumulator_value, compat, lecture=0.0, torch=0.0, keras=0.1)
+        super().__init__(params, lr, eps=eps, initial_accumulator_value=start,
+                         compat=compat, **common)
 
     def start(self, slot: str) -> float:
         return float(self.initial_accumulator_value)
@@ -212,29 +200,22 @@ class RMSprop(Optimizer):
         s <- alpha s + (1 - alpha) g^2
         x <- x - lr g / (sqrt(s) + eps)
 
-    `alpha` is the lecture's decay rate, .9 or .99 (default .9; compat="torch" .99). s starts at 0,
-    so the first step is 1/sqrt(1 - alpha) times lr: 3.16 (.9), 10 (.99).
+    `alpha` is the lecture's decay rate, .9 or .99 (default .9; compat="torch" .99). s
+    starts at 0, so the first step is 1/sqrt(1 - alpha) times lr: 3.16 (.9), 10 (.99).
     Source: Tieleman and Hinton 2012, lecture 6e.
     """
 
     slots = ("s",)
-    alpha = setting("alpha")
-    eps = setting("eps")
-    compat = setting("compat")
+    alpha = setting(check_below_1)
+    eps = setting(check_number)
+    compat = setting()
 
     def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-2,
                  alpha: float | None = None, *, eps: float | None = None,
                  compat: Compat = "lecture", **common: Any) -> None:
-        default_eps = _choose(compat, lecture=1e-7, torch=1e-8, keras=1e-7)
-        default_alpha = _choose(compat, lecture=0.9, torch=0.99, keras=0.9)
-        own = {"alpha": _given(alpha, default_alpha), "eps": _given(eps, default_eps),
-               "compat": compat}
-        super().__init__(params, lr, own, **common)
-
-    def check(self, h: Settings) -> None:
-        super().check(h)
-        check_number("alpha", h.alpha, below=1)
-        check_number("eps", h.eps)
+        eps = _choose(eps, compat, lecture=1e-7, torch=1e-8, keras=1e-7)
+        alpha = _choose(alpha, compat, lecture=0.9, torch=0.99, keras=0.9)
+        super().__init__(params, lr, alpha=alpha, eps=eps, compat=compat, **common)
 
     def rule(self, h: Settings, x: Array, g: Array, s: Array) -> tuple[Array, ...]:
         s = h.alpha * s + (1 - h.alpha) * g * g
@@ -252,6 +233,13 @@ def _root(s: Array, h: Settings) -> Array:
     return xp.sqrt(s) + h.eps
 
 
+def check_betas(name: str, betas: Any) -> None:
+    """Refuse what is not two numbers in [0, 1)."""
+    pair = isinstance(betas, tuple | list) and len(betas) == 2
+    if not pair or not all(isinstance(beta, Real) and 0 <= float(beta) < 1 for beta in betas):
+        raise ValueError(f"{name} must be two numbers in [0, 1), got {betas!r}")
+
+
 class Adam(Optimizer):
     r"""Momentum and RMSProp together, with bias correction (A19).
 
@@ -259,13 +247,15 @@ class Adam(Optimizer):
         m_hat = m / (1 - b1^t)              v_hat = v / (1 - b2^t)          t from 1
         x <- x - lr m_hat / (sqrt(v_hat) + eps)
 
-    The first step has length lr whatever the gradient. ``bias_correction=False`` is the lecture's
-    first version (A18): m_hat = m, v_hat = v, whose first steps are 3 to 6.6 times too long.
-    The defaults are a good start for most problems (A20). `weight_decay` here adds to g, where
-    the root divides it away for weights with large gradients: `AdamW` decays all alike.
-    t counts the updates of each parameter, which differs from the optimizer's only for parameters
-    that got no gradient in some steps.
-    Source: Kingma and Ba 2015, algorithm 1; "keras" is its section 2's reordering (eps-hat).
+    The first step has length lr whatever the gradient. ``bias_correction=False`` is the
+    lecture's first version (A18): m_hat = m, v_hat = v, whose first steps are 3 to 6.6
+    times too long. The defaults are a good start for most problems (A20).
+    `weight_decay` here adds to g, where the root divides it away for weights with large
+    gradients: `AdamW` decays all alike.
+    t counts the updates of each parameter, which differs from the optimizer's only for
+    parameters that got no gradient in some steps.
+    Source: Kingma and Ba 2015, algorithm 1; "keras" is its section 2's reordering
+    (eps-hat).
 
     >>> from tinynet import Tensor
     >>> x = Tensor([1.0, -100.0], requires_grad=True)
@@ -274,30 +264,26 @@ class Adam(Optimizer):
     """
 
     slots = ("m", "v")
-    betas = setting("betas")
-    eps = setting("eps")
-    bias_correction = setting("bias_correction")
-    compat = setting("compat")
+    betas = setting(check_betas)
+    eps = setting(check_number)
+    bias_correction = setting()
+    compat = setting()
 
     def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-3,
                  betas: tuple[float, float] = (0.9, 0.999), *, eps: float | None = None,
-                 bias_correction: bool = True, compat: Compat = "lecture", **common: Any) -> None:
-        default_eps = _choose(compat, lecture=1e-7, torch=1e-8, keras=1e-7)
-        own = {"betas": betas, "eps": _given(eps, default_eps),
-               "bias_correction": bias_correction, "compat": compat}
-        super().__init__(params, lr, own, **common)
-
-    def check(self, h: Settings) -> None:
-        super().check(h)
-        check_betas(h.betas)
-        check_number("eps", h.eps)
+                 bias_correction: bool = True, compat: Compat = "lecture",
+                 **common: Any) -> None:
+        eps = _choose(eps, compat, lecture=1e-7, torch=1e-8, keras=1e-7)
+        super().__init__(params, lr, betas=betas, eps=eps,
+                         bias_correction=bias_correction, compat=compat, **common)
 
     def rule(self, h: Settings, x: Array, g: Array, m: Array, v: Array) -> tuple[Array, ...]:
         b1, b2 = h.betas
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g * g
         c1, c2 = corrections(h)  # 1 - b1^t and 1 - b2^t
-        m_hat, v_hat = m / c1, v / c2
+        m_hat = m / c1
+        v_hat = v / c2
         return x - h.lr * m_hat / (xp.sqrt(v_hat) + eps_hat(h)), m, v
 
     def in_place(self, h: Settings, x: Array, g: Array, m: Array,
@@ -305,13 +291,6 @@ class Adam(Optimizer):
         c1, c2 = corrections(h)
         root = math.sqrt(c2)  # m_hat / (sqrt(v_hat) + eps), both multiplied by it
         return update.adam(x, g, m, v, h.lr / c1 * root, h.betas, eps_hat(h) * root, h.decay)
-
-
-def check_betas(betas: Any) -> None:
-    """Refuse what is not two numbers in [0, 1)."""
-    pair = isinstance(betas, tuple | list) and len(betas) == 2
-    if not (pair and all(isinstance(beta, Real) and 0 <= float(beta) < 1 for beta in betas)):
-        raise ValueError(f"betas must be two numbers in [0, 1), got {betas!r}")
 
 
 def corrections(h: Settings) -> tuple[float, float]:
@@ -323,18 +302,19 @@ def corrections(h: Settings) -> tuple[float, float]:
 
 
 def eps_hat(h: Settings) -> float:
-    """eps, or in Keras's order of operations, where it is added before the correction of v."""
+    """eps; in Keras's order of operations it is added before the correction of v."""
     if h.compat == "keras":
         return float(h.eps / math.sqrt(corrections(h)[1]))
     return float(h.eps)
 
 
 class AdamW(Adam):
-    r"""Adam with decoupled weight decay: x <- x - lr weight_decay x, apart from the gradient.
+    r"""Adam with decoupled weight decay: x <- x - lr weight_decay x, apart from g.
 
-    So every weight decays at the same rate, which an L2 term in g does not do under Adam.
-    Source: Loshchilov and Hutter 2019, "Decoupled weight decay regularization", algorithm 2
-    (with decay multiplied by lr, as in PyTorch and Keras).
+    So every weight decays at the same rate, which an L2 term in g does not do under
+    Adam.
+    Source: Loshchilov and Hutter 2019, "Decoupled weight decay regularization",
+    algorithm 2 (with decay multiplied by lr, as in PyTorch and Keras).
     """
 
     def __init__(self, params: Iterable[Any], lr: float | Schedule = 1e-3,

@@ -1,8 +1,8 @@
 """Ctrl-C waits until a few lines that belong together are done.
 
-Python raises KeyboardInterrupt between any two lines of the main thread, also between the write
-of a velocity and that of the weights it moves. Inside `held` a signal is noted instead, and its
-handler runs at the end.
+Python raises KeyboardInterrupt between any two lines of the main thread, also between
+the write of a velocity and that of the weights it moves. Inside `held` a signal is
+noted instead, and its handler runs at the end.
 Read next: `optimizer.py`.
 """
 
@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)  # what stops a program; Ctrl-C is let through last
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)  # what stops a program; Ctrl-C goes last
 
 
 class held:
-    """Inside, signals wait. (In other threads than the main one there are none to wait.)
+    """Inside, signals wait. (In other threads than the main one there are none.)
 
-    Where lines in between may take long, let signals through, and undo what must not stay:
+    Where lines in between may take long, let signals through, and undo what must not
+    stay:
 
         with held() as signals:
             try:
@@ -38,7 +39,7 @@ class held:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 handler = signal.getsignal(number)
-                if callable(handler):  # else it is the system's own, which raises nothing here
+                if callable(handler):  # else the system's own, which raises nothing
                     self.handlers[number] = handler
         self._hold()
         return self

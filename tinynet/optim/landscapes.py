@@ -1,16 +1,17 @@
-r"""The proving ground: small losses whose answers are known, and the path an optimizer takes there.
+r"""The proving ground: small losses with known answers, and the path an optimizer takes.
 
-    bowl(k)        (x^2 + k y^2) / 2                     a valley of condition number k     (A3)
-    saddle         x^2 - y^2                             gradient 0, and not a minimum      (A4)
-    double_well    x^4/4 - x^2/2 + .15 x (+ y^2/2)       a local minimum beside the lowest  (A5)
-    rosenbrock     100 (y - x^2)^2 + (1 - x)^2           a bent valley
-    sampled(n)     x^2/2 + the mean of n random ripples  sharp dips that more data removes  (A13)
-    regression(B)  squared errors of a line, on B random examples at each call           (A6)
-    noisy(f, s)    f, with noise of deviation s in its gradient
+    bowl(k)        A3   (x^2 + k y^2) / 2                a valley of condition number k
+    saddle         A4   x^2 - y^2                        gradient 0, and not a minimum
+    double_well    A5   x^4/4 - x^2/2 + .15 x (+ y^2/2)  a local minimum beside the lowest
+    rosenbrock          100 (y - x^2)^2 + (1 - x)^2      a bent valley
+    sampled(n)     A13  x^2/2 + mean of n random waves   sharp dips that more data removes
+    regression(B)  A6   squared errors of a line, on B random examples at each call
+    noisy(f, s)         f, with noise of deviation s in its gradient
 
-Coordinates stand on the last axis, so that the same function takes a point (2,) and a grid of
-points (height, width, 2). `trace` runs any optimizer of this package on any of them, and the rest
-of the file measures the path. Pictures of paths: `tinynet.viz`. Lecture ids A2 to A15.
+Coordinates stand on the last axis, so that the same function takes a point (2,) and a
+grid of points (height, width, 2). `trace` runs any optimizer of this package on any of
+them, and the rest of the file measures the path. Pictures of paths: `tinynet.viz`.
+Lecture ids A2 to A15.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ __all__ = ["Landscape", "bowl", "double_well", "noisy", "path_length",
            "regression", "rosenbrock", "saddle", "sampled", "sign_changes", "steps_until", "trace",
            "turning_angle"]
 
-LossFunction = Callable[[Tensor], Any]  # a Tensor of one number, or of one for each point
+LossFunction = Callable[[Tensor], Any]  # a Tensor of one number for each point
 Make = Callable[[list[Tensor]], Optimizer]
 Path = np.ndarray[Any, Any]
 
@@ -39,10 +40,10 @@ FAR = 1e9  # who gets so far away will not come back
 
 
 class Landscape(NamedTuple):
-    """A loss of a few coordinates, called like a function, with what a picture of it needs.
+    """A loss of a few coordinates, called like a function, and what its picture needs.
 
-    ``minima``: all of them, the lowest first; ``start``: where races begin; ``window``: the part
-    worth seeing, (left, right, bottom, top).
+    ``minima``: all of them, the lowest first; ``start``: where races begin; ``window``:
+    the part worth seeing, (left, right, bottom, top).
     """
 
     name: str
@@ -56,7 +57,7 @@ class Landscape(NamedTuple):
 
 
 def bowl(k: float) -> Landscape:
-    """(x^2 + k y^2) / 2: flat along x, steep along y; the Hessian has condition number k (A3).
+    """(x^2 + k y^2) / 2: flat along x, steep along y; condition number k (A3).
 
     >>> bowl(10)(Tensor([1.0, 1.0])).item(), bowl(10).minima
     (5.5, ((0.0, 0.0),))
@@ -72,13 +73,15 @@ def _saddle(x: Tensor) -> Any:
 
 def _double_well(x: Tensor) -> Any:
     """Any number of coordinates: those after the first lie in a bowl."""
-    u, rest = x[..., 0], x[..., 1:]
+    u = x[..., 0]
+    rest = x[..., 1:]
     return u**4 / 4 - u**2 / 2 + 0.15 * u + (rest * rest).sum(axis=-1) / 2
 
 
 def _rosenbrock(x: Tensor) -> Any:
     """Two coordinates or more, each bound to the one before it."""
-    before, after = x[..., :-1], x[..., 1:]
+    before = x[..., :-1]
+    after = x[..., 1:]
     return (100 * (after - before**2) ** 2 + (1 - before) ** 2).sum(axis=-1)
 
 
@@ -90,17 +93,19 @@ rosenbrock = Landscape("Rosenbrock", _rosenbrock, ((1.0, 1.0),), (-1.2, 1.0),
 
 
 def sampled(n: int, seed: int = 0, waves: int = 30) -> Landscape:
-    r"""L(x) = x^2/2 + 1/n sum_i l_i(x): a bowl, and what n examples add to it by chance (A13).
+    r"""L(x) = x^2/2 + 1/n sum_i l_i(x): a bowl, and what n examples add by chance (A13).
 
         l_i(x) = sqrt(2 / waves) sum_k cos(w_k x + phase_ik),      w_k from 5 to 25
 
-    One example's ripple has mean 0 and variance 1 over the random phases, so the mean of n has
-    deviation 1/sqrt(n): the sharp dips of a small data set are noise, and fade as it grows.
+    One example's ripple has mean 0 and variance 1 over the random phases, so the mean
+    of n has deviation 1/sqrt(n): the sharp dips of a small data set are noise, and fade
+    as it grows.
     """
     phases = uniform(key(seed, "phases", n), (n, waves), 0.0, 2 * math.pi, dtype=np.float64)
     w = xp.linspace(5.0, 25.0, waves)
     size = math.sqrt(2 / waves)
-    # cos(w x + phase) = cos(w x) cos(phase) - sin(w x) sin(phase): the mean is over phases alone
+    # cos(w x + phase) = cos(w x) cos(phase) - sin(w x) sin(phase): the mean is over
+    # phases alone
     c, s = size * xp.cos(phases).mean(axis=0), size * xp.sin(phases).mean(axis=0)
 
     def f(x: Tensor) -> Any:
@@ -110,10 +115,11 @@ def sampled(n: int, seed: int = 0, waves: int = 30) -> Landscape:
 
 
 def regression(batch: int | None = None, rng: Generator | None = None) -> Landscape:
-    """mean (w x_i - y_i)^2 over 200 examples, or over `batch` of them that each call draws (A6).
+    """mean (w x_i - y_i)^2 over 200 examples, or `batch` of them that each call draws (A6).
 
-    Examples are drawn with replacement, so the deviation of a mini-batch's gradient is that of one
-    example divided by sqrt(batch). The minimum is that of all examples. Pass `rng` with `batch`.
+    Examples are drawn with replacement, so the deviation of a mini-batch's gradient is
+    that of one example divided by sqrt(batch). The minimum is that of all examples.
+    Pass `rng` with `batch`.
     """
     if (batch is None) != (rng is None):
         raise ValueError(f"batch={batch} and rng={rng}: a batch is drawn by a generator, pass both")
@@ -131,16 +137,16 @@ def regression(batch: int | None = None, rng: Generator | None = None) -> Landsc
 
 
 def noisy(f: LossFunction, std: float, rng: Generator) -> LossFunction:
-    """f(x) + x . noise, new at each call: the gradient is f's plus normal noise (A9)."""
+    """f(x) + x . noise, new at each call: its gradient is f's plus normal noise (A9)."""
     return lambda x: f(x) + (rng.normal(x.shape, std=std, dtype=x.dtype) * x).sum()
 
 
 def trace(make: Make, f: LossFunction, start: Any, steps: int,
           stop: Callable[[Path], bool] = lambda x: False) -> Path:
-    """Where an optimizer goes on the loss `f`: float64 positions (n + 1, coordinates), on the host.
+    """Where an optimizer goes on `f`: positions (n + 1, coordinates), float64, on the host.
 
-    ``make`` builds it from a list of one tensor. The path ends early where ``stop(position)``
-    holds, and where a coordinate is 1e9 or more: it has diverged.
+    ``make`` builds it from a list of one tensor. The path ends early where
+    ``stop(position)`` holds, and where a coordinate is 1e9 or more: it has diverged.
 
     >>> from tinynet.optim import SGD
     >>> trace(lambda params: SGD(params, lr=0.5), bowl(1), (1.0, 2.0), steps=2).tolist()
@@ -159,7 +165,7 @@ def trace(make: Make, f: LossFunction, start: Any, steps: int,
 
 def steps_until(make: Make, f: LossFunction, start: Any, stop: Callable[[Path], bool],
                 limit: int = 10_000) -> int | None:
-    """How many steps until ``stop(position)``; None if that takes more than `limit`, or never."""
+    """How many steps until ``stop(position)``; None: never, or more than `limit`."""
     path = trace(make, f, start, limit, stop)
     return len(path) - 1 if stop(path[-1]) else None
 
@@ -167,7 +173,7 @@ def steps_until(make: Make, f: LossFunction, start: Any, stop: Callable[[Path], 
 # What a path is like
 
 def sign_changes(values: Path) -> int:
-    """How often a coordinate changes sign, to and from 0 too; below 1e-12 it counts as 0.
+    """How often a coordinate changes sign, to and from 0 too (which is below 1e-12).
 
     >>> sign_changes(np.array([1.0, -0.5, 0.2, 0.1]))
     2
@@ -186,7 +192,7 @@ def path_length(path: Path) -> float:
 
 
 def turning_angle(path: Path) -> float:
-    """The mean angle between one step and the next, in degrees: 0 straight on, 180 back.
+    """The mean angle between a step and the next, in degrees: 0 straight on, 180 back.
 
     >>> turning_angle(np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]))
     90.0

@@ -1,13 +1,14 @@
-r"""How far to go along a direction: a step length that satisfies the strong Wolfe conditions.
+r"""How far to go along a direction: a step that satisfies the strong Wolfe conditions.
 
 With phi(a) = f(x + a d), a step a is accepted if
 
     phi(a) <= phi(0) + c1 a phi'(0)          it goes down enough      (c1 = 1e-4)
     |phi'(a)| <= c2 |phi'(0)|                the slope has become flat (c2 = 0.9)
 
-The second condition makes s'y > 0, which the BFGS update needs. The search first goes on until an
-interval must contain such a step, then narrows it by cubic interpolation. A trial where the loss
-or slope is not finite counts as infinitely high, so the step shrinks.
+The second condition makes s'y > 0, which the BFGS update needs. The search first goes
+on until an interval must contain such a step, then narrows it by cubic interpolation. A
+trial where the loss or slope is not finite counts as infinitely high, so the step
+shrinks.
 Source: Nocedal and Wright 2006, "Numerical optimization", algorithms 3.5 and 3.6.
 Read next: `quasi_newton.py`.
 """
@@ -22,7 +23,7 @@ from ..backend import Array
 
 
 class Point(NamedTuple):
-    """A place on the line: step `alpha`, loss, slope phi', and weights and gradient (flat)."""
+    """A place on the line: step `alpha`, loss, slope phi', flat weights and gradient."""
 
     alpha: float
     value: float
@@ -39,8 +40,8 @@ def strong_wolfe(phi: Phi, start: Point, alpha: float, c1: float = 1e-4, c2: flo
                  max_evaluations: int = 25) -> Point:
     """The first point found that satisfies both conditions, trying `alpha` first.
 
-    `start` is phi at 0 and must go down. If `max_evaluations` do not suffice, the lowest point
-    found is returned (`start` itself if none was lower).
+    `start` is phi at 0 and must go down. If `max_evaluations` do not suffice, the
+    lowest point found is returned (`start` itself if none was lower).
     """
     previous = start
     for used in range(1, max_evaluations + 1):
@@ -52,7 +53,8 @@ def strong_wolfe(phi: Phi, start: Point, alpha: float, c1: float = 1e-4, c2: flo
         if point.slope >= 0:
             return _zoom(phi, start, point, previous, c1, c2, max_evaluations - used)
         farther = _cubic_minimum(previous, point)
-        farther = farther if farther > point.alpha else math.inf  # the cubic has none ahead
+        if farther <= point.alpha:  # the cubic has none ahead
+            farther = math.inf
         alpha = min(max(farther, 1.1 * point.alpha), 10 * point.alpha)
         previous = point
     return previous
@@ -87,7 +89,7 @@ def _too_high(point: Point, start: Point, c1: float) -> bool:
 
 
 def _cubic_minimum(a: Point, b: Point) -> float:
-    """Where the cubic through two values and slopes has its minimum; the middle if it has none.
+    """Where the cubic through two values and slopes has its minimum, else the middle.
 
     Source: Nocedal and Wright 2006, equation 3.59.
     """

@@ -1,16 +1,17 @@
 r"""Training in float16: half the memory, and on a GPU the products of tensor cores.
 
-    backward of scale * loss            gradients below 6e-8 would be 0 in float16
-    g = float32(p.grad) / scale         if all are finite: update, in float32
-    w <- rule(w, g),  p = float16(w)    w are float32 "master" weights: a step of 1e-4 w is lost
-                                        in float16, which has 3 digits
-    else: scale <- scale / 2            and no update; after `every` updates scale <- 2 scale
+    backward of scale * loss          gradients below 6e-8 would be 0 in float16
+    g = float32(p.grad) / scale       if all are finite: update, in float32
+    w <- rule(w, g),  p = float16(w)  w are float32 "master" weights: a step of 1e-4 w is
+                                      lost in float16, which has 3 digits
+    else: scale <- scale / 2          no update; after `every` updates scale <- 2 scale
 
-Arrays are stored as float16; sums inside products, convolutions, normalisation and losses are
-float32 or wider on a GPU (on NumPy float16 is slow, and of use for trying out alone). A number is
-read back in every step: whether the gradients are finite. The other way to faster products needs
-no change: with CUPY_TF32=1 in the environment CuPy multiplies float32 matrices with 10 bits of
-mantissa. Source: Micikevicius et al. 2018, "Mixed precision training", sections 3.1 and 3.2.
+Arrays are stored as float16; sums inside products, convolutions, normalisation and
+losses are float32 or wider on a GPU (on NumPy float16 is slow, and of use for trying
+out alone). A number is read back in every step: whether the gradients are finite. The
+other way to faster products needs no change: with CUPY_TF32=1 in the environment CuPy
+multiplies float32 matrices with 10 bits of mantissa. Source: Micikevicius et al. 2018,
+"Mixed precision training", sections 3.1 and 3.2.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from ..tensor import Tensor
 from .interrupts import held
 from .optimizer import Optimizer
 from .parameters import named_tensors
+from .states import check_entries, copied
 
 
 class LossScale:
     """Updates float16 parameters by an optimizer of their float32 copies.
 
-    ``params``: as for an optimizer, such as ``model.astype("float16").named_parameters()``.
+    ``params``: as for an optimizer, such as
+    ``model.astype("float16").named_parameters()``.
     ``make``:   makes the optimizer, ``lambda params: Adam(params, lr=1e-3)``.
     ``scale``:  what the loss is multiplied by at first; a power of two rounds nothing.
     ``every``:  so many updates in a row double it.
@@ -60,8 +63,8 @@ class LossScale:
         self.skipped = 0
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of scale * loss; the product is float32, which does not overflow."""
-        with np.errstate(over="ignore", invalid="ignore"):  # `step` looks for what overflowed
+        """Gradients of scale * loss, a product in float32, which does not overflow."""
+        with np.errstate(over="ignore", invalid="ignore"):  # `step` will see
             (loss.astype("float32") * self.scale).backward()
 
     def step(self) -> bool:
@@ -112,17 +115,15 @@ class LossScale:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
-        if lacking := self.state_dict().keys() - state.keys():
-            raise ValueError(f"this is no LossScale's state: it lacks {sorted(lacking)}")
+        check_entries("LossScale", state, self.state_dict())
+        copies = []
         for name, w in self.masters:
-            shape = getattr(state["masters"].get(name), "shape", None)
-            if shape != w.shape:
-                raise ValueError(f"the master of {name!r} has shape {shape}, the parameter "
-                                 f"{w.shape}")
+            saved = state["masters"].get(name)
+            copies.append(copied(f"the master of {name!r}", saved, w.data))
         self.optimizer.load_state_dict(state["optimizer"])
         self.scale = float(state["scale"])
         self.updates = int(state["updates"])
         self.skipped = int(state["skipped"])
-        for (name, w), (_, p) in zip(self.masters, self.params, strict=True):
-            w.copy_(state["masters"][name])
+        for (_, w), (_, p), x in zip(self.masters, self.params, copies, strict=True):
+            w.copy_(x)
             p.copy_(w.data)

@@ -1,23 +1,26 @@
-r"""What all optimizers share; what differs is one `rule` of a few lines, as on the slide.
+r"""What all optimizers share; what differs is one `rule` of a few lines, as on the
+slide.
 
     class Adam(Optimizer):
-        slots = ("m", "v")                     # arrays kept for each parameter, zeros at the start
+        slots = ("m", "v")                     # arrays kept for each parameter, first 0
+        betas = setting(check_betas)           # what else `h` holds, and its check
         def rule(self, h, x, g, m, v): ...     # pure: returns the new x, m, v
 
 `step` does for every parameter that has a gradient, in this order:
 
-    g = clip(g)                                clip_value, then clip_norm (one norm for all)
-    g = g + weight_decay * x + l1 * sign(x)    of the penalties weight_decay/2 |x|^2 (with 1/2: L2)
-                                               and l1 sum |x|; both: the elastic net
-    x = x * (1 - lr * weight_decay)            instead of the L2 term, if `decoupled` (AdamW)
+    g = clip(g)                              clip_value, then clip_norm (one norm for all)
+    g = g + weight_decay * x + l1 * sign(x)  of weight_decay/2 |x|^2 (with 1/2: L2) and
+                                             l1 sum |x|; both: the elastic net
+    x = x * (1 - lr * weight_decay)          instead of the L2 term, if `decoupled` (AdamW)
     x, *slots = rule(h, x, g, *slots)
-    x = x * min(1, max_norm / |x_i|)           row by row (one row: the weights of one unit)
+    x = x * min(1, max_norm / |x_i|)         row by row (a row: the weights of one unit)
 
-`h` holds the settings of the parameter's group at this step: ``h.lr`` (a number, also if a
-schedule says it), ``h.momentum`` and so on; ``h.t`` says which update of this parameter it is (1
-at its first: the lecture's t). A step happens as a whole or not at all: everything is computed
-and checked first, then written. Rules compute in float32 or wider: for weights in float16 the
-slots and the step are float32, and the weights are rounded once.
+`h` holds the settings of the parameter's group at this step: ``h.lr`` (a number, also
+if a schedule says it), ``h.momentum`` and so on; ``h.t`` says which update of this
+parameter it is (1 at its first: the lecture's t). A step happens as a whole or not at
+all: everything is computed and checked first, then written. Rules compute in float32 or
+wider: for weights in float16 the slots and the step are float32, and the weights are
+rounded once.
 Read next: `first_order.py`.
 """
 
@@ -29,7 +32,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from ..backend import Array, accumulator, asarray, on_gpu, out_of_memory, wide, xp
+from ..backend import Array, accumulator, on_gpu, out_of_memory, wide, xp
 from ..checks import check_number, check_positive, check_whole
 from ..graph import enable_grad
 from ..kernels import update
@@ -38,16 +41,11 @@ from .clip import clipped_by_norm, clipped_by_value
 from .interrupts import held
 from .parameters import make_groups
 from .schedule import Schedule
+from .states import check_entries, copied
 
 Closure = Callable[[], Any]
 Settings = SimpleNamespace
 
-_PENALTIES: dict[str, Any] = {
-    "weight_decay": 0.0,
-    "decoupled": False,
-    "l1": 0.0,
-    "max_norm": None,
-}
 _NO_SETTINGS = ("names", "params")  # what else a group holds
 
 
@@ -61,33 +59,74 @@ class Change(NamedTuple):
     fused: update.Update | None
 
 
-def setting(name: str) -> Any:
-    """An attribute that reads a setting in the first group, and sets it in all of them."""
+class setting:
+    """What each group has a value of: ``momentum = setting(check_below_1)``.
 
-    def read(optimizer: Optimizer) -> Any:
-        return optimizer.param_groups[0][name]
+    As an attribute it reads the first group (of a schedule what it says for the next
+    step), and sets all of them. ``check(name, value)`` raises a ValueError that names both.
+    """
 
-    def write(optimizer: Optimizer, value: Any) -> None:
-        optimizer.set_in_all_groups(name, value)
+    def __init__(self, check: Callable[[str, Any], Any] | None = None,
+                 default: Any = None) -> None:
+        self.check = check
+        self.default = default
 
-    return property(read, write)
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, optimizer: Optimizer | None, owner: type) -> Any:
+        if optimizer is None:
+            return self
+        value = optimizer.param_groups[0][self.name]
+        return float(value(optimizer.t)) if callable(value) else value
+
+    def __set__(self, optimizer: Optimizer, value: Any) -> None:
+        optimizer.set_in_all_groups(self.name, value)
+
+
+def _settings_of(kind: type) -> dict[str, setting]:
+    """The settings of a class and of those it is made of, its own first."""
+    found: dict[str, setting] = {}
+    for each in kind.__mro__:
+        for name, value in vars(each).items():
+            if isinstance(value, setting):
+                found.setdefault(name, value)
+    return found
+
+
+def check_below_1(name: str, value: Any) -> None:
+    """Refuse what is no number in [0, 1)."""
+    check_number(name, value, below=1)
+
+
+def check_rate(name: str, value: Any) -> None:
+    """Refuse what is neither a number >= 0 nor a schedule (asked in a step alone)."""
+    if not callable(value):
+        check_number(name, value, instead=" or a schedule")
+
+
+def check_bound(name: str, value: Any) -> None:
+    """Refuse what is neither a number above 0 nor None."""
+    if value is not None:
+        check_positive(name, value, " or None")
 
 
 class Optimizer:
     """Base of all optimizers: groups, penalties, clipping, write-back and state.
 
-    ``params``: tensors, (name, tensor) pairs such as ``model.named_parameters()``, or groups:
-    dicts with "params" and settings of their own, ``{"params": [...], "lr": 0.01}``.
+    ``params``: tensors, (name, tensor) pairs such as ``model.named_parameters()``, or
+    groups, dicts of "params" and settings of their own: ``{"params": [...], "lr": 1}``.
     ``lr``: a number, or a `schedule` that is called with the step (0 at the first).
-    ``own``: the settings of a subclass, for its rule; checked in its `check`.
-    ``weight_decay=0.0, decoupled=False, l1=0.0, max_norm=None``: as in the text of the module.
+    ``weight_decay=0.0, decoupled=False, l1=0.0, max_norm=None``: see the module's text.
     Weight decay acts on every parameter it is given; `param_groups` leaves biases out.
-    ``fused=False`` always computes by the plain rule (the fused twin gives the same numbers).
+    ``fused=False`` always computes by the plain rule (the fused twin gives the same
+    numbers).
 
-    Attributes: ``t`` counts finished steps; ``lr`` is the learning rate that the next `step` will
-    use (while one runs: the one in use), of the first group if there are several; read it *before*
-    `step` to log the value a step used. ``state[name][slot]`` are the arrays behind a parameter.
-    Setting ``lr``, ``momentum`` ... sets it in all groups, ``param_groups[k]["lr"] = 0.1`` in one.
+    Attributes: ``t`` counts finished steps; ``lr`` is the learning rate that the next
+    `step` will use (while one runs: the one in use), of the first group if there are
+    several; read it *before* `step` to log the value a step used. ``state[name][slot]``
+    are the arrays behind a parameter. Setting ``lr``, ``momentum`` ... sets it in all
+    groups, ``param_groups[k]["lr"] = 0.1`` in one.
 
     >>> class Sign(Optimizer):
     ...     def rule(self, h, x, g):
@@ -98,25 +137,27 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()
-    weight_decay = setting("weight_decay")
-    decoupled = setting("decoupled")
-    l1 = setting("l1")
-    max_norm = setting("max_norm")
+    lr = setting(check_rate)
+    weight_decay = setting(check_number, 0.0)
+    decoupled = setting(default=False)
+    l1 = setting(check_number, 0.0)
+    max_norm = setting(check_bound)
 
-    def __init__(self, params: Iterable[Any], lr: float | Schedule,
-                 own: Mapping[str, Any] | None = None, *, clip_norm: float | None = None,
-                 clip_value: float | None = None, fused: bool = True, **common: Any) -> None:
-        settings = {**(own or {}), "lr": lr, **_PENALTIES}
-        if type(self).__init__ is Optimizer.__init__:
-            settings |= common  # a class without an __init__ takes any settings, for its rule
-        elif unknown := sorted(common.keys() - settings.keys()):
-            known = ("lr", *(own or {}), *_PENALTIES, "clip_norm", "clip_value", "fused")
+    def __init__(self, params: Iterable[Any], lr: float | Schedule, *,
+                 clip_norm: float | None = None, clip_value: float | None = None,
+                 fused: bool = True, **settings: Any) -> None:
+        self.settings = _settings_of(type(self))
+        settings["lr"] = lr
+        unknown = sorted(settings.keys() - self.settings.keys())
+        # A class without an __init__ takes any settings, for its rule.
+        if unknown and type(self).__init__ is not Optimizer.__init__:
+            known = ", ".join(sorted(self.settings, key=lambda name: name != "lr"))
             raise TypeError(f"{type(self).__name__} has no option {unknown[0]!r}: it has "
-                            f"{', '.join(known)}")
-        self.param_groups = make_groups(params, settings | common)
-        for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
-            if value is not None:
-                check_positive(name, value, " or None")
+                            f"{known}, clip_norm, clip_value, fused")
+        defaults = {name: own.default for name, own in self.settings.items()}
+        self.param_groups = make_groups(params, defaults | settings)
+        check_bound("clip_norm", clip_norm)
+        check_bound("clip_value", clip_value)
         self.clip_norm = clip_norm
         self.clip_value = clip_value
         self.fused = fused
@@ -128,11 +169,11 @@ class Optimizer:
     # What a subclass fills in
 
     def rule(self, h: Settings, x: Array, g: Array, *slots: Array) -> tuple[Array, ...]:
-        """The lecture's lines: new x and new slots from x, its gradient g and the slots."""
+        """The lecture's lines: the new x and slots from x, its gradient g and the slots."""
         raise TypeError(f"{type(self).__name__} has no rule(self, h, x, g, ...)")
 
     def in_place(self, h: Settings, x: Array, g: Array, *slots: Array) -> update.Update | None:
-        """The fused twin: what will overwrite x and slots as `rule` would, with h.decay before it.
+        """The fused twin: what will overwrite x and slots as h.decay and `rule` would.
 
         None: there is no twin for these arrays and settings.
         """
@@ -145,53 +186,38 @@ class Optimizer:
     def check(self, h: Settings) -> None:
         """Refuse settings that the rule cannot work with, by name and value.
 
-        Called for each group when it is made, set, loaded or used, so that ``h.lr`` may be a
-        schedule (which is asked in a step alone) as well as a number.
+        Called for each group when it is made, set, loaded or used, so that ``h.lr`` may
+        be a schedule (which is asked in a step alone) as well as a number.
         """
-        if not callable(h.lr):
-            check_number("lr", h.lr, instead=" or a schedule")
-        check_number("weight_decay", h.weight_decay)
-        check_number("l1", h.l1)
-        if h.max_norm is not None:
-            check_positive("max_norm", h.max_norm, " or None")
+        for name, own in self.settings.items():
+            if own.check is not None:
+                own.check(name, getattr(h, name))
 
     # Settings
 
-    @property
-    def lr(self) -> float:
-        """The learning rate of the first group in the next step."""
-        return self._rate(self.param_groups[0])
-
-    @lr.setter
-    def lr(self, value: float | Schedule) -> None:
-        self.set_in_all_groups("lr", value)
-        self._tell_schedules()
-
     def set_in_all_groups(self, name: str, value: Any) -> None:
-        """``param_groups[k][name] = value`` for every group, if all of them can take it."""
+        """``param_groups[k][name] = value`` for every group, if all can take it."""
         for group in self.param_groups:
             self.check(_as_settings(group | {name: value}))
         for group in self.param_groups:
             group[name] = value
+        self._tell_schedules()
 
     def check_groups(self) -> None:
         """`check` all groups as they are now."""
         for group in self.param_groups:
             self.check(_as_settings(group))
 
-    def _rate(self, group: Mapping[str, Any]) -> float:
-        lr = group["lr"]
-        return float(lr(self.t) if callable(lr) else lr)
-
     def _settings(self, group: Mapping[str, Any]) -> Settings:
         """The settings of a group in this step; a schedule is asked once."""
         h = _as_settings(group)
         self.check(h)
-        h.lr = self._rate(group)
-        if not math.isfinite(h.lr):  # of a schedule, or a number that was set by hand
-            raise FloatingPointError(f"lr is {h.lr} at step {self.t}, so nothing was updated: its "
-                                     "schedule must give finite numbers")
-        check_number("lr", h.lr)
+        if callable(h.lr):
+            h.lr = float(h.lr(self.t))
+            if not math.isfinite(h.lr):
+                raise FloatingPointError(f"lr is {h.lr} at step {self.t}, so nothing was "
+                                         "updated: its schedule must give finite numbers")
+            check_number("lr", h.lr)
         if h.decoupled:
             h.decay = update.Decay(shrink=1.0 - h.lr * h.weight_decay)
         else:
@@ -215,7 +241,7 @@ class Optimizer:
         """
         loss = None if closure is None else self.evaluate(closure)
         changes = self._changes()
-        with held():  # what can fail does so in the first line, before anything is written
+        with held():  # what can fail does so in the first line: nothing is written yet
             self._run(changes)
             for change in changes:
                 for old, new in change.arrays:
@@ -228,7 +254,7 @@ class Optimizer:
         return loss
 
     def evaluate(self, closure: Closure) -> Any:
-        """Run `closure`; afterwards every ``.grad`` is the gradient of the loss it returns."""
+        """Run `closure`; then every ``.grad`` is the gradient of the loss it returns."""
         with enable_grad():
             loss = closure()
             if graph_is_alive(loss):
@@ -237,7 +263,7 @@ class Optimizer:
         return loss
 
     def zero_grad(self) -> None:
-        """Forget all gradients (``.grad`` becomes None), so that `backward` starts afresh."""
+        """Forget all gradients (``.grad`` becomes None): `backward` starts afresh."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
@@ -254,17 +280,14 @@ class Optimizer:
         if not work:
             raise RuntimeError("no parameter has a gradient: call loss.backward() before step(), "
                                "with a loss computed from these parameters")
-        gradients = [p.grad.data for _, _, p in work]
-        try:
-            gradients = self._clipped(gradients)
-        except MemoryError as error:
-            raise self._out_of_memory(gradients, error) from None
+        arrays = [p.grad.data for _, _, p in work]  # what memory is needed for
         changes = []
-        for (h, name, p), g in zip(work, gradients, strict=True):
-            try:
+        try:
+            for (h, name, p), g in zip(work, self._clipped(arrays), strict=True):
+                arrays = [p.data]
                 changes.append(self._change(h, name, p, g))
-            except MemoryError as error:
-                raise self._out_of_memory([p.data], error) from None
+        except MemoryError as error:
+            raise self._out_of_memory(arrays, error) from None
         return changes
 
     def _run(self, changes: list[Change]) -> None:
@@ -287,7 +310,7 @@ class Optimizer:
         return gradients
 
     def _change(self, h: Settings, name: str, p: Tensor, g: Array) -> Change:
-        """One parameter: penalties and rule; or the fused update that is still to do."""
+        """One parameter: penalties and rule, or the fused update that is still to do."""
         state = self._state_of(name, p)
         slots = [state[slot] for slot in self.slots]
         h.t = state["count"] + 1
@@ -320,7 +343,7 @@ class Optimizer:
         return Change(name, p, state, arrays, None)
 
     def _state_of(self, name: str, p: Tensor) -> dict[str, Any]:
-        """The state of a parameter, completed by the slots it lacks; kept once a step is done."""
+        """The state of a parameter, with the slots it lacks; kept once a step is done."""
         state = self.state.get(name, {"count": 0})
         lacking = [slot for slot in self.slots if slot not in state]
         if not lacking:
@@ -334,10 +357,10 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """All that the next steps depend on, as copied arrays and plain numbers.
 
-        ``{"optimizer": class name, "t": steps, "groups": [{"names": [...], "lr": 0.1, ...}],
-        "state": {name: {slot: array, "count": updates}}}``. A schedule is code and is not saved
-        (but for what a `Plateau` has seen): it is a function of t. Load into an optimizer made by
-        the same code, and training goes on bit for bit.
+        ``{"optimizer": class name, "t": steps, "groups": [{"names": [...], "lr": 0.1,
+        ...}], "state": {name: {slot: array, "count": updates}}}``. A schedule is code
+        and is not saved (but for what a `Plateau` has seen): it is a function of t.
+        Load into an optimizer made by the same code, and training goes on bit for bit.
         """
         groups = []
         for group in self.param_groups:
@@ -351,14 +374,14 @@ class Optimizer:
         return {"optimizer": type(self).__name__, "t": self.t, "groups": groups, "state": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned; parameters are matched by name, not by order.
+        """Take over what `state_dict` returned; parameters are matched by name.
 
-        Numbers that were changed by hand during training (lr, momentum ...) come back, too;
-        a schedule stays the one this optimizer was made with. A state that does not fit is
-        refused and changes nothing.
+        Numbers that were changed by hand during training (lr, momentum ...) come back,
+        too; a schedule stays the one this optimizer was made with. A state that does
+        not fit is refused and changes nothing.
         """
         self._check_fits(state)
-        loaded = copy.copy(self)  # filled and checked as a whole before anything is taken over
+        loaded = copy.copy(self)  # filled and checked before anything is taken over
         loaded.t = check_whole("t", state["t"], 0)
         loaded.param_groups = []
         for group, saved in zip(self.param_groups, state["groups"], strict=True):
@@ -385,8 +408,7 @@ class Optimizer:
 
     def _check_fits(self, state: Mapping[str, Any]) -> None:
         """Refuse the state of another kind of optimizer, or of other parameters."""
-        if lacking := {"optimizer", "t", "groups", "state"} - state.keys():
-            raise ValueError(f"this is no optimizer's state: it lacks {sorted(lacking)}")
+        check_entries("optimizer", state, ("optimizer", "t", "groups", "state"))
         if state["optimizer"] != type(self).__name__:
             raise ValueError(f"the state was saved by {state['optimizer']}, this optimizer is "
                              f"{type(self).__name__}: make the one that saved it")
@@ -402,15 +424,12 @@ class Optimizer:
     def _loaded(self, name: str, p: Tensor, saved: Mapping[str, Any]) -> dict[str, Any]:
         """The state of one parameter, with copies of the saved slots."""
         if missing := {*self.slots, "count"} - saved.keys():
-            raise ValueError(f"the state of {name!r} lacks {sorted(missing)}: it was saved by "
-                             f"another optimizer than {type(self).__name__}")
-        self.state[name] = {"count": check_whole(f"count of {name!r}", saved["count"], 0)}
-        own = self._state_of(name, p)
+            raise ValueError(f"the state of {name!r} lacks {sorted(missing)}: it was saved "
+                             f"by another optimizer than {type(self).__name__}")
+        own = {"count": check_whole(f"count of {name!r}", saved["count"], 0)}
+        dtype = accumulator(p.dtype)
         for slot in self.slots:
-            shape = getattr(saved[slot], "shape", None)
-            if shape != p.shape:
-                raise ValueError(f"{slot} of {name!r} has shape {shape}, the parameter {p.shape}")
-            own[slot][...] = asarray(saved[slot])
+            own[slot] = copied(f"{slot} of {name!r}", saved[slot], p.data, dtype)
         return own
 
     def __repr__(self) -> str:
@@ -429,20 +448,21 @@ def _with_saved(group: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str,
     mine = {*_NO_SETTINGS, "schedule"}
     if callable(group["lr"]):
         mine.add("lr")
-    settings = {k: v for k, v in saved.items() if k not in mine}
-    for name, value in settings.items():
-        if isinstance(value, list):  # JSON knows no tuples
-            settings[name] = tuple(value)
+    settings = {}
+    for name in saved.keys() - mine:
+        value = saved[name]
+        settings[name] = tuple(value) if isinstance(value, list) else value  # as JSON has it
     return {**group, **settings}
 
 
 def graph_is_alive(loss: Any) -> bool:
-    """Whether `loss` can still be differentiated: a tensor whose graph no backward() has freed."""
-    return isinstance(loss, Tensor) and loss.node is not None and loss.node.inputs is not None
+    """Whether `loss` is a tensor whose graph no backward() has freed."""
+    node = loss.node if isinstance(loss, Tensor) else None
+    return node is not None and node.inputs is not None
 
 
 def _rows_at_most(x: Array, max_norm: float) -> Array:
-    """`x` with every row x[i] (all other axes together) scaled down to a norm of `max_norm`."""
+    """`x`, every row x[i] (all other axes together) scaled down to a norm of `max_norm`."""
     axes = tuple(range(1, x.ndim))
     norm = xp.sqrt((x * x).sum(axis=axes, keepdims=True))
     return x * (max_norm / xp.maximum(norm, max_norm))

@@ -1,8 +1,9 @@
-"""Which tensors an optimizer updates: their names, and groups with settings of their own.
+"""Which tensors an optimizer updates: names, and groups with settings of their own.
 
-State is kept by name, so a checkpoint fits a net whose parameters come in another order.
-A name comes from the pair ``(name, tensor)`` (what ``model.named_parameters()`` gives), else from
-the tensor's own ``name`` (which a model writes there), else it is "param0", "param1" by position.
+State is kept by name, so a checkpoint fits a net whose parameters come in another
+order. A name comes from the pair ``(name, tensor)`` (what ``model.named_parameters()``
+gives), else from the tensor's own ``name`` (which a model writes there), else it is
+"param0", "param1" by position.
 Read next: `optimizer.py`.
 """
 
@@ -14,10 +15,11 @@ from typing import Any
 from ..tensor import Tensor
 
 Pairs = list[tuple[str, Tensor]]
+Group = dict[str, Any]
 
 
 def named_tensors(params: Iterable[Any], first: int = 0) -> Pairs:
-    """`params` as (name, tensor) pairs; `first` is the number of the first nameless tensor."""
+    """`params` as (name, tensor) pairs; `first` is the number of the first nameless one."""
     if isinstance(params, Tensor):
         raise TypeError("params is a single tensor: put it in a list, [tensor]")
     if hasattr(params, "named_parameters"):
@@ -35,9 +37,9 @@ def named_tensors(params: Iterable[Any], first: int = 0) -> Pairs:
     return pairs
 
 
-def make_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
+def make_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[Group]:
     """Groups, each with "names", "params" and every setting (its own, or the default)."""
-    groups: list[dict[str, Any]] = []
+    groups: list[Group] = []
     names: set[str] = set()
     tensors: set[int] = set()
     for own in _as_groups(params):
@@ -50,7 +52,7 @@ def make_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[dict
         for name, tensor in pairs:
             if id(tensor) in tensors:
                 raise ValueError(f"parameter {name!r} is given twice: it would be updated twice")
-            if type(tensor) is Tensor and not tensor.requires_grad:  # a Parameter: it is frozen
+            if type(tensor) is Tensor and not tensor.requires_grad:  # no frozen Parameter
                 raise ValueError(f"parameter {name!r} does not require a gradient, so no step "
                                  "would change it: make it with requires_grad=True")
             if name in names:
@@ -85,11 +87,12 @@ def _as_groups(params: Any) -> list[Any]:
     return params if any(groups) else [{"params": params}]
 
 
-def param_groups(params: Any, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: weights with `weight_decay`, biases and norm parameters (ndim <= 1) without.
+def param_groups(params: Any, weight_decay: float) -> list[Group]:
+    """Weights with `weight_decay`, and biases and norm parameters (ndim <= 1) without.
 
-    `params` is a model, its ``named_parameters()``, or tensors. Decay keeps a net from leaning on
-    a few large weights; a bias multiplies nothing, and a norm's scale near 0 switches its unit off.
+    `params` is a model, its ``named_parameters()``, or tensors. Decay keeps a net from
+    leaning on a few large weights; a bias multiplies nothing, and a norm's scale near 0
+    switches its unit off.
 
     >>> from tinynet import ones
     >>> weight, bias = ones((2, 3)), ones(2)
@@ -100,6 +103,8 @@ def param_groups(params: Any, weight_decay: float) -> list[dict[str, Any]]:
     if hasattr(params, "named_parameters"):
         params = params.named_parameters()
     pairs = named_tensors(params)
-    split = [(weight_decay, [pair for pair in pairs if pair[1].ndim > 1]),
-             (0.0, [pair for pair in pairs if pair[1].ndim <= 1])]
-    return [{"params": chosen, "weight_decay": decay} for decay, chosen in split if chosen]
+    decayed = [pair for pair in pairs if pair[1].ndim > 1]
+    spared = [pair for pair in pairs if pair[1].ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": weight_decay},
+              {"params": spared, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]

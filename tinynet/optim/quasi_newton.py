@@ -1,10 +1,10 @@
 r"""Quasi-Newton: learn the inverse Hessian from the gradients met on the way (C5, C6).
 
-A step s = x' - x that changed the gradient by y = g' - g says that H s ~ y. BFGS keeps a matrix
-that agrees with the last such pair and changes as little as possible otherwise; L-BFGS keeps the
-last few pairs themselves and multiplies by that matrix without building it. Both want the full
-batch: on mini-batches y is mostly the difference between two batches (C7).
-This is the last file of the package.
+A step s = x' - x that changed the gradient by y = g' - g says that H s ~ y. BFGS keeps
+a matrix that agrees with the last such pair and changes as little as possible
+otherwise; L-BFGS keeps the last few pairs themselves and multiplies by that matrix
+without building it. Both want the full batch: on mini-batches y is mostly the
+difference between two batches (C7). This is the last file of the package.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from .second_order import FlatOptimizer
 
 
 class QuasiNewton(FlatOptimizer):
-    """What BFGS and L-BFGS share: the first trial step, and which pairs are worth learning."""
+    """What BFGS and L-BFGS share: the first trial step, which pairs are worth learning."""
 
     def __init__(self, params: Iterable[Any], lr: float = 1.0, **options: Any) -> None:
         super().__init__(params, lr, **options)
-        self.memory: dict[str, Array] = {}  # empty: nothing learned yet, the direction is -g
+        self.memory: dict[str, Array] = {}  # empty: nothing learned, go along -g
 
     def first_alpha(self, g: Array) -> float:
         """1, the minimum of the model; without a model a step of at most length 1."""
-        return self.lr if self.memory else self.lr * min(1.0, 1.0 / float(xp.abs(g).sum()))
+        if self.memory:
+            return float(self.lr)
+        return float(self.lr) * min(1.0, 1.0 / float(xp.abs(g).sum()))
 
     def forget(self) -> bool:
         had = bool(self.memory)
@@ -65,7 +67,7 @@ class QuasiNewton(FlatOptimizer):
 
 
 class BFGS(QuasiNewton):
-    r"""Broyden, Fletcher, Goldfarb, Shanno: a dense inverse Hessian B, N^2 numbers (C5).
+    r"""Broyden, Fletcher, Goldfarb, Shanno: a dense inverse Hessian, N^2 numbers (C5).
 
         d = -B g,      B <- (I - r s y') B (I - r y s') + r s s',      r = 1 / s'y
 
@@ -86,7 +88,7 @@ class BFGS(QuasiNewton):
         b = self.memory.get("B")
         if b is None:
             b = sy / float(y @ y) * xp.eye(s.size, dtype=s.dtype)
-        by = b @ y  # the product above, multiplied out: three outer products, no matrix product
+        by = b @ y  # multiplied out: three outer products, no product of matrices
         scale = (1 + float(y @ by) / sy) / sy
         crossed = xp.outer(by, s) + xp.outer(s, by)
         self.memory = {"B": b + scale * xp.outer(s, s) - crossed / sy}
@@ -95,9 +97,9 @@ class BFGS(QuasiNewton):
 class LBFGS(QuasiNewton):
     r"""Limited-memory BFGS: the last `history_size` pairs (s, y), 2 m N numbers (C6).
 
-    The direction -B g comes from two loops over the pairs, newest first and then oldest first;
-    with all pairs kept it is that of BFGS started from (s'y / y'y) I.
-    PyTorch's arguments; here the strong Wolfe line search is the default, not an option.
+    The direction -B g comes from two loops over the pairs, newest first and then oldest
+    first; with all pairs kept it is that of BFGS started from (s'y / y'y) I. PyTorch's
+    arguments; here the strong Wolfe line search is the default, not an option.
     Source: Nocedal and Wright 2006, algorithm 7.4.
     """
 

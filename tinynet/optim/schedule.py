@@ -1,10 +1,11 @@
 r"""Learning rates that change with the step, as pure functions of it.
 
-A `Schedule` is called with the number of finished steps, t = 0, 1, 2 ..., and returns the learning
-rate of the next one. It has no hidden counter: a checkpoint needs only t, and there is no order in
-which to call things. Formulas of the lecture that count t from 1 (B5, B6, D4) have t + 1 here.
-Schedules count steps: for epochs, multiply by the steps of one epoch. They compute with Python
-floats only, since a float64 array scalar would turn a float32 net into float64.
+A `Schedule` is called with the number of finished steps, t = 0, 1, 2 ..., and returns
+the learning rate of the next one. It has no hidden counter: a checkpoint needs only t,
+and there is no order in which to call things. Formulas of the lecture that count t from
+1 (B5, B6, D4) have t + 1 here. Schedules count steps: for epochs, multiply by the steps
+of one epoch. They compute with Python floats only, since a float64 array scalar would
+turn a float32 net into float64.
 
 The first three and the last three of 100 steps (`table`):
 
@@ -29,18 +30,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from .. import text
 from ..checks import check_choice
 
+_Turn: TypeAlias = "tuple[Schedule, float, float]"
+
 _BARS = "▁▂▃▄▅▆▇█"
+_DEFAULTS = {"factor": 0.1, "end": 0.0}  # not worth saying
 
 
 class Schedule:
     """A learning rate as a function of the step: ``schedule(t)``, t from 0.
 
-    ``a >> b`` is `a` to its end and then `b` (a schedule or a number) from its own step 0;
+    ``a >> b`` is `a` to its end and then `b` (a schedule or a number) from its own step
+    0;
     ``0.1 * a`` scales. The `repr`
     draws it. Make one with the functions of this module, or of any function of t:
 
@@ -49,8 +54,8 @@ class Schedule:
     >>> linear(1.0, T=4) >> constant(0.1)
     linear(1, T=4) >> constant(0.1) ████▆▆▆▆▆▆▅▅▅▅▅▅▅▃▃▃▃▃▃▂▂▂▂▂▂▂▂▂▂ 1..0.1
 
-    `span` is how many steps the picture shows, `length` when the schedule has ended (None: it has
-    no end), `parts` the schedules inside it.
+    `span` is how many steps the picture shows, `length` when the schedule has ended
+    (None: it has no end), `parts` the schedules inside it.
     """
 
     told: int | None = None  # the steps that an optimizer has made, as it says
@@ -71,30 +76,37 @@ class Schedule:
         return self.rule(t)
 
     def then(self, following: Schedule | float, after: int | None = None) -> Schedule:
-        """This schedule for `after` steps (default: to its end), then `following` from its 0."""
+        """This schedule for `after` steps (None: to its end), then `following` from its 0."""
         end = self.length if after is None else after
         if end is None:
-            raise ValueError(f"{self.text} has no end: say when, .then(following, after=steps)")
+            raise ValueError(f"{self.text} has no end: say when, "
+                             ".then(following, after=steps)")
         _check(after=end)
         second = _as_schedule(following)
-        length = None if second.length is None else end + second.length
-        return _Made(lambda t, a, b: (a, t, 1.0) if t < end else (b, t - end, 1.0),
-                     f"{self.text} >> {second.text}", end + second.span, length, (self, second))
+
+        def turn(t: float, first: Schedule, second: Schedule) -> _Turn:
+            if t < end:
+                return first, t, 1.0
+            return second, t - end, 1.0
+
+        return _Made(turn, f"{self.text} >> {second.text}", end + second.span,
+                     _later(second.length, end), (self, second))
 
     def __rshift__(self, following: Schedule | float) -> Schedule:
         return self.then(following)
 
     def __mul__(self, factor: float) -> Schedule:
         _check(factor=factor)
-        return _Made(lambda t, main: (main, t, factor), f"{factor:g} * ({self.text})", self.span,
-                     self.length, (self,))
+        return _Made(lambda t, main: (main, t, factor), f"{factor:g} * ({self.text})",
+                     self.span, self.length, (self,))
 
     __rmul__ = __mul__
 
-    # Only a `Plateau` does something with a metric; schedules made of others pass it on.
+    # Only a `Plateau` does something with a metric; schedules made of others pass it
+    # on.
 
     def leaves(self, t: float | None = None) -> list[Schedule]:
-        """The schedules without parts that are running at step `t`, each once; None: all."""
+        """The schedules without parts that run at step `t`, each once; None: all."""
         if not self.parts:
             return [self]
         found: list[Schedule] = []
@@ -132,8 +144,9 @@ class Schedule:
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Restore what `state_dict` returned."""
         for i, part in enumerate(self.parts):
-            part.load_state_dict({name.partition(".")[2]: value for name, value in state.items()
-                                  if name.partition(".")[0] == str(i)})
+            prefix = f"{i}."
+            part.load_state_dict({name.removeprefix(prefix): value
+                                  for name, value in state.items() if name.startswith(prefix)})
 
     def __repr__(self) -> str:
         values = [self(t) for t in _spread(self.span)]
@@ -143,12 +156,13 @@ class Schedule:
 
 
 class _Made(Schedule):
-    """Made of others: ``turn(t, *parts)`` says which one rules step `t`, its own step, a factor.
+    """Made of others: ``turn(t, *parts)`` says who rules step `t`, its own step, a factor.
 
-    A part that is asked for a step before its first gives that one, and is not yet running.
+    A part that is asked for a step before its first gives that one, and is not yet
+    running.
     """
 
-    def __init__(self, turn: Callable[..., tuple[Schedule, float, float]], text: str, span: float,
+    def __init__(self, turn: Callable[..., _Turn], text: str, span: float,
                  length: int | None, parts: Sequence[Schedule]) -> None:
         super().__init__(self._rate, text, span, length, parts)
         self.turn = turn
@@ -173,20 +187,38 @@ def _as_schedule(lr: Schedule | float) -> Schedule:
     return lr if isinstance(lr, Schedule) else constant(lr)
 
 
+def _later(length: int | None, steps: int) -> int | None:
+    """The end of a schedule that begins `steps` later."""
+    return None if length is None else steps + length
+
+
 def _check(**values: float) -> None:
     """Refuse what is no number, negative, or 0 where that would divide by it."""
     for name, value in values.items():
-        positive = name in ("T", "every", "k", "period", "steps")
-        if not (isinstance(value, Real) and (value > 0 if positive else value >= 0)
-                and math.isfinite(value)):
-            raise ValueError(f"{name} must be a finite number {'>' if positive else '>='} 0, "
-                             f"got {value!r}")
+        if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+            raise ValueError(f"{name} must be a finite number >= 0, got {value!r}")
+        if value == 0 and name in ("T", "every", "k", "period", "steps"):
+            raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
+
+
+def _call(name: str, lr: float, **settings: float) -> str:
+    """The text of a schedule, how to make it; settings that it cannot have are refused."""
+    _check(lr=lr, **settings)
+    shown = [f"{lr:g}"]
+    for key, value in settings.items():
+        if value != _DEFAULTS.get(key):
+            shown.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
+    return f"{name}({', '.join(shown)})"
+
+
+def _half_cosine(start: float, end: float, t: float, T: float) -> float:
+    """From `start` at t = 0 to `end` at T, flat at both."""
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * t / T))
 
 
 def constant(lr: float) -> Schedule:
     """lr at every step."""
-    _check(lr=lr)
-    return Schedule(lambda t: lr, f"constant({lr:g})", span=1)
+    return Schedule(lambda t: lr, _call("constant", lr), span=1)
 
 
 def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
@@ -195,10 +227,8 @@ def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
     >>> [step_decay(1.0, every=30, factor=0.5)(t) for t in (0, 29, 30, 60)]
     [1.0, 1.0, 0.5, 0.25]
     """
-    _check(lr=lr, every=every, factor=factor)
-    more = "" if factor == 0.1 else f", factor={factor:g}"
-    return Schedule(lambda t: lr * factor ** (t // every),
-                    f"step_decay({lr:g}, every={every}{more})", span=4 * every)
+    text = _call("step_decay", lr, every=every, factor=factor)
+    return Schedule(lambda t: lr * factor ** (t // every), text, span=4 * every)
 
 
 def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Schedule:
@@ -207,14 +237,13 @@ def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Sche
     >>> [multistep(1.0, [30, 60], factor=0.5)(t) for t in (29, 30, 59, 60)]
     [1.0, 0.5, 0.5, 0.25]
     """
-    _check(lr=lr, factor=factor)
     if not isinstance(milestones, Iterable):
-        raise TypeError(f"milestones must be a list of steps, got {milestones!r}: one step alone "
-                        f"is [{milestones!r}]; every so many steps: step_decay")
+        raise TypeError(f"milestones must be a list of steps, got {milestones!r}: one step "
+                        f"alone is [{milestones!r}]; every so many steps: step_decay")
     steps = sorted(milestones)
-    more = "" if factor == 0.1 else f", factor={factor:g}"
-    return Schedule(lambda t: lr * factor ** sum(t >= m for m in steps),
-                    f"multistep({lr:g}, {steps}{more})", span=1.25 * max(steps, default=1))
+    text = _call("multistep", lr, factor=factor).replace(f"{lr:g}", f"{lr:g}, {steps}", 1)
+    return Schedule(lambda t: lr * factor ** sum(t >= m for m in steps), text,
+                    span=1.25 * max(steps, default=1))
 
 
 def cosine(lr: float, T: int, end: float = 0.0) -> Schedule:
@@ -223,10 +252,8 @@ def cosine(lr: float, T: int, end: float = 0.0) -> Schedule:
     >>> [round(cosine(1.0, T=100)(t), 6) for t in (0, 25, 50, 75, 100, 150)]
     [1.0, 0.853553, 0.5, 0.146447, 0.0, 0.0]
     """
-    _check(lr=lr, end=end, T=T)
-    more = f", end={end:g}" if end else ""
-    return Schedule(lambda t: end + (lr - end) * 0.5 * (1 + math.cos(math.pi * min(t, T) / T)),
-                    f"cosine({lr:g}, T={T}{more})", span=T, length=T)
+    text = _call("cosine", lr, T=T, end=end)
+    return Schedule(lambda t: _half_cosine(lr, end, min(t, T), T), text, span=T, length=T)
 
 
 def linear(lr: float, T: int, end: float = 0.0) -> Schedule:
@@ -235,10 +262,8 @@ def linear(lr: float, T: int, end: float = 0.0) -> Schedule:
     >>> [linear(1.0, T=10)(t) for t in (0, 5, 10, 11)]
     [1.0, 0.5, 0.0, 0.0]
     """
-    _check(lr=lr, end=end, T=T)
-    more = f", end={end:g}" if end else ""
-    return Schedule(lambda t: end + (lr - end) * (1 - min(t, T) / T),
-                    f"linear({lr:g}, T={T}{more})", span=T, length=T)
+    text = _call("linear", lr, T=T, end=end)
+    return Schedule(lambda t: end + (lr - end) * (1 - min(t, T) / T), text, span=T, length=T)
 
 
 def inverse_sqrt(lr: float) -> Schedule:
@@ -247,46 +272,43 @@ def inverse_sqrt(lr: float) -> Schedule:
     >>> [inverse_sqrt(1.0)(t) for t in (0, 3, 99)]
     [1.0, 0.5, 0.1]
     """
-    _check(lr=lr)
-    return Schedule(lambda t: lr / math.sqrt(t + 1), f"inverse_sqrt({lr:g})", span=99)
+    return Schedule(lambda t: lr / math.sqrt(t + 1), _call("inverse_sqrt", lr), span=99)
 
 
 def exponential(lr: float, k: float) -> Schedule:
     """lr * exp(-k t) (B7)."""
-    _check(lr=lr, k=k)
-    return Schedule(lambda t: lr * math.exp(-k * t), f"exponential({lr:g}, k={k:g})", span=4 / k)
+    text = _call("exponential", lr, k=k)
+    return Schedule(lambda t: lr * math.exp(-k * t), text, span=4 / k)
 
 
 def one_over_t(lr: float, k: float) -> Schedule:
     """lr / (1 + k t) (B7)."""
-    _check(lr=lr, k=k)
-    return Schedule(lambda t: lr / (1 + k * t), f"one_over_t({lr:g}, k={k:g})", span=9 / k)
+    text = _call("one_over_t", lr, k=k)
+    return Schedule(lambda t: lr / (1 + k * t), text, span=9 / k)
 
 
 def cyclic_cosine(lr: float, period: int, end: float = 0.0) -> Schedule:
     """A cosine from lr towards `end` that starts anew every `period` steps (D4).
 
-    For M snapshots in T steps: period = ceil(T / M); save the weights at the end of each period.
+    For M snapshots in T steps: period = ceil(T / M); save the weights at the end of
+    each period.
     Source: Huang et al. 2017, "Snapshot ensembles", equation 2 (its t is t + 1 here).
 
     >>> [round(cyclic_cosine(0.1, period=50)(t), 8) for t in (0, 25, 49, 50)]
     [0.1, 0.05, 9.866e-05, 0.1]
     """
-    _check(lr=lr, end=end, period=period)
-    more = f", end={end:g}" if end else ""
-    return Schedule(
-        lambda t: end + (lr - end) * 0.5 * (1 + math.cos(math.pi * (t % period) / period)),
-        f"cyclic_cosine({lr:g}, period={period}{more})", span=3 * period)
+    text = _call("cyclic_cosine", lr, period=period, end=end)
+    return Schedule(lambda t: _half_cosine(lr, end, t % period, period), text, span=3 * period)
 
 
 def one_cycle(lr: float, T: int, peak: float = 0.3, start: float | None = None,
               end: float | None = None) -> Schedule:
-    """Up to lr in the first `peak` share of T steps, down to `end` in the rest, both cosines.
+    """Up to lr in the first `peak` share of T steps, down to `end` after it: two cosines.
 
     `start` is lr/25 and `end` start/10000 unless given. Source: Smith and Topin 2018,
     "Super-convergence", in the shape PyTorch gives it.
     """
-    _check(lr=lr, T=T)
+    text = _call("one_cycle", lr, T=T)
     if not 0 < peak < 1:
         raise ValueError(f"peak is the share of T before the top, in (0, 1), got {peak}")
     first = lr / 25 if start is None else start
@@ -296,43 +318,46 @@ def one_cycle(lr: float, T: int, peak: float = 0.3, start: float | None = None,
 
     def rule(t: float) -> float:
         if t < top:
-            return first + (lr - first) * 0.5 * (1 - math.cos(math.pi * t / top))
-        return last + (lr - last) * 0.5 * (1 + math.cos(math.pi * (min(t, T) - top) / (T - top)))
+            return _half_cosine(first, lr, t, top)
+        return _half_cosine(lr, last, min(t, T) - top, T - top)
 
-    return Schedule(rule, f"one_cycle({lr:g}, T={T})", span=T, length=T)
+    return Schedule(rule, text, span=T, length=T)
 
 
 def warmup(schedule: Schedule | float, steps: int) -> Schedule:
-    """lr (t + 1) / steps for `steps` steps, then the schedule from its own 0: no jump (B6).
+    """lr (t + 1) / steps for `steps` steps, then the schedule from its 0: no jump (B6).
 
-    lr is the schedule's value at 0 (or the number given); it is reached at step t = steps - 1,
-    and the first step is lr / steps, not 0. The lecture warms up for about 5000 steps.
+    lr is the schedule's value at 0 (or the number given); it is reached at step t =
+    steps - 1, and the first step is lr / steps, not 0. The lecture warms up for about
+    5000 steps.
 
     >>> [round(warmup(cosine(1.0, T=100), 4)(t), 4) for t in (0, 1, 2, 3, 4, 54, 104)]
     [0.25, 0.5, 0.75, 1.0, 1.0, 0.5, 0.0]
     """
     _check(steps=steps)
     main = _as_schedule(schedule)
-    length = None if main.length is None else steps + main.length
     return _Made(lambda t, main: (main, t - steps, min(1.0, (t + 1) / steps)),
-                 f"warmup({main.text}, {steps})", steps + main.span, length, (main,))
+                 f"warmup({main.text}, {steps})", steps + main.span,
+                 _later(main.length, steps), (main,))
 
 
 class Plateau(Schedule):
-    """lr that drops by `factor` when a metric has not improved for `patience` + 1 reports (B7).
+    """lr that drops by `factor` after `patience` + 1 reports without improvement (B7).
 
-    This one is no function of the step: call ``observe(metric)`` after each evaluation (also on
-    a schedule that contains it, such as ``warmup(Plateau(0.1), 500)``). `mode` says whether "min"
-    or "max" is better, and an improvement must exceed `min_delta`; never below `end`.
+    This one is no function of the step: call ``observe(metric)`` after each evaluation
+    (also on a schedule that contains it, such as ``warmup(Plateau(0.1), 500)``). `mode`
+    says whether "min" or "max" is better, and an improvement must exceed `min_delta`;
+    never below `end`.
 
-    The optimizer says which steps were this schedule's, wherever it stands: a report that comes
-    before its turn or after it, behind a step that was not its own, does not count. Reports at
-    one step are one report, however many parameter groups pass it on: the first counts.
+    The optimizer says which steps were this schedule's, wherever it stands: a report
+    that comes before its turn or after it, behind a step that was not its own, does not
+    count. Reports at one step are one report, however many parameter groups pass it on:
+    the first counts.
 
     >>> lr = Plateau(1.0, factor=0.5, patience=2)
     >>> for loss in (3.0, 2.0, 2.0, 2.0, 2.0):
     ...     lr.observe(loss)
-    >>> lr(0), lr.best                              # the third 2.0 without progress fires
+    >>> lr(0), lr.best                        # the third 2.0 without progress fires
     (0.5, 2.0)
     """
 
@@ -365,7 +390,7 @@ class Plateau(Schedule):
             self.heard = 0
 
     def observe(self, metric: Any) -> None:
-        """Count a report without improvement (NaN is none); drop lr at the patience + 1st."""
+        """Count a report without improvement (NaN is none); at patience + 1, drop lr."""
         value = float(metric)
         if not self.running:
             return
@@ -405,6 +430,6 @@ def table(schedules: Schedule | Sequence[Schedule], steps: int) -> str:
     rows = [schedules] if isinstance(schedules, Schedule) else list(schedules)
     if not rows or steps < 1:
         raise ValueError(f"a table needs schedules and steps >= 1, got {rows} and {steps}")
-    ts = sorted({t for t in (0, 1, 2, steps - 3, steps - 2, steps - 1) if 0 <= t < steps})
+    ts = [t for t in range(steps) if t < 3 or t >= steps - 3]
     values = [[row.text, *(f"{row(t):.4g}" for t in ts)] for row in rows]
     return text.table([["t", *ts], *values])

@@ -2,13 +2,14 @@ r"""Newton's method: go to the minimum of the quadratic model (C2, C3).
 
     J(theta) ~ J(theta_0) + g'd + d'Hd / 2,      d = theta - theta_0 = -H^-1 g
 
-There is no step size in it. Near a minimum the number of right digits doubles at each step; the
-price is N^2 numbers for H and N^3 operations to solve with it (C4), hence toys only. `NewtonCG`
-never builds H: it needs products H v alone, which cost about two gradients each.
+There is no step size in it. Near a minimum the number of right digits doubles at each
+step; the price is N^2 numbers for H and N^3 operations to solve with it (C4), hence
+toys only. `NewtonCG` never builds H: it needs products H v alone, which cost about two
+gradients each.
 
 All second-order optimizers see the parameters as one flat vector and take a closure:
-``optimizer.step(closure)`` makes up to `max_iter` iterations on the loss that the closure returns,
-which must be the same function each time (the full batch, no dropout).
+``optimizer.step(closure)`` makes up to `max_iter` iterations on the loss that the
+closure returns, which must be the same function each time (the full batch, no dropout).
 Read next: `line_search.py`, then `quasi_newton.py`.
 """
 
@@ -32,19 +33,22 @@ from .optimizer import Closure, Optimizer, Settings, graph_is_alive
 
 
 class FlatOptimizer(Optimizer):
-    """Base of the second-order optimizers: one flat vector, a direction, a step along it.
+    """Base of the second-order optimizers: a flat vector, a direction, a step along it.
 
     All of them take these options. ``max_iter``: iterations in one `step`.
     ``line_search_fn``: "strong_wolfe", None (a step of length `lr`), or a function
     ``(phi, start, alpha) -> Point`` as in `line_search`. `step` ends early when
-    ``max |g| <= tolerance_grad`` or when the search finds nothing lower. A trial point where the
-    loss is not finite shrinks the step. With a search every iteration goes down, so the
-    parameters are left at the lowest point accepted; without one, at the last. A `step` that
-    fails or is interrupted leaves them and all it learned as they were. Parameters that are
-    frozen when it is made stay out of the vector, which is float32 for weights in float16.
+    ``max |g| <= tolerance_grad`` or when the search finds nothing lower. A trial point
+    where the loss is not finite shrinks the step. With a search every iteration goes
+    down, so the parameters are left at the lowest point accepted; without one, at the
+    last. A `step` that fails or is interrupted leaves them and all it learned as they
+    were. Parameters that are frozen when it is made stay out of the vector, which is
+    float32 for weights in float16.
 
-    Attributes: ``evaluations`` counts calls of the closure, ``iterations`` accepted steps,
-    ``converged`` says whether the last `step` ended at a gradient below `tolerance_grad`.
+    Attributes: ``evaluations`` counts calls of the closure, ``iterations`` accepted
+    steps,
+    ``converged`` says whether the last `step` ended at a gradient below
+    `tolerance_grad`.
     """
 
     def __init__(self, params: Iterable[Any], lr: float = 1.0, *, max_iter: int = 20,
@@ -80,15 +84,15 @@ class FlatOptimizer(Optimizer):
         raise TypeError(f"{type(self).__name__} has no direction(self, x, g, closure)")
 
     def learn(self, s: Array, y: Array) -> None:
-        """A step `s` changed the gradient by `y`: take that into the model of the curvature."""
+        """A step `s` changed the gradient by `y`: learn the curvature from that."""
 
     def forget(self) -> bool:
-        """Drop what was learned; False if there is nothing, so -g was the direction already."""
+        """Drop what was learned; False if nothing was: -g was the direction already."""
         return False
 
     def first_alpha(self, g: Array) -> float:
         """The step length to try first."""
-        return self.lr
+        return float(self.lr)
 
     def step(self, closure: Closure | None = None) -> Any:
         """Up to `max_iter` iterations; returns the loss before the first of them."""
@@ -165,7 +169,7 @@ class FlatOptimizer(Optimizer):
         """Loss and gradient at `x`, and the slope along `d`."""
         self._write(x)
         if any(p.dtype != x.dtype for p in self.params):
-            x = self._flat([p.data for p in self.params])  # as the weights hold it, rounded
+            x = self._flat([p.data for p in self.params])  # as it was rounded
         self.evaluations += 1
         loss = self.evaluate(closure)
         if loss is None or all(p.grad is None for p in self.params):
@@ -202,7 +206,7 @@ class FlatOptimizer(Optimizer):
             place += p.size
 
     def gradient_graph(self, closure: Closure) -> Tensor:
-        """The flat gradient at the present weights, as a tensor that can be differentiated."""
+        """The flat gradient at the present weights, which can be differentiated again."""
         self.evaluations += 1
         with enable_grad():
             loss = closure()
@@ -213,7 +217,7 @@ class FlatOptimizer(Optimizer):
             return concatenate([g.reshape(-1) for g in parts])
 
     def pull_back(self, gradient: Tensor, v: Array) -> Array:
-        """d(gradient . v) / d weights = H v, flat; `gradient` is from `gradient_graph`."""
+        """d(gradient . v) / d weights = H v, flat; `gradient` as of `gradient_graph`."""
         if gradient.node is None:  # a linear loss: its gradient is constant
             return xp.zeros_like(v)
         v = v.astype(gradient.dtype, copy=False)
@@ -225,14 +229,15 @@ class Newton(FlatOptimizer):
 
         H d = -g,   x <- x + lr d
 
-    `damping` is added to H's diagonal. Where H is not positive definite, -H^-1 g leads to a
-    saddle or up: then the eigenvalues are replaced by their absolute values (Dauphin et al. 2014,
-    "saddle-free Newton"), and a RuntimeWarning says so; ``fallbacks`` counts these steps.
+    `damping` is added to H's diagonal. Where H is not positive definite, -H^-1 g leads
+    to a saddle or up: then the eigenvalues are replaced by their absolute values
+    (Dauphin et al. 2014, "saddle-free Newton"), and a RuntimeWarning says so;
+    ``fallbacks`` counts these steps.
     Memory: N^2 numbers; time: N gradients of the gradient and N^3 operations.
 
     >>> x = Tensor([3.0, -1.0], requires_grad=True)
     >>> _ = Newton([x]).step(lambda: (Tensor([1.0, 100.0]) * x * x).sum() + x.sum())
-    >>> x                                                          # one step, whatever the valley
+    >>> x                                              # one step, whatever the valley
     Tensor([-0.5  , -0.005], requires_grad=True)
     """
 
@@ -263,17 +268,18 @@ class Newton(FlatOptimizer):
                       "their absolute values", RuntimeWarning, stacklevel=4)
         values, vectors = xp.linalg.eigh(h)
         sizes = xp.abs(values)
-        sizes = xp.maximum(sizes, 1e-6 * sizes.max())  # no step is a million times too long
+        sizes = xp.maximum(sizes, 1e-6 * sizes.max())  # no step is 1e6 times too long
         sizes[sizes == 0] = 1.0  # a loss without any curvature: go along -g
         return -(vectors @ ((vectors.T @ g) / sizes))
 
 
 class NewtonCG(FlatOptimizer):
-    r"""Newton's method for nets: H d = -g is solved by conjugate gradients on products H v.
+    r"""Newton's method for nets: H d = -g by conjugate gradients on products H v.
 
-    The products are gradients of the gradient, so H is never built: memory is a few vectors.
-    Conjugate gradients stop when the residual is below min(.5, sqrt|g|) |g|, after `cg_iter`
-    products, or at a direction of negative curvature, before which the model has no minimum.
+    The products are gradients of the gradient, so H is never built: memory is a few
+    vectors. Conjugate gradients stop when the residual is below min(.5, sqrt|g|) |g|,
+    after `cg_iter` products, or at a direction of negative curvature, before which the
+    model has no minimum.
     Source: Nocedal and Wright 2006, algorithm 7.1 (line search Newton-CG).
     """
 
