@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,18 @@ def test_table_marks_the_best_epoch() -> None:
     assert lines[-1] == "* best val accuracy"
     assert len({line.index("%") for line in lines[1:4]}) == 1
     assert History().table() == "no epoch has ended yet"
+
+
+def test_a_row_costs_the_same_after_a_hundred_thousand() -> None:
+    history = History()
+    history.steps = {name: [0.0] * 100_000 for name in ("step", "loss", "lr")}
+    for column in history.steps.values():
+        column.append(0.0)  # room for the next row is made here
+    tracemalloc.start()
+    try:
+        history.add("steps", step=100_001, loss=1.0, lr=0.1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000  # a column has 800,000 bytes
+    assert history.steps["loss"][-1] == 1.0

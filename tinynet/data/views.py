@@ -5,7 +5,7 @@ r"""Looking at a picture several times: the crops and flips of test time, one af
 Training drew one crop at random; the average over many is what that noise comes to (CS231n lecture
 8, "marginalise at test time": F4). Each function here yields views of a whole batch one by one, so
 memory holds one scale of one batch at most. `train.predict_views` averages over them.
-Read next: `train/views.py`.
+Read next: `train/predict.py`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The anatomy of a training step: which files and functions it enters, what it keeps,
-how long.
+"""The anatomy of a training step: what it enters, what it keeps, how long it takes.
 
-    batch from the loader  ->  each layer forward  ->  loss  ->  each layer backward  ->  update
+    batch of the loader -> each layer forward -> loss -> each layer backward -> update
 
 The observer of `../nn/module.py` says which layer is being called, the watcher of
 `../graph.py` which operation belongs to it and when its derivative is computed, and the
@@ -63,18 +62,18 @@ class Anatomy(NamedTuple):
     @property
     def total(self) -> StageRow:
         """All stages together."""
-        functions = frozenset().union(*(row.functions for row in self.rows))
-        return StageRow("all", "", functions, sum(row.calls for row in self.rows),
-                        sum(row.kept for row in self.rows), sum(row.forward for row in self.rows),
-                        sum(row.backward for row in self.rows))
+        _, _, functions, *numbers = zip(*self.rows, strict=True)
+        return StageRow("all", "", frozenset().union(*functions), *map(sum, numbers))
 
     def __str__(self) -> str:
-        head = ("", "layer", "files", "functions", "calls", "kept KB", "forward ms", "backward ms")
+        head = ("", "layer", "files", "functions", "calls", "kept KB",
+                "forward ms", "backward ms")
         rows: list[tuple[object, ...]] = [head]
         for row in [*self.rows, self.total]:
             backward = f"{row.backward * 1e3:.2f}" if row.backward else ""
-            rows.append((row.name, row.layer, len(row.files), len(row.functions), row.calls,
-                         f"{row.kept / 1e3:,.0f}", f"{row.forward * 1e3:.2f}", backward))
+            rows.append((row.name, row.layer, len(row.files), len(row.functions),
+                         row.calls, f"{row.kept / 1e3:,.0f}",
+                         f"{row.forward * 1e3:.2f}", backward))
         return text.table(rows, align="llr", rules=(1, -1))
 
     def listing(self) -> str:
@@ -114,7 +113,7 @@ def trace(model: Module, optimizer: Optimizer, loss: Callable[[Any, Any], Tensor
 
 
 def _at(seconds: dict[Stage, float], run: _Account, place: int) -> float:
-    """What the stage at `place` took: calls are numbered on from step to step, so by its place."""
+    """What the stage at `place` took: each step numbers its calls on."""
     return seconds[run.stages()[place]]
 
 
@@ -128,13 +127,13 @@ class _Account(Watcher):
         self.kept: dict[Stage, int] = defaultdict(int)
         self.functions: dict[Stage, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self.stage: Stage = BATCH
-        self._unclaimed: dict[int, float] = {}  # seconds of calls whose outer call goes on
+        self._unclaimed: dict[int, float] = {}  # seconds of calls inside one that goes on
         self._owners: dict[Node, Stage] = {}
-        self._counted: set[int] = set()  # ids of arrays that are kept already, or parameters
+        self._counted: set[int] = set()  # ids of arrays kept already, or parameters
         self._alive: list[Array] = []  # so that these ids stay theirs
 
     def stages(self) -> list[Stage]:
-        """In the order of the step: the batch, the layers as they were called, and the rest."""
+        """In the order of the step: the batch, the layers as called, and the rest."""
         return [BATCH, *sorted(stage for stage in self.names if isinstance(stage, int)),
                 LOSS, WALK, UPDATE]
 
@@ -238,14 +237,15 @@ class _Step:
 
     @contextmanager
     def profiled(self) -> Iterator[None]:
-        """Inside, each function of the library that is entered is noted with its stage."""
+        """Inside, each function of the library that is entered is noted by stage."""
 
         def entered(frame: FrameType, event: str, arg: object) -> None:
             if event != "call":
                 return
             path = Path(frame.f_code.co_filename)
             if path.is_relative_to(LIBRARY) and path != Path(__file__).resolve():
-                function = f"{path.relative_to(LIBRARY).as_posix()}: {frame.f_code.co_name}"
+                file = path.relative_to(LIBRARY).as_posix()
+                function = f"{file}: {frame.f_code.co_name}"
                 self.account.functions[self.account.now()][function] += 1
 
         before = sys.getprofile()

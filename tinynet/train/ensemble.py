@@ -112,9 +112,8 @@ class Ensemble:
         alone = [_judge(p, labels) for p in log_p]
         rows = []
         for m in range(1, len(log_p) + 1):
-            losses, accuracies = zip(*alone[-m:], strict=True)
-            rows.append(EnsembleRow(m, *_judge(_mean(log_p[-m:]), labels),
-                                    math.fsum(losses) / m, math.fsum(accuracies) / m))
+            means = [math.fsum(column) / m for column in zip(*alone[-m:], strict=True)]
+            rows.append(EnsembleRow(m, *_judge(_mean(log_p[-m:]), labels), *means))
         return EnsembleTable(rows)
 
     def _log_probabilities(self, batches: Iterable[Any]) -> tuple[HostArray, HostArray]:

@@ -103,7 +103,8 @@ class History:
         columns: Columns = getattr(self, table)
         rows = len(next(iter(columns.values()), []))
         for name in values:
-            columns.setdefault(name, [math.nan] * rows)
+            if name not in columns:
+                columns[name] = [math.nan] * rows
         for name, column in columns.items():
             column.append(float(values.get(name, math.nan)))
 
