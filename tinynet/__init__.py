@@ -1,14 +1,15 @@
-"""tinynet: tensors, gradients of any order, and neural networks, readable from top to bottom.
+"""tinynet: tensors, gradients of any order, and neural networks, readable from top to
+bottom.
 
     import tinynet as tn
     from tinynet import nn, optim
     import tinynet.functional as F
 
-The floors, from the ground up: `backend` and `random`; `kernels` (fast array code without
-gradients); `tensor`, `operation` and `ops` (the engine and its primitives); `functional`,
-`calculus`; `gradcheck`, `nn`, `optim` and `data`; `train` and `models`; `tune`; `viz`. A file
-imports only from lower floors. Start reading with `tensor.py`, or with ``loss.backward()`` in a
-debugger.
+The floors, from the ground up: `backend` and `random`; `kernels` (fast array code
+without gradients); `tensor`, `operation` and `ops` (the engine and its primitives);
+`functional`, `calculus`; `gradcheck`, `nn`, `optim` and `data`; `train` and `models`;
+`tune`; `viz`. A file imports only from lower floors. Start reading with `tensor.py`, or
+with ``loss.backward()`` in a debugger.
 """
 
 # Before the function `tensor`: a checker takes the last of the two that have this name.

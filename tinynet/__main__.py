@@ -1,9 +1,10 @@
-"""`python -m tinynet`: what runs here. Also `python -m tinynet gradcheck` and `... trace`.
+"""`python -m tinynet`: what runs here. Also `python -m tinynet gradcheck` and `...
+trace`.
 
-The first prints the versions, the backend, the device and the threads: the lines to paste into a
-bug report. The second differentiates every operation numerically and prints the comparison. The
-third follows a training step of a small net through the files of the library.
-Read next: `gradcheck/check.py`.
+The first prints the versions, the backend, the device and the threads: the lines to
+paste into a bug report. The second differentiates every operation numerically and
+prints the comparison. The third follows a training step of a small net through the
+files of the library. Read next: `gradcheck/check.py`.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """One switch between NumPy and CuPy, read once from ``TINYNET_BACKEND``.
 
-Everything above imports ``xp`` from here and never ``numpy`` for arrays that may live on a GPU.
-``numpy`` is the default. ``cupy`` is honoured or refused at import: a backend that was asked for
-and cannot work would otherwise fail much later, in the middle of the first batch.
-Read next: `random.py`, then `tensor.py`.
+Everything above imports ``xp`` from here and never ``numpy`` for arrays that may live
+on a GPU. ``numpy`` is the default. ``cupy`` is honoured or refused at import: a backend
+that was asked for and cannot work would otherwise fail much later, in the middle of the
+first batch. Read next: `random.py`, then `tensor.py`.
 """
 
 from __future__ import annotations
@@ -98,13 +98,13 @@ def float_dtype(dtype: DType) -> DType:
 
 
 def accumulator(dtype: DType, count: int = 1) -> DType:
-    """The dtype in which numbers of `dtype` are added up or multiplied together: the one rule for
-    every sum, mean, variance, norm, product and loss.
+    """The dtype in which numbers of `dtype` are added up or multiplied together: the
+    one rule for every sum, mean, variance, norm, product and loss.
 
-    float16 in float32, and the result is rounded back once; integers in int64, unsigned ones in
-    uint64, as in NumPy. `count` numbers that NumPy adds one after the other, as it does along all
-    axes but the last in memory, are added in float64 if they are many: float32 stands still at
-    2^24 ones.
+    float16 in float32, and the result is rounded back once; integers in int64, unsigned
+    ones in uint64, as in NumPy. `count` numbers that NumPy adds one after the other, as
+    it does along all axes but the last in memory, are added in float64 if they are
+    many: float32 stands still at 2^24 ones.
 
     >>> [str(accumulator(np.dtype(d))) for d in ("float16", "float32", "int8", "uint8", "bool")]
     ['float32', 'float32', 'int64', 'uint64', 'int64']
@@ -121,7 +121,8 @@ def accumulator(dtype: DType, count: int = 1) -> DType:
 
 
 def as_float(x: Any) -> Any:
-    """`x` for a function of calculus: integers and bools in the default float, floats as they are.
+    """`x` for a function of calculus: integers and bools in the default float, floats
+    as they are.
 
     >>> as_float(xp.asarray([1, 2])).dtype, as_float(3)
     (dtype('float32'), 3.0)
@@ -152,7 +153,8 @@ def total(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
 
 
 def add_up(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
-    """The sum over `axis`, added up in the accumulator; of floats rounded back to their dtype.
+    """The sum over `axis`, added up in the accumulator; of floats rounded back to their
+    dtype.
 
     >>> add_up(xp.full((100_000, 1), 0.1, "float32"), 0).tolist()
     [10000.0]
@@ -177,10 +179,12 @@ def is_array(x: object) -> bool:
 
 
 def asarray(x: Any, dtype: DType = None) -> Array:
-    """`x` as an array of the backend in use; this is the one place where data is uploaded.
+    """`x` as an array of the backend in use; this is the one place where data is
+    uploaded.
 
-    Python floats and nested lists of them take the default dtype; arrays keep theirs. Of NumPy's
-    subclasses (matrix, memmap, ...) the plain array is taken, as `np.asarray` does.
+    Python floats and nested lists of them take the default dtype; arrays keep theirs.
+    Of NumPy's subclasses (matrix, memmap, ...) the plain array is taken, as
+    `np.asarray` does.
     """
     if isinstance(x, np.ndarray) and type(x) is not np.ndarray:
         x = _without_subclass(x)
@@ -243,9 +247,9 @@ def out_of_memory(what: str, arrays: Iterable[Any], error: MemoryError) -> Memor
 def check_range(what: str, values: Any, upper: int, hint: str = "") -> None:
     """Refuse integers outside 0 .. upper - 1 with the first offender and its place.
 
-    CuPy wraps an index that is too large around without a word, so labels and indices are
-    checked when they are handed over, on the host. Arrays that already are on the device are
-    not read back: that would stall it.
+    CuPy wraps an index that is too large around without a word, so labels and indices
+    are checked when they are handed over, on the host. Arrays that already are on the
+    device are not read back: that would stall it.
     """
     if on_gpu and isinstance(values, xp.ndarray):
         return

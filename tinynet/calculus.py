@@ -4,10 +4,10 @@ r"""Jacobians, Hessians and products with them, in a few lines on top of `grad`.
     hvp(f, x, v) = H v = d (v . grad f) / d x     jvp(f, x, v) = J v
     f(x + t d) ~ a + b t + c t^2 / 2              taylor(f, x, d) = a, b, c
 
-A Hessian has n^2 numbers and takes n backward passes; its product with a vector takes two,
-whatever n is (Pearlmutter 1994, "Fast exact multiplication by the Hessian"), so methods of second
-order for nets use `hvp` (lecture ids C3 and C4). `f` is any function of one tensor; all results
-are plain tensors without a graph. Read next: `optim/`.
+A Hessian has n^2 numbers and takes n backward passes; its product with a vector takes
+two, whatever n is (Pearlmutter 1994, "Fast exact multiplication by the Hessian"), so
+methods of second order for nets use `hvp` (lecture ids C3 and C4). `f` is any function
+of one tensor; all results are plain tensors without a graph. Read next: `optim/`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def _scalar(y: Any, name: str) -> Tensor:
 
 @enable_grad()
 def jacobian(f: Function, x: Any) -> Tensor:
-    """All first derivatives: shape (*f(x).shape, *x.shape), a backward pass for each output.
+    """All first derivatives: shape (*f(x).shape, *x.shape), a backward pass for each
+    output.
 
     >>> jacobian(lambda x: x * x, [1.0, 3.0])
     Tensor([[2., 0.],
@@ -67,7 +68,8 @@ def _rows(y: Tensor, x: Tensor) -> Tensor:
 
 @enable_grad()
 def hessian(f: Function, x: Any) -> Tensor:
-    """All second derivatives of a function whose value is one number: (*x.shape, *x.shape).
+    """All second derivatives of a function whose value is one number: (*x.shape,
+    *x.shape).
 
     >>> hessian(lambda x: x[0] * x[0] * x[1], [2.0, 3.0])
     Tensor([[6., 4.],
@@ -81,7 +83,8 @@ def hessian(f: Function, x: Any) -> Tensor:
 def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     """The Hessian at `x` times `v`, in two backward passes and without the Hessian.
 
-    If `x` is a tuple, f takes that many tensors, and `v` and the result are tuples like it.
+    If `x` is a tuple, f takes that many tensors, and `v` and the result are tuples like
+    it.
 
     >>> hvp(lambda x: x[0] * x[0] * x[1], [2.0, 3.0], [1.0, 10.0])
     Tensor([46.,  4.])
@@ -102,8 +105,8 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
 def jvp(f: Function, x: Any, v: Any) -> Tensor:
     """The Jacobian at `x` times `v`: how fast f changes as x moves along v.
 
-    u . J is linear in u, so its derivative with respect to u, along v, is J v (Townsend 2017):
-    two backward passes.
+    u . J is linear in u, so its derivative with respect to u, along v, is J v (Townsend
+    2017): two backward passes.
 
     >>> jvp(lambda x: x * x, [1.0, 3.0], [1.0, 10.0])
     Tensor([ 2., 60.])
@@ -119,8 +122,8 @@ def jvp(f: Function, x: Any, v: Any) -> Tensor:
 def taylor(f: Function, x: Any, d: Any) -> tuple[float, float, float]:
     """f(x + t d) ~ a + b t + c t^2 / 2: returns a = f(x), b = g'd and c = d'Hd.
 
-    a + b t is the tangent, off by O(t^2) (lecture id C1); the whole is the quadratic model, off
-    by O(t^3), whose minimum Newton's method goes to (C2).
+    a + b t is the tangent, off by O(t^2) (lecture id C1); the whole is the quadratic
+    model, off by O(t^3), whose minimum Newton's method goes to (C2).
 
     >>> taylor(lambda x: (x**3).sum(), [1.0, 2.0], [1.0, 0.0])
     (9.0, 3.0, 6.0)

@@ -1,6 +1,7 @@
 """What every floor checks about the numbers it is given.
 
-Each function returns what it has checked, or raises an error that names the argument and the value.
+Each function returns what it has checked, or raises an error that names the argument
+and the value.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""`operation.call`, written out for one and for two arguments: half the cost of a small operation.
+"""`operation.call`, written out for one and for two arguments: half the cost of a small
+operation.
 
-A small operation costs what is done around its arithmetic: loops over two arguments, a dict of no
-options. These functions do what the general call does, line by line, without either. They are
-taken where no vjp is None and no option can be given to two arguments; a test runs every operation
-through both and holds them equal. To understand an operation, read `operation.call` instead.
+A small operation costs what is done around its arithmetic: loops over two arguments, a
+dict of no options. These functions do what the general call does, line by line, without
+either. They are taken where no vjp is None and no option can be given to two arguments;
+a test runs every operation through both and holds them equal. To understand an
+operation, read `operation.call` instead.
 
 Read next: `ops/arithmetic.py`.
 """

@@ -1,9 +1,9 @@
 """Writing files so that a crash leaves the old file or the new one, never half of one.
 
-The bytes go to a temporary file in the same folder, are forced to the disk (fsync), and only then
-does the file take its name: a rename is one step for the file system. The folder is synchronised
-as well, because the new name stands there. What a killed process left is removed by the next
-write into its folder. Read next: `locks.py`.
+The bytes go to a temporary file in the same folder, are forced to the disk (fsync), and
+only then does the file take its name: a rename is one step for the file system. The
+folder is synchronised as well, because the new name stands there. What a killed process
+left is removed by the next write into its folder. Read next: `locks.py`.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ _HOUR = 3600.0  # no file takes so long to be written
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> Path:
-    """Write `data` (text as UTF-8) to `path`, replacing what is there only when all is written.
+    """Write `data` (text as UTF-8) to `path`, replacing what is there only when all is
+    written.
 
-    Missing folders are made. Raises OSError (disk full, no permission); then the old file, if
-    there was one, is untouched and no temporary file is left.
+    Missing folders are made. Raises OSError (disk full, no permission); then the old
+    file, if there was one, is untouched and no temporary file is left.
     """
     path = Path(path)
     unique = f"{os.getpid()}-{next(_numbers)}@{machine()}"
@@ -91,9 +92,11 @@ def append(file: FileIO, data: bytes, sync: bool = False) -> None:
 
 
 def remove_leftovers(folder: Path, *patterns: str) -> None:
-    """Remove the temporary files that killed calls of `write_atomic` left; never a live one's.
+    """Remove the temporary files that killed calls of `write_atomic` left; never a live
+    one's.
 
-    Older versions of tinynet did not sign them with an @: those only of files like `patterns`.
+    Older versions of tinynet did not sign them with an @: those only of files like
+    `patterns`.
     """
     with contextlib.suppress(OSError):  # no such folder; or it may be read only
         for name in os.listdir(folder):
@@ -109,7 +112,8 @@ def _is_left(temporary: Path, name: re.Match[str]) -> bool:
     process = int(name["process"])
     if name["machine"] in (None, machine()) and process != os.getpid():
         return not is_alive(process)
-    # Of another machine; or of a process before this one that had its number, as in a container.
+    # Of another machine; or of a process before this one that had its number, as in a
+    # container.
     return time.time() - temporary.stat().st_mtime > _HOUR
 
 
@@ -118,7 +122,8 @@ def machine() -> str:
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process of this machine runs; on Windows no: an open file cannot be removed there.
+    """Whether a process of this machine runs; on Windows no: an open file cannot be
+    removed there.
     """
     if sys.platform == "win32":
         return False

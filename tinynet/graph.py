@@ -1,9 +1,11 @@
-"""What is remembered of a computation: nodes, the switch that records them, and who watches.
+"""What is remembered of a computation: nodes, the switch that records them, and who
+watches.
 
-Every operation whose result wants a gradient leaves a `Node`: when it was made, from which nodes,
-and how to pull a gradient back to them. That is the graph; nobody holds it but the tensors made
-last. Inside `no_grad` nothing is remembered. A `Watcher` is told of each operation and each
-derivative: so the first nan is found, and the time of a layer's backward pass.
+Every operation whose result wants a gradient leaves a `Node`: when it was made, from
+which nodes, and how to pull a gradient back to them. That is the graph; nobody holds it
+but the tensors made last. Inside `no_grad` nothing is remembered. A `Watcher` is told
+of each operation and each derivative: so the first nan is found, and the time of a
+layer's backward pass.
 
 Read next: `tensor.py`.
 """
@@ -67,13 +69,15 @@ class Operation(Protocol):
 
 
 class Node:
-    """What is left of an operation: its place in time, its inputs' nodes, how to pull back.
+    """What is left of an operation: its place in time, its inputs' nodes, how to pull
+    back.
 
-    The gradient that goes to ``inputs[k]`` is ``vjps[k](g, *saved[k])``. Where ``vjps`` is None
-    (a fused operation computes all gradients at once), and whenever the gradients are to be
-    recorded, ``operation.pullbacks(g, node, path, graph)`` gives the vjps and what they are
-    applied to. A node does not hold its output (no reference cycles), and of the inputs only what
-    the vjps name. `record` makes it; freeing it sets inputs to None.
+    The gradient that goes to ``inputs[k]`` is ``vjps[k](g, *saved[k])``. Where ``vjps``
+    is None (a fused operation computes all gradients at once), and whenever the
+    gradients are to be recorded, ``operation.pullbacks(g, node, path, graph)`` gives
+    the vjps and what they are applied to. A node does not hold its output (no reference
+    cycles), and of the inputs only what the vjps name. `record` makes it; freeing it
+    sets inputs to None.
     """
 
     __slots__ = ("dtype", "inputs", "operation", "order", "saved", "shape", "vjps")
@@ -102,18 +106,22 @@ class Leaf(Node):
 
 
 class Watcher:
-    """Is told of each operation that is recorded and of each derivative; see `watching`.
+    """Is told of each operation that is recorded and of each derivative; see
+    `watching`.
 
-    Subclasses say what they do with it: find the first nan, take the time, draw a graph.
+    Subclasses say what they do with it: find the first nan, take the time, draw a
+    graph.
     """
 
     def made(self, node: Node, y: Array, args: Sequence[Any]) -> None:
         """An operation was recorded: its node, its result and its arguments as they were given."""
 
     def pull(self, node: Node, compute: Callable[..., Any], *values: Any) -> Any:
-        """Compute a derivative of `node`; what is returned is used, so return compute(*values).
+        """Compute a derivative of `node`; what is returned is used, so return
+        compute(*values).
 
-        `compute` is a vjp, or ``node.operation.pullbacks``, which comes before the vjps.
+        `compute` is a vjp, or ``node.operation.pullbacks``, which comes before the
+        vjps.
         """
         return compute(*values)
 

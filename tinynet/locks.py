@@ -1,8 +1,10 @@
-"""Locks between processes: one run at a time in a folder, and none that outlives its process.
+"""Locks between processes: one run at a time in a folder, and none that outlives its
+process.
 
-The lock is the system's own (fcntl, or msvcrt on Windows): it ends with the process, however that
-dies, and a forked child does not have it. Where neither the system nor the disk knows locks, the
-number of the process decides, which stands in the lock file. Read next: `text.py`.
+The lock is the system's own (fcntl, or msvcrt on Windows): it ends with the process,
+however that dies, and a forked child does not have it. Where neither the system nor the
+disk knows locks, the number of the process decides, which stands in the lock file. Read
+next: `text.py`.
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ def locked(file: Path, wait: bool = False) -> Iterator[None]:
 class Lock:
     """Keeps `what` for the one who has acquired it, in this process or another one.
 
-    `file` is there while the lock is held, and says who has it. What a killed process left of it
-    is in nobody's way.
+    `file` is there while the lock is held, and says who has it. What a killed process
+    left of it is in nobody's way.
     """
 
     def __init__(self, file: Path, what: Path) -> None:
@@ -63,7 +65,8 @@ class Lock:
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.file = self.file.parent.resolve() / self.file.name  # by one name, for `_held`
-        # The system's lock is one of processes: a second run of this one must be told here.
+        # The system's lock is one of processes: a second run of this one must be told
+        # here.
         if _held.setdefault((os.getpid(), self.file), self) is not self:
             raise self._busy("another run of this process")
         try:

@@ -1,8 +1,10 @@
-"""What goes into an operation and comes out of it: numbers, arrays and tensors, made uniform.
+"""What goes into an operation and comes out of it: numbers, arrays and tensors, made
+uniform.
 
-An operation computes with raw arrays. `as_operand` says what an argument that is no tensor becomes
-(Python numbers stay numbers, so that a float32 net stays float32), `unpack` takes the arrays and
-the nodes out of all arguments, and `as_data` makes an array of whatever NumPy returned.
+An operation computes with raw arrays. `as_operand` says what an argument that is no
+tensor becomes (Python numbers stay numbers, so that a float32 net stays float32),
+`unpack` takes the arrays and the nodes out of all arguments, and `as_data` makes an
+array of whatever NumPy returned.
 
 Read next: `fast_calls.py`.
 """
@@ -82,8 +84,9 @@ def as_array(a: Any) -> Any:
 def as_data(y: Any, raw: Sequence[Any]) -> Array:
     """A result as an array, and in float64 only if an operand is.
 
-    NumPy returns scalars from full reductions, and float64 from ``images / 255`` or from a
-    float32 array times an integer one, which would make a float64 net of a float32 net.
+    NumPy returns scalars from full reductions, and float64 from ``images / 255`` or
+    from a float32 array times an integer one, which would make a float64 net of a
+    float32 net.
     """
     if y.dtype == FLOAT64:
         floats = {r.dtype for r in raw if hasattr(r, "dtype") and r.dtype.kind == "f"}

@@ -1,8 +1,8 @@
 """How operations are made: `primitive` for a line of calculus, `fused` for array code.
 
-A primitive is a function of raw arrays and one vjp for each argument that can be differentiated.
-A vjp takes `g`, the gradient that arrives, and *names* what else it needs; only that is kept until
-the backward pass:
+A primitive is a function of raw arrays and one vjp for each argument that can be
+differentiated. A vjp takes `g`, the gradient that arrives, and *names* what else it
+needs; only that is kept until the backward pass:
 
     y           the operation's output            i           (variadic) which argument it is for
     <arg>       the value of an argument          <arg>_shape its shape alone
@@ -14,14 +14,16 @@ the backward pass:
     @primitive(lambda g, b: g * b, lambda g, a: g * a)        # keeps both operands
     def multiply(a, b): return a * b
 
-The first len(vjps) parameters are differentiable (a vjp of None: never), the rest are options.
-Broadcasting and dtypes are the engine's business: a vjp may return the gradient of the stretched
-argument. A vjp must be written with operators and primitives, so that it runs on raw arrays as
-well as on tensors; a primitive that is given no tensor returns a raw array.
+The first len(vjps) parameters are differentiable (a vjp of None: never), the rest are
+options. Broadcasting and dtypes are the engine's business: a vjp may return the
+gradient of the stretched argument. A vjp must be written with operators and primitives,
+so that it runs on raw arrays as well as on tensors; a primitive that is given no tensor
+returns a raw array.
 
-A fused operation is array code that returns its value and a closure (the lecture's "cache"), and a
-*reference*, the same function composed of primitives. The closure serves the plain backward; the
-reference serves gradients of gradients, and the tests, which hold the two equal:
+A fused operation is array code that returns its value and a closure (the lecture's
+"cache"), and a *reference*, the same function composed of primitives. The closure
+serves the plain backward; the reference serves gradients of gradients, and the tests,
+which hold the two equal:
 
     @fused(reference=lambda x: x * sigmoid(x))
     def swish(x, *, needs):                          # needs: which inputs will want a gradient
@@ -128,12 +130,13 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
           ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make an operation of array code with its own backward; see the module's text.
 
-    The function's positional parameters are differentiable (they may be None), its keyword
-    parameters are options, and `needs` is passed by the engine: needs[i] says whether input i
-    will want a gradient, and so what must be kept. It returns ``(y, backward)``, where
-    ``backward(g, wanted)`` returns a gradient or None for each input; with `has_aux` it returns
-    ``(y, backward, aux)`` and the call ``(Tensor, aux)``: aux is for statistics, never
-    differentiated. `reference` takes the same arguments and options.
+    The function's positional parameters are differentiable (they may be None), its
+    keyword parameters are options, and `needs` is passed by the engine: needs[i] says
+    whether input i will want a gradient, and so what must be kept. It returns ``(y,
+    backward)``, where ``backward(g, wanted)`` returns a gradient or None for each
+    input; with `has_aux` it returns ``(y, backward, aux)`` and the call ``(Tensor,
+    aux)``: aux is for statistics, never differentiated. `reference` takes the same
+    arguments and options.
     """
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -192,7 +195,8 @@ class Fusion:
                            options: dict[str, Any]) -> list[Any]:
         """The gradients as functions of the inputs: a gradient of the reference."""
         args = [r if i is None else wrap(r, i) for r, i in zip(raw, node.inputs, strict=True)]
-        # Aliases: an argument that appears twice, or further down, must count once here.
+        # Aliases: an argument that appears twice, or further down, must count once
+        # here.
         args = [alias(a) if w else a for a, w in zip(args, wanted, strict=True)]
         y = self.reference(*args, **options)
         if self.has_aux:

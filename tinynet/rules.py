@@ -1,8 +1,10 @@
-"""What is known of a primitive before it is called: its parameters, and what its vjps name.
+"""What is known of a primitive before it is called: its parameters, and what its vjps
+name.
 
-A vjp names what it needs besides g, such as ``lambda g, y, axis: ...``. `Rules` looks the names up
-once, when the operation is made: `keep` then picks these values after each call, by place, and
-`pullbacks` gives them back as tensors where the gradient itself is to be differentiated.
+A vjp names what it needs besides g, such as ``lambda g, y, axis: ...``. `Rules` looks
+the names up once, when the operation is made: `keep` then picks these values after each
+call, by place, and `pullbacks` gives them back as tensors where the gradient itself is
+to be differentiated.
 
 Read next: `operands.py`.
 """
@@ -106,10 +108,11 @@ class Rules:
 
 
 def _owned(value: Any, owners: Sequence[Any], place: int) -> Any:
-    """A value that was kept, as a tensor of the node that stands at its place among `owners`.
+    """A value that was kept, as a tensor of the node that stands at its place among
+    `owners`.
 
-    Shapes and options stand behind the owners and stay as they are; of a variadic operation the
-    values of all inputs are one list.
+    Shapes and options stand behind the owners and stay as they are; of a variadic
+    operation the values of all inputs are one list.
     """
     owner = owners[place] if place < len(owners) else None
     if owner is None:

@@ -1,9 +1,11 @@
-"""The engine: tensors that remember how they were made, and the walk that differentiates them.
+"""The engine: tensors that remember how they were made, and the walk that
+differentiates them.
 
-A `Tensor` is an array and, if gradients are wanted, a node of the `graph.py`. `grad` and `backward`
-walk the nodes from the newest to the oldest and add up what arrives at each. The walk carries raw
-arrays (full speed, nothing recorded) or, with ``create_graph=True``, tensors: then the gradient is
-itself differentiable, to any order. Where nodes come from is `operation.py`.
+A `Tensor` is an array and, if gradients are wanted, a node of the `graph.py`. `grad`
+and `backward` walk the nodes from the newest to the oldest and add up what arrives at
+each. The walk carries raw arrays (full speed, nothing recorded) or, with
+``create_graph=True``, tensors: then the gradient is itself differentiable, to any
+order. Where nodes come from is `operation.py`.
 
 Read next: `operation.py`.
 """
@@ -107,10 +109,12 @@ class Tensor:
         self.node.grad = value
 
     def backward(self, grad_output: Any = None, retain_graph: bool = False) -> None:
-        """Add d self / d leaf to ``leaf.grad`` for every leaf this tensor was computed from.
+        """Add d self / d leaf to ``leaf.grad`` for every leaf this tensor was computed
+        from.
 
-        The graph is freed on the way (`retain_graph` keeps it), so a second call is an error
-        and not a silent second count. Use `grad` for gradients of other tensors, or of gradients.
+        The graph is freed on the way (`retain_graph` keeps it), so a second call is an
+        error and not a silent second count. Use `grad` for gradients of other tensors,
+        or of gradients.
         """
         if self.node is None:
             raise RuntimeError("backward() of a tensor that needs no gradient: no tensor with "
@@ -137,11 +141,12 @@ class Tensor:
         return wrap(self.data, None)
 
     def copy_(self, value: Any) -> Tensor:
-        """Give this leaf new data. Graphs made of the old data keep it, or say that it is gone.
+        """Give this leaf new data. Graphs made of the old data keep it, or say that it
+        is gone.
 
-        A tensor with gradients is overwritten in place, and differentiating an older graph of it
-        is refused. Another tensor gets new memory: what shares the old (a graph, `detach`) keeps
-        it.
+        A tensor with gradients is overwritten in place, and differentiating an older
+        graph of it is refused. Another tensor gets new memory: what shares the old (a
+        graph, `detach`) keeps it.
         """
         if not self.is_leaf:
             raise RuntimeError("copy_ writes into leaf tensors only; this one was computed by an "
@@ -158,7 +163,8 @@ class Tensor:
         return self
 
     def mark_changed(self) -> None:
-        """Say that ``data`` was written in place, so that `backward` can refuse stale graphs.
+        """Say that ``data`` was written in place, so that `backward` can refuse stale
+        graphs.
 
         Tensors that require gradients are watched; constants and plain arrays are not.
         """
@@ -324,11 +330,11 @@ def grad(output: Tensor, inputs: Sequence[Tensor], grad_output: Any = ...,
 def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: bool = False) -> Any:
     r"""The gradients of ``sum(output * grad_output)`` with respect to `inputs`.
 
-    `inputs` is a tensor (one gradient comes back) or a sequence of tensors (a list comes back);
-    they may be leaves or computed. `grad_output` defaults to ones. An input that `output` does
-    not depend on gets zeros, also if `output` is a constant such as the slope of a straight line.
-    With `create_graph` the results can be differentiated again. Nothing is stored in ``.grad``
-    and no graph is freed.
+    `inputs` is a tensor (one gradient comes back) or a sequence of tensors (a list
+    comes back); they may be leaves or computed. `grad_output` defaults to ones. An
+    input that `output` does not depend on gets zeros, also if `output` is a constant
+    such as the slope of a straight line. With `create_graph` the results can be
+    differentiated again. Nothing is stored in ``.grad`` and no graph is freed.
 
     >>> x = Tensor(3.0, requires_grad=True)
     >>> dy = grad(x * x * x, x, create_graph=True)
@@ -368,10 +374,11 @@ def _seed(output: Tensor, grad_output: Any) -> Tensor:
 
 
 def _newest_first(output: Node, targets: Set[Node | None] | None) -> tuple[list[Node], Set[Any]]:
-    """The operations to pull through, newest first, and all nodes from a target to `output`.
+    """The operations to pull through, newest first, and all nodes from a target to
+    `output`.
 
-    Iterative, so depth does not matter; never descends below the oldest target. Without targets
-    the path is everything: a node exists only where a gradient is wanted.
+    Iterative, so depth does not matter; never descends below the oldest target. Without
+    targets the path is everything: a node exists only where a gradient is wanted.
     """
     oldest = min(map(_order, targets), default=0) if targets else 0
     path, nodes = {output}, [output]

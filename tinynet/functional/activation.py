@@ -1,8 +1,9 @@
-r"""Activations: one line for the value, one for the derivative, both exact at any order.
+r"""Activations: one line for the value, one for the derivative, both exact at any
+order.
 
-Each is a primitive, so its second derivative is the derivative of its vjp: nothing more to write.
-Where a function has a kink, the text says which slope stands in for the derivative there.
-Read next: `loss.py`.
+Each is a primitive, so its second derivative is the derivative of its vjp: nothing more
+to write. Where a function has a kink, the text says which slope stands in for the
+derivative there. Read next: `loss.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from ..ops.arithmetic import clip, erf, exp, minimum, sigmoid, tanh, where, wide
 from ..ops.reduction import sum as total
 from ..ops.shape import Axis, as_axis
 
-# Further out than this sigmoid and Phi are 0 or 1 in any dtype; it stands for inf, so that no
-# 0 * inf makes a nan of a value or a slope that has a limit.
+# Further out than this sigmoid and Phi are 0 or 1 in any dtype; it stands for inf, so
+# that no 0 * inf makes a nan of a value or a slope that has a limit.
 _FAR = 1000.0
 
 
@@ -30,7 +31,8 @@ def _where_positive(x: Array, gate: Array) -> Array:
 
 @primitive(lambda g, y: _where_positive(g, y))
 def relu(x: Array) -> Array:
-    """max(x, 0); slope 0 at 0. Keeps its output alone, which the next layer keeps anyway.
+    """max(x, 0); slope 0 at 0. Keeps its output alone, which the next layer keeps
+    anyway.
 
     >>> from tinynet import Tensor, grad
     >>> x = Tensor([-1.0, 0.0, 2.0], requires_grad=True)

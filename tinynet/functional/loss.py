@@ -1,10 +1,11 @@
-r"""Losses: one number that says how wrong the outputs are, and so what training makes smaller.
+r"""Losses: one number that says how wrong the outputs are, and so what training makes
+smaller.
 
-Shapes must be equal, never broadcast: (n, 1) minus (n,) would be n^2 differences and a net that
-learns nothing. Class labels are checked on the host; on a GPU, where reading them back would stall
-the device, a label out of range makes the loss NaN instead. `reduction` is "mean", "sum" or
-"none" (one loss for each sample). Losses of float16 are computed in float32 and rounded at the
-end; 0 log 0 is 0. Read next: `kernels/loss.py`.
+Shapes must be equal, never broadcast: (n, 1) minus (n,) would be n^2 differences and a
+net that learns nothing. Class labels are checked on the host; on a GPU, where reading
+them back would stall the device, a label out of range makes the loss NaN instead.
+`reduction` is "mean", "sum" or "none" (one loss for each sample). Losses of float16 are
+computed in float32 and rounded at the end; 0 log 0 is 0. Read next: `kernels/loss.py`.
 """
 
 from __future__ import annotations
@@ -104,9 +105,11 @@ def _binary_cross_entropy(x: Array, target: Array) -> Array:
 
 @widened
 def binary_cross_entropy_with_logits(logits: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """The mean of -t log(p) - (1 - t) log(1 - p), p = sigmoid(logit), targets t from 0 to 1.
+    """The mean of -t log(p) - (1 - t) log(1 - p), p = sigmoid(logit), targets t from 0
+    to 1.
 
-    Computed from the logits, so that nothing overflows and right answers keep all their digits.
+    Computed from the logits, so that nothing overflows and right answers keep all their
+    digits.
     """
     target = _alike("binary_cross_entropy_with_logits", logits, target)
     return _reduce(_binary_cross_entropy(logits, target), reduction)
@@ -180,7 +183,8 @@ def _pick(rows: Any, labels: Array) -> Any:
 def nll_loss(log_probs: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
     """The mean of -w_y log_probs[i, y_i]: cross-entropy for outputs of `log_softmax`.
 
-    Shapes: log_probs (N, C) or (N, C, ...), target (N,) or (N, ...), weight (C,) or None.
+    Shapes: log_probs (N, C) or (N, C, ...), target (N,) or (N, ...), weight (C,) or
+    None.
     """
     _check_reduction(reduction)
     shape = tuple(log_probs.shape)
@@ -209,10 +213,11 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing:
                   reduction: str = "mean") -> Tensor:
     r"""L_i = -sum_c w_c q_ic log p_ic,  p = softmax(logits); the mean over samples i.
 
-    `target` holds class labels (integers) or probabilities t_ic (floats, in the shape of the
-    logits); q = (1 - s) t + s / C with smoothing s, t being one-hot for labels. For labels the
-    mean with class weights w divides by the sum of the samples' w_y; otherwise by N.
-    Shapes: logits (N, C) or (N, C, ...), labels (N,) or (N, ...). Source: lecture id E2.
+    `target` holds class labels (integers) or probabilities t_ic (floats, in the shape
+    of the logits); q = (1 - s) t + s / C with smoothing s, t being one-hot for labels.
+    For labels the mean with class weights w divides by the sum of the samples' w_y;
+    otherwise by N. Shapes: logits (N, C) or (N, C, ...), labels (N,) or (N, ...).
+    Source: lecture id E2.
 
     >>> from tinynet import Tensor, xp
     >>> logits = Tensor(xp.zeros((2, 10)), requires_grad=True)
@@ -253,7 +258,8 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing:
 def hinge_loss(scores: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
     r"""L_i = sum over classes j other than y_i of max(0, s_ij - s_iy + margin)  (multiclass SVM).
 
-    Shapes: scores (N, C), target (N,) class labels. Slope 0 at the kink. Source: lecture id E1.
+    Shapes: scores (N, C), target (N,) class labels. Slope 0 at the kink. Source:
+    lecture id E1.
 
     >>> from tinynet import xp
     >>> scores = xp.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])

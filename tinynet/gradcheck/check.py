@@ -3,14 +3,14 @@ r"""Are the gradients right? Compare them with differences of the function itsel
     analytic   v . grad s                            what `backward` computes, along a direction v
     numeric    (s(x + h v) - s(x - h v)) / 2h        where s = sum(c f); c and v are random
 
-Both are numbers, so one comparison looks at all elements of all inputs and outputs at once, and
-v and c are random, so a wrong element cannot hide. Order 2 does the same to the gradient, as a
-function of the inputs and of c; and so on. If they differ, halving the direction again and again
-finds the element. Numbers are float64.
+Both are numbers, so one comparison looks at all elements of all inputs and outputs at
+once, and v and c are random, so a wrong element cannot hide. Order 2 does the same to
+the gradient, as a function of the inputs and of c; and so on. If they differ, halving
+the direction again and again finds the element. Numbers are float64.
 
-Three things are told from an error: a kink, where differences are wrong and not the gradient; a
-slope too small to rise above the rounding of f; and what a smaller step settles. The report says
-which. Read next: `report.py`.
+Three things are told from an error: a kink, where differences are wrong and not the
+gradient; a slope too small to rise above the rounding of f; and what a smaller step
+settles. The report says which. Read next: `report.py`.
 """
 
 from __future__ import annotations
@@ -35,16 +35,18 @@ _MOST_KINKS = 100  # elements on a kink that are looked at before giving up
 def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, directions: int = 2,
               elementwise: bool | int = False, check: bool = True, names: Sequence[str] = (),
               **settings: Any) -> Report:
-    """Compare the gradients of ``f(*inputs)``, of every order up to `order`, with differences.
+    """Compare the gradients of ``f(*inputs)``, of every order up to `order`, with
+    differences.
 
     The floats among `inputs` (numbers, arrays, tensors) are converted to float64 and
-    differentiated; other inputs are handed on. `f` returns a tensor, or a tuple of which the
-    tensors count. The library's random numbers are the same in every evaluation, so dropout may
-    be inside; anything else that changes from call to call is refused.
+    differentiated; other inputs are handed on. `f` returns a tensor, or a tuple of
+    which the tensors count. The library's random numbers are the same in every
+    evaluation, so dropout may be inside; anything else that changes from call to call
+    is refused.
 
-    Each order is compared along `directions` random directions, or with `elementwise` for every
-    element (a number: for so many elements of each input). What fails raises `GradcheckError`, or
-    with ``check=False`` makes the report false. Settings, by name:
+    Each order is compared along `directions` random directions, or with `elementwise`
+    for every element (a number: for so many elements of each input). What fails raises
+    `GradcheckError`, or with ``check=False`` makes the report false. Settings, by name:
 
     eps         1e-4   the step; smaller ones follow if it disagrees
     tolerance   1e-6   a relative error up to this passes
@@ -79,10 +81,12 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, directions: i
 
 def gradcheck_module(model: Any, *inputs: Any, loss: Callable[[Any], Any] | None = None,
                      **options: Any) -> Report:
-    """`gradcheck` of a network: its float inputs and all its trainable parameters, by name.
+    """`gradcheck` of a network: its float inputs and all its trainable parameters, by
+    name.
 
-    The parameters and buffers are float64 during the check, and as before afterwards; running
-    statistics do not move. `loss` is applied to the output; `options` are those of `gradcheck`.
+    The parameters and buffers are float64 during the check, and as before afterwards;
+    running statistics do not move. `loss` is applied to the output; `options` are those
+    of `gradcheck`.
 
     >>> from tinynet import nn
     >>> bool(gradcheck_module(nn.Linear(3, 2), [[1.0, 2.0, 3.0]], order=2))

@@ -1,8 +1,8 @@
 """Where two sides of a comparison differ, and whether a kink explains it.
 
-A kink is where a max or a ReLU changes its winner: there the differences are wrong, not the
-gradient. If the inputs sit on one and the gradient lies between the slopes on its two sides, it is
-a choice, not an error. Read next: `table.py`.
+A kink is where a max or a ReLU changes its winner: there the differences are wrong, not
+the gradient. If the inputs sit on one and the gradient lies between the slopes on its
+two sides, it is a choice, not an error. Read next: `table.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from .report import Comparison
 def locate(level: Level, v: Array, c: Array, gradient: Array) -> tuple[int | None, str]:
     """The element of `v` where the sides differ most, by halving.
 
-    If no half differs there is none, but perhaps the note that excuses a half, and so the whole.
+    If no half differs there is none, but perhaps the note that excuses a half, and so
+    the whole.
     """
     places = np.nonzero(v)[0]
     while len(places) > 1:
@@ -50,9 +51,11 @@ def element(level: Level, place: int, c: Array, gradient: Array,
 
 
 def kink(level: Level, v: Array, c: Array, miss: float) -> str:
-    """What to say if a kink or a jump at the point explains a difference along `v`, or "".
+    """What to say if a kink or a jump at the point explains a difference along `v`, or
+    "".
 
-    The steps are small, or the smallest whose rounding does not cover the difference `miss`.
+    The steps are small, or the smallest whose rounding does not cover the difference
+    `miss`.
     """
     noise = np.maximum(4 * ROUNDING * float(np.abs(level.y).max()), 4 * level.noise)
     eps = level.settings.eps
@@ -64,8 +67,8 @@ def kink(level: Level, v: Array, c: Array, miss: float) -> str:
 def _kink_within(level: Level, v: Array, c: Array, h: float, noise: Array) -> str:
     left_far, right_far = _one_sided(level, v, 10 * h)
     left, right = _one_sided(level, v, h)
-    # Of a smooth output, the slopes on the two sides come together as the step shrinks. At a
-    # kink they stay apart, and at a jump they grow.
+    # Of a smooth output, the slopes on the two sides come together as the step shrinks.
+    # At a kink they stay apart, and at a jump they grow.
     rounding = noise / h
     jump = (np.abs(right) > np.maximum(5 * np.abs(right_far), rounding)) \
         | (np.abs(left) > np.maximum(5 * np.abs(left_far), rounding))

@@ -1,15 +1,17 @@
-"""One order of differentiation: a function, a point, and both sides of a comparison there.
+"""One order of differentiation: a function, a point, and both sides of a comparison
+there.
 
     analytic   v . grad s                            what `backward` computes, along a direction v
     numeric    (s(x + h v) - s(x - h v)) / 2h        where s = sum(c f)
 
-Two steps are extrapolated to an error of h^4. x + h v is rounded, so v is what the numbers let it
-be, (x+ - x-) / 2h, on both sides; and no step is smaller than 2^20 spacings of the numbers.
+Two steps are extrapolated to an error of h^4. x + h v is rounded, so v is what the
+numbers let it be, (x+ - x-) / 2h, on both sides; and no step is smaller than 2^20
+spacings of the numbers.
 
-A difference shows only what rises above the rounding of s. Of a sum that is known (its terms); of
-what happens inside f it is measured, by fourth differences, in which a smooth f leaves nothing
-else. What the largest step cannot show is excused with a note, not called wrong.
-Read next: `kinks.py`.
+A difference shows only what rises above the rounding of s. Of a sum that is known (its
+terms); of what happens inside f it is measured, by fourth differences, in which a
+smooth f leaves nothing else. What the largest step cannot show is excused with a note,
+not called wrong. Read next: `kinks.py`.
 """
 
 from __future__ import annotations
@@ -137,8 +139,8 @@ class Level:
     def noise(self) -> Array:
         """The rounding of each output near the point: its largest fourth difference.
 
-        A kink or a jump is no rounding: only one of four distances meets it, and the second
-        largest of what they show counts.
+        A kink or a jump is no rounding: only one of four distances meets it, and the
+        second largest of what they show counts.
         """
         v = np.clip(self.draw(self.x.shape, 0, 2), -1.0, 1.0)
         found = []
@@ -159,9 +161,11 @@ class Level:
 
     def compare(self, where: str, v: Array, c: Array, gradient: Array,
                 alone: bool = False) -> Comparison:
-        """Both sides along `v`; if they differ, smaller steps, as long as these can tell.
+        """Both sides along `v`; if they differ, smaller steps, as long as these can
+        tell.
 
-        An element that is looked at `alone` is given the benefit of all rounding there may be.
+        An element that is looked at `alone` is given the benefit of all rounding there
+        may be.
         """
         eps = self.settings.eps
         first, slopes = self.at_step(eps, where, v, c, gradient)
@@ -204,14 +208,15 @@ class Level:
 
     def limit(self, found: Comparison, v: Array, still: Array, noise: float,
               alone: bool) -> float | None:
-        """The slopes that rounding hides from a step, if it explains the difference found.
+        """The slopes that rounding hides from a step, if it explains the difference
+        found.
 
         still:   c where an output does not move, else 0
         noise:   the rounding of the outputs that do move, as a slope
 
-        What does not move may come from numbers as large as 1, and if nothing moves as large as
-        those that were moved: their rounding hides what the gradient claims of it. At order 2 and
-        above the gradient itself comes from such numbers.
+        What does not move may come from numbers as large as 1, and if nothing moves as
+        large as those that were moved: their rounding hides what the gradient claims of
+        it. At order 2 and above the gradient itself comes from such numbers.
         """
         largest = 1.0
         if found.numeric == 0.0:

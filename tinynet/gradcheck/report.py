@@ -23,8 +23,8 @@ class GradcheckError(AssertionError):
 class Comparison(NamedTuple):
     """One comparison: along a random direction, or for one element of an input.
 
-    The error is relative; if it is mere rounding, relative to the terms that were summed; 0 if the
-    note says why the two sides may differ.
+    The error is relative; if it is mere rounding, relative to the terms that were
+    summed; 0 if the note says why the two sides may differ.
     """
 
     order: int

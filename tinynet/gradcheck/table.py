@@ -1,10 +1,11 @@
 """A row for every operation of the library, and the table of their gradients.
 
-`python -m tinynet gradcheck` prints the table, the tests run the same rows, and both complain
-about a registered operation without a row. A row is a name (the registered one of an operation, or
-that of a function composed of them), a function of tensors, and the shapes of its inputs, which
-are normal numbers unless the row gives bounds. Broadcasting, options and awkward shapes have rows
-of their own. Read next: `calculus.py`.
+`python -m tinynet gradcheck` prints the table, the tests run the same rows, and both
+complain about a registered operation without a row. A row is a name (the registered one
+of an operation, or that of a function composed of them), a function of tensors, and the
+shapes of its inputs, which are normal numbers unless the row gives bounds.
+Broadcasting, options and awkward shapes have rows of their own. Read next:
+`calculus.py`.
 """
 
 from __future__ import annotations

@@ -1,12 +1,15 @@
-r"""The blocks that conv nets are built from: conv-norm-ReLU, and shortcuts around a body.
+r"""The blocks that conv nets are built from: conv-norm-ReLU, and shortcuts around a
+body.
 
-Blocks with a shortcut can be skipped at random in training, which is stochastic depth (G3):
+Blocks with a shortcut can be skipped at random in training, which is stochastic depth
+(G3):
 
     y = shortcut(x) + z body(x)      z: 1 with probability keep = 1 - p, else 0
     test: z = keep                   inverted: z / keep in training, 1 at test
 
-Source: Huang, Sun, Liu, Sedra and Weinberger 2016, "Deep networks with stochastic depth", equations
-2, 4 and 5 (their p is the probability of survival, here `keep`). Read next: `../models.py`.
+Source: Huang, Sun, Liu, Sedra and Weinberger 2016, "Deep networks with stochastic
+depth", equations 2, 4 and 5 (their p is the probability of survival, here `keep`). Read
+next: `../models.py`.
 """
 
 from __future__ import annotations
@@ -32,10 +35,12 @@ def conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1) -> Sequen
 
 
 def linear_decay(blocks: int, last: float = 0.5) -> list[float]:
-    """p_l = (l / L) last for l = 1 .. L: the probabilities of skipping each of L blocks.
+    """p_l = (l / L) last for l = 1 .. L: the probabilities of skipping each of L
+    blocks.
 
-    Early blocks, on which all others build, are skipped rarely. Of 54 blocks with last = 0.5 there
-    are 40.25 left on average. Source: equation 4 of the paper, which counts survivals, 1 - p_l.
+    Early blocks, on which all others build, are skipped rarely. Of 54 blocks with last
+    = 0.5 there are 40.25 left on average. Source: equation 4 of the paper, which counts
+    survivals, 1 - p_l.
 
     >>> linear_decay(4, last=0.5), 54 - sum(linear_decay(54))
     ([0.125, 0.25, 0.375, 0.5], 40.25)
@@ -73,12 +78,13 @@ class _Skipping(Noise):
 class Residual(_Skipping):
     """y = shortcut(x) + body(x); the shortcut is the identity unless given.
 
-    The gradient reaches the input whole through the shortcut, so very deep nets can be trained.
-    With probability `p` the body is skipped in training: for the whole batch (mode "batch", the
-    paper's; then it is not even computed and gets no gradient) or for each sample by itself (mode
-    "sample"). At test its output is multiplied by 1 - p; with `inverted` it is divided by it in
-    training instead. Source: He et al. 2016, "Deep residual learning for image recognition",
-    equations 1 and 2; and see the module's text.
+    The gradient reaches the input whole through the shortcut, so very deep nets can be
+    trained. With probability `p` the body is skipped in training: for the whole batch
+    (mode "batch", the paper's; then it is not even computed and gets no gradient) or
+    for each sample by itself (mode "sample"). At test its output is multiplied by 1 -
+    p; with `inverted` it is divided by it in training instead. Source: He et al. 2016,
+    "Deep residual learning for image recognition", equations 1 and 2; and see the
+    module's text.
 
     >>> from tinynet import nn
     >>> Residual(nn.Conv2d(4, 4, 3, padding=1), p=0.5)(tn.zeros((1, 4, 8, 8))).shape
@@ -108,16 +114,18 @@ class Residual(_Skipping):
 
 
 class ResidualBlock(_Skipping):
-    """A block of a ResNet, to be skipped with probability `p` in training as `Residual` says.
+    """A block of a ResNet, to be skipped with probability `p` in training as `Residual`
+    says.
 
         basic          3x3, 3x3                      bottleneck     1x1, 3x3, 1x1, a quarter as wide
         after (2015)   relu(shortcut + body), body   conv, bn, relu, conv, bn
         pre (2016)     shortcut + body, body         bn, relu, conv, bn, relu, conv
 
-    Where `stride` or the number of channels changes, the shortcut is a 1x1 convolution (option B
-    of He et al. 2016), followed by batch norm unless `pre_activation`; else the identity. The
-    names of the parameters are those of torchvision's BasicBlock and Bottleneck.
-    Source: He et al. 2016, as above, and 2016, "Identity mappings in deep residual networks".
+    Where `stride` or the number of channels changes, the shortcut is a 1x1 convolution
+    (option B of He et al. 2016), followed by batch norm unless `pre_activation`; else
+    the identity. The names of the parameters are those of torchvision's BasicBlock and
+    Bottleneck. Source: He et al. 2016, as above, and 2016, "Identity mappings in deep
+    residual networks".
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, *,

@@ -1,7 +1,7 @@
 """Modules made of modules: one after the other, and a list.
 
-A plain Python list or dict of modules works as well (see `module.py`); `ModuleList` is for those
-who know it from PyTorch, and prints itself. Read next: `blocks.py`.
+A plain Python list or dict of modules works as well (see `module.py`); `ModuleList` is
+for those who know it from PyTorch, and prints itself. Read next: `blocks.py`.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def _numbered(items: Iterable[Any]) -> dict[str, Any]:
 class Sequential(_Listed):
     """y = fn(... f2(f1(x))): layers one after the other, named "0", "1", ...
 
-    A single dict gives them other names. Indexing gives a layer, a slice a shorter Sequential
-    that shares the layers.
+    A single dict gives them other names. Indexing gives a layer, a slice a shorter
+    Sequential that shares the layers.
 
     >>> from tinynet import nn
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
@@ -95,7 +95,8 @@ class Sequential(_Listed):
 
 
 class ModuleList(_Listed):
-    """A list of modules; the network that holds it says in its forward how they are used.
+    """A list of modules; the network that holds it says in its forward how they are
+    used.
 
     >>> from tinynet import nn
     >>> layers = nn.ModuleList([nn.Linear(2, 2) for _ in range(3)])

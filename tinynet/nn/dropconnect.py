@@ -1,7 +1,9 @@
-"""DropConnect layers: `Linear` and `Conv2d` whose weights are switched off at random in training.
+"""DropConnect layers: `Linear` and `Conv2d` whose weights are switched off at random in
+training.
 
-Names and shapes of the parameters are those of the plain layers, so a state goes from one to the
-other. Formulas and cost stand in `functional/dropconnect.py`. Read next: `fractional.py`.
+Names and shapes of the parameters are those of the plain layers, so a state goes from
+one to the other. Formulas and cost stand in `functional/dropconnect.py`. Read next:
+`fractional.py`.
 """
 
 from __future__ import annotations
@@ -51,8 +53,9 @@ class _DropConnect(Noise):
 class DropConnectLinear(_DropConnect, Linear):
     """u_n = (M_n * W) x_n + m_n * b, with a mask of its own for each example x_n.
 
-    `p` is the probability of ZEROING a weight (the paper's p is that of keeping it). With `relu`
-    the output is max(u, 0). In evaluation all weights are on, by one of two kinds of inference:
+    `p` is the probability of ZEROING a weight (the paper's p is that of keeping it).
+    With `relu` the output is max(u, 0). In evaluation all weights are on, by one of two
+    kinds of inference:
 
         "mean"       max(E u, 0) with E u = (1 - p) (W x + b)
         "gaussian"   E max(u, 0), u being normal with that mean and its variance: the paper's
@@ -73,7 +76,8 @@ class DropConnectLinear(_DropConnect, Linear):
 
 
 class DropConnectConv2d(_DropConnect, Conv2d):
-    """A convolution with a mask of its own on the filters for each picture; see DropConnectLinear.
+    """A convolution with a mask of its own on the filters for each picture; see
+    DropConnectLinear.
 
     A picture's mask is the same at all its places.
     """

@@ -1,9 +1,9 @@
 """Dropout layers: values switched off at random in training.
 
-In CS231n lecture 8, p is the probability of KEEPING a value; here, as in PyTorch, it is that of
-zeroing one: keep = 1 - p. Every call in training draws one key from the layer's `generator`, or
-from the default one; then ``tn.get_state()`` and ``tn.set_state(...)`` repeat the masks exactly.
-Read next: `dropconnect.py`.
+In CS231n lecture 8, p is the probability of KEEPING a value; here, as in PyTorch, it is
+that of zeroing one: keep = 1 - p. Every call in training draws one key from the layer's
+`generator`, or from the default one; then ``tn.get_state()`` and ``tn.set_state(...)``
+repeat the masks exactly. Read next: `dropconnect.py`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ class _Dropout(Noise):
 
 
 class Dropout(_Dropout):
-    """Inverted dropout: x * mask / keep in training, with keep = 1 - p; x itself in evaluation.
+    """Inverted dropout: x * mask / keep in training, with keep = 1 - p; x itself in
+    evaluation.
 
-    `p` is the probability of zeroing. Dividing by keep in training keeps the mean, so that
-    evaluation has nothing to do (E6). With ``inverted=False`` it is the lecture's vanilla dropout
-    (E4, E5): x * mask in training, x * keep in evaluation.
+    `p` is the probability of zeroing. Dividing by keep in training keeps the mean, so
+    that evaluation has nothing to do (E6). With ``inverted=False`` it is the lecture's
+    vanilla dropout (E4, E5): x * mask in training, x * keep in evaluation.
 
     >>> layer, x = Dropout(p=0.25), tn.tensor([1.0, 2.0])
     >>> layer.eval()(x) is x, Dropout(p=0.25, inverted=False).eval()(x)

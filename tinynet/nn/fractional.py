@@ -17,13 +17,15 @@ from .noise import Noise
 
 
 class FractionalMaxPool2d(Noise):
-    """The largest value of each of random regions; the image shrinks by any ratio from 1 to 2.
+    """The largest value of each of random regions; the image shrinks by any ratio from
+    1 to 2.
 
-    Give the `output_size` or the `ratio` (input / output). In training every call draws new
-    regions from `generator` (the default one if None), the same for the whole batch unless
-    `per_sample`. In evaluation the result is the mean over `passes` choices of regions, always the
-    same ones; to average the predictions of a net instead, as the paper does, call
-    ``marginalize(net, x, how="sample", n=passes)``. Regions: `functional/fractional.py` (G2).
+    Give the `output_size` or the `ratio` (input / output). In training every call draws
+    new regions from `generator` (the default one if None), the same for the whole batch
+    unless `per_sample`. In evaluation the result is the mean over `passes` choices of
+    regions, always the same ones; to average the predictions of a net instead, as the
+    paper does, call ``marginalize(net, x, how="sample", n=passes)``. Regions:
+    `functional/fractional.py` (G2).
 
     >>> FractionalMaxPool2d(ratio=2**0.5)(tn.zeros((2, 3, 36, 36))).shape
     (2, 3, 25, 25)

@@ -1,11 +1,13 @@
-r"""Initial weights: how large they are decides whether a deep net starts to learn at all.
+r"""Initial weights: how large they are decides whether a deep net starts to learn at
+all.
 
-A layer sums fan_in products, so its outputs have variance fan_in Var(w) Var(x). The methods here
-choose Var(w) such that signals (``mode="fan_in"``) or gradients (``"fan_out"``) keep their size
-from layer to layer; the *gain* makes up for what the activation takes away.
+A layer sums fan_in products, so its outputs have variance fan_in Var(w) Var(x). The
+methods here choose Var(w) such that signals (``mode="fan_in"``) or gradients
+(``"fan_out"``) keep their size from layer to layer; the *gain* makes up for what the
+activation takes away.
 
-All functions write into the tensor, return it, and draw from the default generator or from
-`generator`. New layers do not use these but PyTorch's default, see `default_`.
+All functions write into the tensor, return it, and draw from the default generator or
+from `generator`. New layers do not use these but PyTorch's default, see `default_`.
 Read next: `layers.py`.
 """
 
@@ -25,10 +27,12 @@ _GAINS = {"linear": 1.0, "conv2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": m
 
 
 def calculate_gain(nonlinearity: str, slope: float | None = None) -> float:
-    """What an activation's input is scaled by to keep its output's size; PyTorch's table.
+    """What an activation's input is scaled by to keep its output's size; PyTorch's
+    table.
 
-    1 for linear, conv2d and sigmoid, 5/3 for tanh, sqrt(2) for relu (which drops half of the
-    signal), sqrt(2 / (1 + slope^2)) for leaky_relu (slope 0.01 by default), 3/4 for selu.
+    1 for linear, conv2d and sigmoid, 5/3 for tanh, sqrt(2) for relu (which drops half
+    of the signal), sqrt(2 / (1 + slope^2)) for leaky_relu (slope 0.01 by default), 3/4
+    for selu.
     """
     if nonlinearity == "leaky_relu":
         return math.sqrt(2.0 / (1.0 + (0.01 if slope is None else slope) ** 2))
@@ -114,7 +118,8 @@ def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in",
 def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in",
                     nonlinearity: str = "leaky_relu", generator: Generator | None = None
                     ) -> Tensor:
-    """Normal with std = gain / sqrt(fan); for ReLU nets (He et al. 2015, equations 10 and 14).
+    """Normal with std = gain / sqrt(fan); for ReLU nets (He et al. 2015, equations 10
+    and 14).
 
     `a` is the slope of a leaky ReLU; its default 0 is the ReLU.
 
@@ -128,11 +133,13 @@ def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in",
 
 
 def default_(tensor: Tensor, fan_in: int, generator: Generator | None = None) -> Tensor:
-    """Uniform in [-1 / sqrt(fan_in), 1 / sqrt(fan_in)): what new Linear and Conv2d layers have.
+    """Uniform in [-1 / sqrt(fan_in), 1 / sqrt(fan_in)): what new Linear and Conv2d
+    layers have.
 
-    PyTorch's default for weights and biases, kept because its users expect it. Its std is
-    1 / sqrt(3 fan_in), less than half of Kaiming's: fine with normalisation layers, small for a
-    deep net without them (use ``model.apply`` with `kaiming_normal_` there).
+    PyTorch's default for weights and biases, kept because its users expect it. Its std
+    is 1 / sqrt(3 fan_in), less than half of Kaiming's: fine with normalisation layers,
+    small for a deep net without them (use ``model.apply`` with `kaiming_normal_`
+    there).
     """
     bound = 1.0 / math.sqrt(fan_in)
     return uniform_(tensor, -bound, bound, generator)
@@ -141,9 +148,9 @@ def default_(tensor: Tensor, fan_in: int, generator: Generator | None = None) ->
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """W W^T = gain^2 I, or W^T W if W is higher than wide (Saxe et al. 2014).
 
-    W is the weight as a matrix (out, everything else). From the QR decomposition of a normal
-    matrix, with R's diagonal made positive, so that all rotations are equally likely; computed on
-    the host in float64.
+    W is the weight as a matrix (out, everything else). From the QR decomposition of a
+    normal matrix, with R's diagonal made positive, so that all rotations are equally
+    likely; computed on the host in float64.
     """
     if tensor.ndim < 2:
         raise ValueError(f"orthogonal_ needs a weight with 2 or more axes, got {tensor.shape}")

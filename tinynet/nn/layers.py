@@ -1,8 +1,9 @@
-"""The layers that are one function of `functional` each: linear, convolution, pools, activations.
+"""The layers that are one function of `functional` each: linear, convolution, pools,
+activations.
 
-A layer keeps what the function needs besides its input: parameters, and settings that are checked
-once, when it is made. Formulas and gradients stand with the functions. A layer prints itself: what
-its `__init__` was given, where that is not the default.
+A layer keeps what the function needs besides its input: parameters, and settings that
+are checked once, when it is made. Formulas and gradients stand with the functions. A
+layer prints itself: what its `__init__` was given, where that is not the default.
 
 Read next: `norm.py`.
 """
@@ -26,8 +27,9 @@ from .module import Module, Parameter, check_dtype, empty
 class Linear(Module):
     """y = x weight^T + bias
 
-    Shapes: x (..., in_features), weight (out_features, in_features), y (..., out_features).
-    Initial weights and bias are uniform in +-1/sqrt(in_features), PyTorch's default.
+    Shapes: x (..., in_features), weight (out_features, in_features), y (...,
+    out_features). Initial weights and bias are uniform in +-1/sqrt(in_features),
+    PyTorch's default.
 
     >>> Linear(3, 2)(tn.zeros((4, 3))).shape
     (4, 2)
@@ -50,7 +52,8 @@ class Linear(Module):
 
 
 class Flatten(Module):
-    """All axes from `start_axis` (1: keep the batch) to `end_axis` as one, in row-major order.
+    """All axes from `start_axis` (1: keep the batch) to `end_axis` as one, in row-major
+    order.
 
     >>> Flatten()(tn.zeros((8, 16, 4, 4))).shape
     (8, 256)
@@ -84,11 +87,12 @@ class Identity(Module):
 class Conv2d(Module):
     """y[n, o] = bias[o] + sum over c of weight[o, c] correlated with x[n, c]
 
-    Shapes: x (N, in_channels, H, W), weight (out_channels, in_channels / groups, kH, kW),
-    y (N, out_channels, H', W') with H' = floor((H + 2 padding - dilation (kH - 1) - 1) / stride)
-    + 1. Sizes are one integer or two (height, width); `padding` may be "same" or "valid".
-    ``groups`` cuts the channels into that many parts, each convolved by itself.
-    Initial weights and bias are uniform in +-1/sqrt(fan_in), PyTorch's default.
+    Shapes: x (N, in_channels, H, W), weight (out_channels, in_channels / groups, kH,
+    kW), y (N, out_channels, H', W') with H' = floor((H + 2 padding - dilation (kH - 1)
+    - 1) / stride) + 1. Sizes are one integer or two (height, width); `padding` may be
+    "same" or "valid". ``groups`` cuts the channels into that many parts, each convolved
+    by itself. Initial weights and bias are uniform in +-1/sqrt(fan_in), PyTorch's
+    default.
 
     >>> Conv2d(3, 8, kernel_size=3, stride=2, padding=1)(tn.zeros((1, 3, 32, 32))).shape
     (1, 8, 16, 16)

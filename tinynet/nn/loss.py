@@ -22,11 +22,12 @@ class _Loss(Module):
 
 
 class CrossEntropyLoss(_Loss):
-    """-log softmax(logits)[target]; takes raw scores (N, classes), so no Softmax before it.
+    """-log softmax(logits)[target]; takes raw scores (N, classes), so no Softmax before
+    it.
 
-    `target` holds class indices (N,) or probabilities (N, classes); `weight` one factor for each
-    class; `label_smoothing` mixes that share of the uniform distribution into the target.
-    At the start of training it is near log(classes) (E2).
+    `target` holds class indices (N,) or probabilities (N, classes); `weight` one factor
+    for each class; `label_smoothing` mixes that share of the uniform distribution into
+    the target. At the start of training it is near log(classes) (E2).
 
     >>> loss = CrossEntropyLoss()
     >>> round(float(loss(tn.zeros((4, 10)), tn.tensor([0, 1, 2, 3]))), 6)

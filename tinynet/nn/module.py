@@ -1,9 +1,11 @@
-"""The part of a network: parameters and buffers by name, training or evaluation, one observer.
+"""The part of a network: parameters and buffers by name, training or evaluation, one
+observer.
 
-A `Module` is an ordinary object. Whatever it keeps as an attribute, also inside lists, tuples and
-dicts, belongs to it: `Parameter`s are trained, `Buffer`s are saved with them, other modules are
-its children. They are found by walking the attributes in the order in which they were set;
-nothing is registered, so a subclass need not call ``super().__init__()``.
+A `Module` is an ordinary object. Whatever it keeps as an attribute, also inside lists,
+tuples and dicts, belongs to it: `Parameter`s are trained, `Buffer`s are saved with
+them, other modules are its children. They are found by walking the attributes in the
+order in which they were set; nothing is registered, so a subclass need not call
+``super().__init__()``.
 
     class Net(Module):
         def __init__(self):
@@ -178,7 +180,8 @@ def _say_where(error: Exception, stack: list[Module], args: tuple[Any, ...]) -> 
 class Module:
     """Base class of layers and networks: define ``forward``, call the object.
 
-    An attribute that is a plain Tensor belongs to nobody: make it a Parameter or a Buffer.
+    An attribute that is a plain Tensor belongs to nobody: make it a Parameter or a
+    Buffer.
 
     >>> class Scale(Module):
     ...     def __init__(self): self.factor = Parameter([2.0, 3.0])
@@ -237,7 +240,8 @@ class Module:
 
     def _places(self, name: str = "", around: tuple[Module, ...] = ()
                 ) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
-        """This module and all it holds, in order, by name; what is shared comes at each place.
+        """This module and all it holds, in order, by name; what is shared comes at each
+        place.
 
         `around` holds the modules around this place: one that holds itself ends there.
         """
@@ -282,7 +286,8 @@ class Module:
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """All parameters with their names, each once; their ``.name`` is set to it.
 
-        A walk of a part does not shorten a name that a walk of the whole network has given.
+        A walk of a part does not shorten a name that a walk of the whole network has
+        given.
         """
         found = [(n, p) for n, p in self._once() if isinstance(p, Parameter)]
         for name, parameter in found:
@@ -311,7 +316,8 @@ class Module:
     def train(self, mode: bool = True) -> Self:
         """Training behaviour (the default): dropout drops, batch norm uses the batch.
 
-        The modules inside are asked by their own `train`, which a class may define anew.
+        The modules inside are asked by their own `train`, which a class may define
+        anew.
         """
         switching = _calls.switching
         if any(module is self for module in switching):
@@ -374,17 +380,19 @@ class Module:
         return {n: t for n, t in self._places() if isinstance(t, Tensor)}
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all parameters and buffers by name; further training does not change them.
+        """Copies of all parameters and buffers by name; further training does not
+        change them.
 
         Names and shapes are those of the same network in PyTorch.
         """
         return {name: tensor.data.copy() for name, tensor in self._state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Unmatched:
-        """Write `state` (arrays, tensors, also PyTorch's) into the parameters and buffers.
+        """Write `state` (arrays, tensors, also PyTorch's) into the parameters and
+        buffers.
 
-        With `strict` every name must be found on both sides. Wrong shapes are an error in any
-        case. Nothing is written unless all of it fits.
+        With `strict` every name must be found on both sides. Wrong shapes are an error
+        in any case. Nothing is written unless all of it fits.
         """
         own = self._state()
         new = {name: _as_array(name, value) for name, value in state.items()
@@ -409,9 +417,9 @@ class Module:
     def extra_repr(self) -> str:
         """What stands between the parentheses of the printed module.
 
-        That is what `__init__` was given and an attribute of the same name remembers: all that
-        has no default, the first in any case, the others where they are not the default. Of a
-        parameter it says whether there is one.
+        That is what `__init__` was given and an attribute of the same name remembers:
+        all that has no default, the first in any case, the others where they are not
+        the default. Of a parameter it says whether there is one.
         """
         shown = []
         for place, p in enumerate(inspect.signature(type(self)).parameters.values()):

@@ -1,12 +1,13 @@
-r"""Noise layers: random in training, their noise marginalised at test; and marginalising by hand.
+r"""Noise layers: random in training, their noise marginalised at test; and
+marginalising by hand.
 
     y = E_z[f(x, z)] = integral of p(z) f(x, z) dz                    (CS231n lecture 8: E8, E11)
 
-A layer of this kind draws z (a mask, regions, which blocks to skip) from `generator`, tinynet's
-default one if None, whenever it is in training mode. In evaluation it computes its own answer to
-the integral: exact for one linear layer, an approximation for a deep net. `marginalize` gives that
-answer, or the mean over many draws, which is right for any net but costs a pass for each.
-Read next: `dropout.py`.
+A layer of this kind draws z (a mask, regions, which blocks to skip) from `generator`,
+tinynet's default one if None, whenever it is in training mode. In evaluation it
+computes its own answer to the integral: exact for one linear layer, an approximation
+for a deep net. `marginalize` gives that answer, or the mean over many draws, which is
+right for any net but costs a pass for each. Read next: `dropout.py`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from .module import Module, modes_kept
 
 
 class Noise(Module):
-    """Base class of the layers that draw random numbers in training mode, with `draw_key`.
+    """Base class of the layers that draw random numbers in training mode, with
+    `draw_key`.
 
-    Inside ``random.share_of_batch`` they get their part of what the whole batch would draw.
+    Inside ``random.share_of_batch`` they get their part of what the whole batch would
+    draw.
     """
 
     generator: Generator | None = None
@@ -37,7 +40,8 @@ class Noise(Module):
         return (self.generator or default_generator).key()
 
     def key_in_training(self) -> int | None:
-        """The key of the next random numbers, or None where none are needed: `p` is 0, or a test.
+        """The key of the next random numbers, or None where none are needed: `p` is 0,
+        or a test.
         """
         return self.draw_key() if self.training and self.p > 0.0 else None
 
@@ -85,10 +89,10 @@ def marginalize(model: Module, x: Any, how: str = "analytic", n: int = 100, *,
     """E_z[model(x, z)] over the noise z of all `Noise` layers, without gradients.
 
     "analytic": one pass in evaluation mode, in which each layer stands in for its mean.
-    "sample": the mean of `n` passes with noise drawn anew, its error falling as 1 / sqrt(n). Only
-    noise layers are in training mode then: batch norm uses its running statistics, which are its
-    answer to the integral. The draws depend on `seed` alone, and the default generator, the
-    layers' own and all modes are left as they were.
+    "sample": the mean of `n` passes with noise drawn anew, its error falling as 1 /
+    sqrt(n). Only noise layers are in training mode then: batch norm uses its running
+    statistics, which are its answer to the integral. The draws depend on `seed` alone,
+    and the default generator, the layers' own and all modes are left as they were.
     `transform` is applied to every output before the mean, such as ``F.softmax``.
 
     >>> from tinynet import nn

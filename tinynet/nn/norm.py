@@ -1,11 +1,12 @@
-r"""Normalisation: y = weight (x - mean) / sqrt(var + eps) + bias, with statistics of ...
+r"""Normalisation: y = weight (x - mean) / sqrt(var + eps) + bias, with statistics of
+...
 
     BatchNorm    each channel, over the batch (in training) or over the past (in evaluation)
     LayerNorm    each sample, over its last axes
     GroupNorm    each sample, over groups of its channels
 
-Formulas and gradients stand in `functional/norm.py`. Only batch norm keeps buffers and behaves
-differently in training and evaluation. Read next: `noise.py`.
+Formulas and gradients stand in `functional/norm.py`. Only batch norm keeps buffers and
+behaves differently in training and evaluation. Read next: `noise.py`.
 """
 
 from __future__ import annotations
@@ -82,10 +83,10 @@ class BatchNorm1d(_BatchNorm):
         running_mean <- (1 - momentum) running_mean + momentum mean
         running_var  <- (1 - momentum) running_var  + momentum var n / (n - 1)
 
-    so `momentum` is the weight of the NEW value, and the running variance is unbiased. In
-    evaluation the running statistics take the place of the batch's. With `relu` the output is
-    max(0, y), computed in the same pass over memory. Source: Ioffe and Szegedy 2015; CS231n
-    lecture 8 (E10).
+    so `momentum` is the weight of the NEW value, and the running variance is unbiased.
+    In evaluation the running statistics take the place of the batch's. With `relu` the
+    output is max(0, y), computed in the same pass over memory. Source: Ioffe and
+    Szegedy 2015; CS231n lecture 8 (E10).
 
     >>> norm = BatchNorm1d(1)
     >>> y = norm(tn.tensor([[1.0], [3.0]]))
@@ -105,7 +106,8 @@ class BatchNorm2d(_BatchNorm):
 
 
 class LayerNorm(_Norm):
-    """Each sample by itself, over its last axes, which have the lengths `normalized_shape`.
+    """Each sample by itself, over its last axes, which have the lengths
+    `normalized_shape`.
 
     The same in training and evaluation. Source: Ba, Kiros and Hinton 2016.
     """

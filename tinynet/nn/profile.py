@@ -1,7 +1,8 @@
-"""Where the time of a training step goes: forward and backward of every layer, measured.
+"""Where the time of a training step goes: forward and backward of every layer,
+measured.
 
-The observer of `module.py` sees each layer's call; the watcher of `../tensor.py` sees which
-operations are made in it, and takes the time of their derivatives.
+The observer of `module.py` sees each layer's call; the watcher of `../tensor.py` sees
+which operations are made in it, and takes the time of their derivatives.
 
 Read next: `../kernels/threads.py`, or `bench/` for whole steps.
 """
@@ -60,11 +61,11 @@ class Profile(NamedTuple):
 def profile(model: Module, x: Any, repeat: int = 5) -> Profile:
     """Time forward and backward of every layer of `model` for the batch `x`.
 
-    Medians of `repeat` runs in the model's present mode, after one to warm up. A row is a module
-    without modules inside (or one that computes besides them); GFLOP/s counts the direct
-    products, so a fast algorithm may exceed the machine's peak. The backward pass starts from
-    ones. Gradients, random state and modes are left as they were; running statistics of BatchNorm
-    do move in training mode.
+    Medians of `repeat` runs in the model's present mode, after one to warm up. A row is
+    a module without modules inside (or one that computes besides them); GFLOP/s counts
+    the direct products, so a fast algorithm may exceed the machine's peak. The backward
+    pass starts from ones. Gradients, random state and modes are left as they were;
+    running statistics of BatchNorm do move in training mode.
     """
     if repeat < 1:
         raise ValueError(f"repeat must be at least 1, got {repeat}")
@@ -83,7 +84,8 @@ def profile(model: Module, x: Any, repeat: int = 5) -> Profile:
         forward = statistics.median(run.forward[place] for run in runs)
         backward = statistics.median(run.backward[place] for run in runs)
         own = call.module.own_parameters()
-        # Backward repeats the products for the weights, and again for the inputs, if wanted.
+        # Backward repeats the products for the weights, and again for the inputs, if
+        # wanted.
         passes = (1 + any(p.requires_grad for p in own)
                   + any(isinstance(a, Tensor) and a.requires_grad for a in call.args))
         products = 2 * passes * call.module.multiply_adds(call.args, call.output)

@@ -1,7 +1,7 @@
 """What a network is made of: shapes, parameters and multiply-adds of every layer.
 
-One pass of one zero sample, watched by the observer of `module.py`; nothing is changed by it.
-Read next: `../models.py`.
+One pass of one zero sample, watched by the observer of `module.py`; nothing is changed
+by it. Read next: `../models.py`.
 """
 
 from __future__ import annotations
@@ -52,13 +52,14 @@ class Summary(NamedTuple):
 
 
 def summary(model: Module, input_shape: Sequence[int], dtype: DType = None) -> Summary:
-    """A table of the layers of `model` for one sample of `input_shape` (without the batch axis).
+    """A table of the layers of `model` for one sample of `input_shape` (without the
+    batch axis).
 
-    Multiply-adds are those of the products of one sample in linear and convolution layers (and
-    whatever a module of your own counts in its ``multiply_adds``); adding a bias, norms,
-    activations and pooling do not count. A layer that is called twice has two rows, and its
-    parameters count once. Runs in evaluation mode on zeros, keeps no graph, and leaves modes,
-    buffers and random numbers as they were.
+    Multiply-adds are those of the products of one sample in linear and convolution
+    layers (and whatever a module of your own counts in its ``multiply_adds``); adding a
+    bias, norms, activations and pooling do not count. A layer that is called twice has
+    two rows, and its parameters count once. Runs in evaluation mode on zeros, keeps no
+    graph, and leaves modes, buffers and random numbers as they were.
 
     >>> from tinynet import nn
     >>> summary(nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2)), (8,))

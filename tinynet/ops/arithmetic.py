@@ -1,7 +1,9 @@
-"""Element-wise operations as a table of calculus: each value, and its derivative beside it.
+"""Element-wise operations as a table of calculus: each value, and its derivative beside
+it.
 
-Operands broadcast as in NumPy; the engine undoes it for the gradients. Where a function has a
-kink, the text says which value stands in for the derivative. Read next: `reduction.py`.
+Operands broadcast as in NumPy; the engine undoes it for the gradients. Where a function
+has a kink, the text says which value stands in for the derivative. Read next:
+`reduction.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ _FLOAT64 = np.dtype(np.float64)
 
 
 def without_derivative(forward: Callable[P, Array]) -> Callable[P, Any]:
-    """An operation without a derivative (zero almost everywhere): values in, values out.
+    """An operation without a derivative (zero almost everywhere): values in, values
+    out.
 
     Parameters with a default are options.
     """
@@ -44,9 +47,9 @@ def without_derivative(forward: Callable[P, Array]) -> Callable[P, Any]:
 
 
 def widened(function: Callable[P, Any]) -> Callable[P, Any]:
-    """`function`, its first argument in the dtype that `backend.accumulator` says: float16 is
-    computed in float32, gradients too, and the result rounded back; integers become floats.
-    Other arguments of float16 follow the first.
+    """`function`, its first argument in the dtype that `backend.accumulator` says:
+    float16 is computed in float32, gradients too, and the result rounded back; integers
+    become floats. Other arguments of float16 follow the first.
     """
     first = next(iter(inspect.signature(function).parameters))
 

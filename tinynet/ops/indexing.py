@@ -32,8 +32,9 @@ def _plain(index: Any) -> Any:
 
 
 def _uploaded(index: Any, shape: tuple[int, ...]) -> Any:
-    """On a GPU: an index whose lists and NumPy arrays are checked, since CuPy wraps places that
-    are out of range around, and uploaded. Arrays that are on the device already are not read."""
+    """On a GPU: an index whose lists and NumPy arrays are checked, since CuPy wraps
+    places that are out of range around, and uploaded. Arrays that are on the device
+    already are not read."""
 
     def axes(i: Any) -> int:  # of the array that one item of an index is for
         return 0 if i is None else i.ndim if str(getattr(i, "dtype", "")) == "bool" else 1
@@ -81,7 +82,8 @@ def _put(x: Array, index: Any, shape: tuple[int, ...]) -> Array:
 
 
 def getitem(x: Any, index: Any) -> Tensor:
-    """x[index]: slices, integers, None, ..., integer arrays, boolean masks, and mixtures.
+    """x[index]: slices, integers, None, ..., integer arrays, boolean masks, and
+    mixtures.
 
     >>> from tinynet import Tensor, grad
     >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)

@@ -25,8 +25,8 @@ def _matmul(a: Array, b: Array) -> Array:
 def matmul(a: Any, b: Any) -> Tensor:
     """a @ b for matrices, stacks of matrices (leading axes broadcast) and vectors.
 
-    Shapes: (..., n, k) @ (..., k, m) -> (..., n, m); a vector (k,) counts as a row before the
-    product or a column after it, and its axis is dropped.
+    Shapes: (..., n, k) @ (..., k, m) -> (..., n, m); a vector (k,) counts as a row
+    before the product or a column after it, and its axis is dropped.
     """
     na, nb = getattr(a, "ndim", 0), getattr(b, "ndim", 0)
     if isinstance(a, list) or isinstance(b, list):
@@ -53,8 +53,8 @@ def matmul(a: Any, b: Any) -> Tensor:
 def _swap_in(g: Any, i: int, xs: Any, shapes: Any, subscripts: str) -> Any:
     """The gradient of operand `i`: the same sum with the output in its place.
 
-    A letter of the operand that appears nowhere else was summed out: its gradient is constant
-    along that axis.
+    A letter of the operand that appears nowhere else was summed out: its gradient is
+    constant along that axis.
     """
     terms, out = subscripts.split("->")
     letters = terms.split(",")
@@ -80,8 +80,8 @@ def _einsum(*xs: Array, subscripts: str) -> Array:
 def einsum(subscripts: str, *tensors: Any) -> Tensor:
     """Einstein's summation: ``einsum("ij,jk->ik", a, b)`` is a @ b.
 
-    Letters that are missing behind ``->`` are summed; without ``->``, those that appear once
-    stay, in alphabetical order. No letter twice in one operand, and no ``...``.
+    Letters that are missing behind ``->`` are summed; without ``->``, those that appear
+    once stay, in alphabetical order. No letter twice in one operand, and no ``...``.
     """
     subscripts = subscripts.replace(" ", "")
     terms, arrow, out = subscripts.partition("->")

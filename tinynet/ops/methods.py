@@ -1,7 +1,7 @@
 """Operators and array methods of `Tensor`: ``x + y``, ``x.sum(axis=0)``, ``x[1:]``.
 
-They are the functions of this package, attached by name, so there is one piece of code for
-``tn.exp(x)`` and ``x.exp()``.
+They are the functions of this package, attached by name, so there is one piece of code
+for ``tn.exp(x)`` and ``x.exp()``.
 """
 
 from __future__ import annotations

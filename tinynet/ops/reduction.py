@@ -1,8 +1,8 @@
 """Reductions over axes: sums, extremes, norms, and the running sum.
 
-`axis` is None (all axes), an integer or a tuple; `keepdims` keeps the reduced axes with length 1.
-What is added up or multiplied together is so in the dtype that `backend.accumulator` says.
-Read next: `shape.py`.
+`axis` is None (all axes), an integer or a tuple; `keepdims` keeps the reduced axes with
+length 1. What is added up or multiplied together is so in the dtype that
+`backend.accumulator` says. Read next: `shape.py`.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The product over `axis`, folded in half again and again.
 
-    Multiplying pairs, not dividing the product by each factor, keeps the gradient right (at any
-    order) when factors are zero.
+    Multiplying pairs, not dividing the product by each factor, keeps the gradient right
+    (at any order) when factors are zero.
     """
     if isinstance(x, list | tuple):
         x = asarray(x)
@@ -204,7 +204,8 @@ def _euclidean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 @widened
 def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The vector norm over `axis`: ord 2 (Euclid), 1 (the sum of |x|) or inf (the largest |x|).
+    """The vector norm over `axis`: ord 2 (Euclid), 1 (the sum of |x|) or inf (the
+    largest |x|).
 
     At 0 the Euclidean norm has gradient 0 here, and no meaningful second derivative.
     """

@@ -1,4 +1,5 @@
-"""Operations that move elements about without computing: each is undone by its opposite.
+"""Operations that move elements about without computing: each is undone by its
+opposite.
 
 Results may share memory with their input; operations never write, so nobody notices.
 Read next: `indexing.py`.
