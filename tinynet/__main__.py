@@ -39,8 +39,8 @@ def _blas() -> str:
         return f"{blas}, threads unknown (threadpoolctl is not installed)"
     found = [lib for lib in threadpool_info() if lib["user_api"] == "blas"]
     return "; ".join(
-        f"{lib['internal_api']} {lib['version']}, kernel {lib.get('architecture') or 'unknown'}, "
-        f"{lib['num_threads']} threads"
+        f"{lib['internal_api']} {lib['version']}, kernel "
+        f"{lib.get('architecture') or 'unknown'}, {lib['num_threads']} threads"
         for lib in found
     ) or f"{blas}, threads unknown"
 
@@ -93,8 +93,9 @@ def trace(argv: Sequence[str]) -> int:
     from . import data, functional, nn, optim, train, viz
 
     parser = argparse.ArgumentParser(
-        prog="python -m tinynet trace", description="Follow one training step of a small net: "
-        "the files and functions it enters, the bytes it keeps, and the time of each layer.")
+        prog="python -m tinynet trace", description="Follow one training step of a "
+        "small net: the files and functions it enters, the bytes it keeps, and the "
+        "time of each layer.")
     parser.add_argument("--picture", metavar="FILE", help="also draw it, for example step.png")
     parser.add_argument("--list", action="store_true", help="also list the functions of each file")
     options = parser.parse_args(argv)

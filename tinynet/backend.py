@@ -63,7 +63,8 @@ def _choose(requested: str) -> tuple[str, Any]:
         return requested, np
     if requested == "cupy":
         return requested, _load_cupy()
-    raise ValueError(f"TINYNET_BACKEND={requested!r}: choose one of {', '.join(_NAMES)}.")
+    raise ValueError(f"TINYNET_BACKEND={requested!r}: choose one of "
+                     f"{', '.join(_NAMES)}.")
 
 
 name, xp = _choose(os.environ.get("TINYNET_BACKEND", "numpy").strip().lower() or "numpy")
@@ -82,7 +83,8 @@ def set_default_dtype(dtype: DType) -> None:
     global _default_dtype
     chosen = np.dtype(dtype)
     if chosen.kind != "f":
-        raise TypeError(f"default dtype must be a float type, got {chosen}: use float32 or float64")
+        raise TypeError(f"default dtype must be a float type, got {chosen}: use "
+                        "float32 or float64")
     _default_dtype = chosen
 
 
@@ -190,8 +192,8 @@ def asarray(x: Any, dtype: DType = None) -> Array:
         x = _without_subclass(x)
     if isinstance(x, xp.ndarray):
         if x.dtype.kind not in _NUMBERS:
-            raise TypeError(f"cannot make a tensor of an array of {x.dtype}: its items are not "
-                            "numbers")
+            raise TypeError(f"cannot make a tensor of an array of {x.dtype}: its items "
+                            "are not numbers")
         return x if dtype is None or x.dtype == dtype else x.astype(dtype)
     typed = isinstance(x, np.ndarray | np.generic)
     try:
@@ -202,9 +204,11 @@ def asarray(x: Any, dtype: DType = None) -> Array:
         if "Unsupported dtype" in str(error):  # CuPy's word for arrays of objects and texts
             raise TypeError(f"cannot make an array of {type(x).__name__}: its items are not numbers"
                             ) from error
-        raise ValueError(f"cannot make an array of {type(x).__name__}: {error}") from error
+        raise ValueError(f"cannot make an array of {type(x).__name__}: "
+                         f"{error}") from error
     if array.dtype.kind not in _NUMBERS:
-        raise TypeError(f"cannot make an array of {type(x).__name__}: its items are not numbers")
+        raise TypeError(f"cannot make an array of {type(x).__name__}: its items are "
+                        "not numbers")
     if dtype is None and array.dtype.kind == "f" and not typed:
         array = array.astype(_default_dtype, copy=False)
     return array
@@ -215,8 +219,8 @@ _NUMBERS = frozenset("biufc")  # kinds of dtypes
 
 def _without_subclass(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"cannot make a tensor of a masked array of shape {x.shape}: its mask "
-                        "would be forgotten; give x.filled(value)")
+        raise TypeError(f"cannot make a tensor of a masked array of shape {x.shape}: "
+                        "its mask would be forgotten; give x.filled(value)")
     return np.asarray(x)
 
 
@@ -239,9 +243,10 @@ def out_of_memory(what: str, arrays: Iterable[Any], error: MemoryError) -> Memor
         return error
     shapes = ", ".join(f"{a.dtype} {a.shape}" for a in arrays if hasattr(a, "shape"))
     return MemoryError(
-        f"{what} of {shapes or 'numbers'} ran out of memory: {str(error).rstrip('.')}. Use a "
-        "smaller batch; or compute under tn.no_grad() where no gradients are wanted; or drop "
-        "tensors of earlier steps (a list of losses keeps their graphs: append loss.item())")
+        f"{what} of {shapes or 'numbers'} ran out of memory: {str(error).rstrip('.')}. "
+        "Use a smaller batch; or compute under tn.no_grad() where no gradients are "
+        "wanted; or drop tensors of earlier steps (a list of losses keeps their "
+        "graphs: append loss.item())")
 
 
 def check_range(what: str, values: Any, upper: int, hint: str = "") -> None:

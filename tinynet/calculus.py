@@ -37,8 +37,8 @@ def _tensor(y: Any, name: str) -> Tensor:
 def _scalar(y: Any, name: str) -> Tensor:
     if not isinstance(y, Tensor) or y.size != 1:
         what = f"shape {y.shape}" if isinstance(y, Tensor) else type(y).__name__
-        raise ValueError(f"{name} needs a function with one number as its value, got {what}: "
-                         "reduce it with .sum() or .mean()")
+        raise ValueError(f"{name} needs a function with one number as its value, got "
+                         f"{what}: reduce it with .sum() or .mean()")
     return y
 
 
@@ -92,7 +92,8 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
     leaves = [_leaf(part) for part in (x if isinstance(x, tuple) else (x,))]
     parts = v if isinstance(x, tuple) else (v,)
     if len(parts) != len(leaves):
-        raise ValueError(f"hvp: x is a tuple of {len(leaves)}, so v must be one, too, got {v!r}")
+        raise ValueError(f"hvp: x is a tuple of {len(leaves)}, so v must be one, too, "
+                         f"got {v!r}")
     along = [_like(part, leaf, "hvp") for part, leaf in zip(parts, leaves, strict=True)]
     slopes = grad(_scalar(f(*leaves), "hvp"), leaves, create_graph=True)
     # d (v . grad f) / d x; the sum over the parts is one graph
@@ -138,6 +139,6 @@ def taylor(f: Function, x: Any, d: Any) -> tuple[float, float, float]:
 def _like(v: Any, x: Tensor, name: str, argument: str = "v") -> Tensor:
     like = Tensor(v, dtype=x.dtype)
     if like.shape != x.shape:
-        raise ValueError(f"{name}: {argument} has shape {like.shape}, x {x.shape}: they must be "
-                         "equal")
+        raise ValueError(f"{name}: {argument} has shape {like.shape}, x {x.shape}: "
+                         "they must be equal")
     return like

@@ -26,7 +26,8 @@ def check_whole(what: str, value: Any, least: int = 1) -> int:
     except TypeError:
         number = least - 1
     if number < least:
-        raise ValueError(f"{what} must be an integer of at least {least}, got {value!r}")
+        raise ValueError(f"{what} must be an integer of at least {least}, got "
+                         f"{value!r}")
     return number
 
 

@@ -69,8 +69,9 @@ def explained(path: Path) -> Iterator[None]:
     except BlockingIOError:  # it says whose it is, and what to do
         raise
     except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}: {path} was not written, and what it held "
-                                   f"before is untouched. To mend it, {remedy(error)}") from error
+        raise OSError(error.errno, f"{error.strerror}: {path} was not written, and "
+                                   "what it held before is untouched. To mend it, "
+                                   f"{remedy(error)}") from error
 
 
 def remedy(error: OSError) -> str:

@@ -105,8 +105,8 @@ class Lock:
             os.close(descriptor)  # its owner has removed it in between
 
     def _busy(self, owner: str) -> BlockingIOError:
-        return BlockingIOError(f"{self.what} is in use by {owner}: wait until that has ended, or "
-                               "choose another place for this one")
+        return BlockingIOError(f"{self.what} is in use by {owner}: wait until that has "
+                               "ended, or choose another place for this one")
 
 
 def _is_taken(descriptor: int, owner: str) -> bool:

@@ -63,19 +63,19 @@ def as_operand(a: Any, name: str) -> Any:
     if isinstance(a, np.generic):
         return a.item()
     if isinstance(a, np.ndarray) and xp is not np:
-        raise TypeError(f"{name} mixes a CuPy tensor with a NumPy array of shape {a.shape}: "
-                        "upload it with tn.tensor(array)")
+        raise TypeError(f"{name} mixes a CuPy tensor with a NumPy array of shape "
+                        f"{a.shape}: upload it with tn.tensor(array)")
     if isinstance(a, list | tuple | np.ndarray):
         return asarray(a)
-    raise TypeError(f"{name} cannot compute with {type(a).__name__} {a!r}: use a Tensor, an array "
-                    "or a number")
+    raise TypeError(f"{name} cannot compute with {type(a).__name__} {a!r}: use a "
+                    "Tensor, an array or a number")
 
 
 def as_array(a: Any) -> Any:
     """An argument of a call without tensors: lists and subclasses become arrays."""
     if xp is not np and isinstance(a, np.ndarray):
-        raise TypeError(f"a NumPy array of shape {a.shape} is given to an operation on the GPU: "
-                        "upload it with tn.tensor(array)")
+        raise TypeError(f"a NumPy array of shape {a.shape} is given to an operation on "
+                        "the GPU: upload it with tn.tensor(array)")
     if isinstance(a, list | tuple | np.ndarray) and type(a) is not NDARRAY:
         return asarray(a)
     return a

@@ -187,8 +187,9 @@ class Fusion:
             except MemoryError as error:
                 raise out_of_memory(f"the backward of {self.name}", (g,), error) from None
         if len(gradients) != len(wanted):
-            raise ValueError(f"the backward of {self.name} returned {len(gradients)} gradients for "
-                             f"{len(wanted)} inputs: return None for those not wanted")
+            raise ValueError(f"the backward of {self.name} returned {len(gradients)} "
+                             f"gradients for {len(wanted)} inputs: return None for "
+                             "those not wanted")
         return itertools.repeat(hand_out), [(gradient,) for gradient in gradients]
 
     def _through_reference(self, g: Any, node: Node, wanted: Sequence[bool], raw: Sequence[Any],

@@ -34,8 +34,9 @@ class Rules:
         self.signature = inspect.signature(forward)
         parameters = self.signature.parameters
         if not 1 <= len(vjps) <= len(parameters):
-            raise TypeError(f"{self.name}{self.signature} has {len(vjps)} vjps: one is needed for "
-                            "each parameter that can be differentiated, the first ones")
+            raise TypeError(f"{self.name}{self.signature} has {len(vjps)} vjps: one is "
+                            "needed for each parameter that can be differentiated, the "
+                            "first ones")
         self.given = vjps
         self.arguments = list(parameters)[: len(vjps)]
         self.options = list(parameters)[len(vjps) :]
@@ -62,8 +63,8 @@ class Rules:
         """The places in `names` of what `vjp` names."""
         used = list(inspect.signature(vjp).parameters) if vjp else ["g"]
         if used[:1] != ["g"] or not set(used[1:]) <= set(names):
-            raise TypeError(f"a vjp of {self.name} has the parameters {used}: the first must be g, "
-                            f"the others can be {', '.join(names)}")
+            raise TypeError(f"a vjp of {self.name} has the parameters {used}: the "
+                            f"first must be g, the others can be {', '.join(names)}")
         return [names.index(name) for name in used[1:]]
 
     def sort_out(self, args: Any, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -77,13 +78,14 @@ class Rules:
                 self.signature.bind(*args, **options)
             except TypeError as error:
                 hint = "".join(f": call it {_NAMES[o]}" for o in options if o in _NAMES)
-                raise TypeError(f"{self.name}({', '.join(self.signature.parameters)}): {error}"
-                                f"{hint}") from None
+                raise TypeError(f"{self.name}({', '.join(self.signature.parameters)}): "
+                                f"{error}{hint}") from None
         for option in self.options:
             if isinstance(given[option], Tensor):
                 if given[option].requires_grad:
-                    raise TypeError(f"{self.name} cannot differentiate its option {option}: give "
-                                    "a number or an array, or .detach() the tensor")
+                    raise TypeError(f"{self.name} cannot differentiate its option "
+                                    f"{option}: give a number or an array, or "
+                                    ".detach() the tensor")
                 given[option] = given[option].data
         return (args if self.variadic else [given[a] for a in self.arguments],
                 {option: given[option] for option in self.options})

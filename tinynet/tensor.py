@@ -47,8 +47,8 @@ class Tensor:
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: DType = None) -> None:
         if isinstance(data, list | tuple) and any(isinstance(d, Tensor) for d in data):
-            raise TypeError("Tensor() of a list of tensors would forget their gradients: use "
-                            "tn.stack(...)")
+            raise TypeError("Tensor() of a list of tensors would forget their "
+                            "gradients: use tn.stack(...)")
         self.data = asarray(data.data if isinstance(data, Tensor) else data, dtype)
         self.node = None
         if requires_grad:
@@ -82,11 +82,13 @@ class Tensor:
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
         if not self.is_leaf:
-            raise RuntimeError("requires_grad can be set on leaf tensors only; this one was "
-                               "computed by an operation: use .detach() to cut it off")
+            raise RuntimeError("requires_grad can be set on leaf tensors only; this "
+                               "one was computed by an operation: use .detach() to cut "
+                               "it off")
         if wanted and self.data.dtype.kind != "f":
-            raise TypeError(f"only float tensors can require gradients, got {self.data.dtype}: "
-                            "convert it first, for example x.astype('float32')")
+            raise TypeError("only float tensors can require gradients, got "
+                            f"{self.data.dtype}: convert it first, for example "
+                            "x.astype('float32')")
         if wanted != self.requires_grad:
             self.node = Leaf(self.data) if wanted else None
 
@@ -103,9 +105,11 @@ class Tensor:
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if not isinstance(self.node, Leaf):
-            raise RuntimeError("only a leaf tensor with requires_grad=True has a .grad to set")
+            raise RuntimeError("only a leaf tensor with requires_grad=True has a .grad "
+                               "to set")
         if value is not None and value.shape != self.shape:
-            raise ValueError(f".grad must have the tensor's shape {self.shape}, got {value.shape}")
+            raise ValueError(f".grad must have the tensor's shape {self.shape}, got "
+                             f"{value.shape}")
         self.node.grad = value
 
     def backward(self, grad_output: Any = None, retain_graph: bool = False) -> None:
@@ -117,11 +121,13 @@ class Tensor:
         or of gradients.
         """
         if self.node is None:
-            raise RuntimeError("backward() of a tensor that needs no gradient: no tensor with "
-                               "requires_grad=True went into it, or it was made under no_grad()")
+            raise RuntimeError("backward() of a tensor that needs no gradient: no "
+                               "tensor with requires_grad=True went into it, or it was "
+                               "made under no_grad()")
         if grad_output is None and self.size != 1:
-            raise RuntimeError(f"backward() needs a scalar, got shape {self.shape}: reduce it "
-                               "with .sum() or .mean(), or pass grad_output of that shape")
+            raise RuntimeError(f"backward() needs a scalar, got shape {self.shape}: "
+                               "reduce it with .sum() or .mean(), or pass grad_output "
+                               "of that shape")
         g = _seed(self, grad_output).data
         taken = {id(g), id(g.base)}  # .grad shares no memory with anything
         free = not retain_graph
@@ -149,13 +155,15 @@ class Tensor:
         graph, `detach`) keeps it.
         """
         if not self.is_leaf:
-            raise RuntimeError("copy_ writes into leaf tensors only; this one was computed by an "
-                               "operation, and its graph may need the old data")
+            raise RuntimeError("copy_ writes into leaf tensors only; this one was "
+                               "computed by an operation, and its graph may need the "
+                               "old data")
         value = value.data if isinstance(value, Tensor) else value
         if not isinstance(value, float | int):
             value = asarray(value)
             if value.shape != self.shape:
-                raise ValueError(f"copy_ needs a value of shape {self.shape}, got {value.shape}")
+                raise ValueError(f"copy_ needs a value of shape {self.shape}, got "
+                                 f"{value.shape}")
         if self.node is None:
             self.data = xp.empty_like(self.data)
         self.data[...] = value
@@ -209,8 +217,8 @@ class Tensor:
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ValueError(f"the truth of a tensor of shape {self.shape} is ambiguous: use "
-                             "(...).all() or (...).any()")
+            raise ValueError(f"the truth of a tensor of shape {self.shape} is "
+                             "ambiguous: use (...).all() or (...).any()")
         return bool(self.data)
 
     def __float__(self) -> float:
@@ -223,9 +231,9 @@ class Tensor:
         return format(self.item(), spec) if self.ndim == 0 else object.__format__(self, spec)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise TypeError("tensors are not changed by x[i] = v, which would spoil recorded "
-                        "gradients: build a new one with tn.where(...), or write x.data[i] = v "
-                        "before the tensor is used")
+        raise TypeError("tensors are not changed by x[i] = v, which would spoil "
+                        "recorded gradients: build a new one with tn.where(...), or "
+                        "write x.data[i] = v before the tensor is used")
 
     if TYPE_CHECKING:  # given by ops/methods.py; a test compares the signatures
 
@@ -346,8 +354,8 @@ def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: boo
     wrt = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for place, x in enumerate(wrt):
         if not isinstance(x, Tensor) or x.node is None:
-            raise RuntimeError(f"input {place} of grad() needs no gradient: make it with "
-                               "requires_grad=True before it is used")
+            raise RuntimeError(f"input {place} of grad() needs no gradient: make it "
+                               "with requires_grad=True before it is used")
     found: dict[Node, Any] = {}
     if output.node is not None:
         g = _seed(output, grad_output)
@@ -355,8 +363,8 @@ def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: boo
             targets = {x.node for x in wrt}
             found = _walk(output.node, g if create_graph else g.data, targets, create_graph, False)
     elif not mode.recording:
-        raise RuntimeError("grad() under no_grad() of an output that was not recorded: compute it "
-                           "outside, or inside tn.enable_grad()")
+        raise RuntimeError("grad() under no_grad() of an output that was not recorded: "
+                           "compute it outside, or inside tn.enable_grad()")
     results = [found[x.node] if x.node in found else xp.zeros_like(x.data) for x in wrt]
     results = [g if isinstance(g, Tensor) else wrap(xp.asarray(g), None) for g in results]
     return results[0] if isinstance(inputs, Tensor) else results
@@ -368,8 +376,8 @@ def _seed(output: Tensor, grad_output: Any) -> Tensor:
         return wrap(xp.ones(output.shape, output.dtype), None)
     g = grad_output if isinstance(grad_output, Tensor) else Tensor(grad_output, dtype=output.dtype)
     if g.shape != output.shape:
-        raise ValueError(f"grad_output has shape {g.shape}, the output {output.shape}: they must "
-                         "be equal")
+        raise ValueError(f"grad_output has shape {g.shape}, the output {output.shape}: "
+                         "they must be equal")
     return g if g.dtype == output.dtype else g.astype(output.dtype)
 
 
@@ -385,7 +393,8 @@ def _newest_first(output: Node, targets: Set[Node | None] | None) -> tuple[list[
     for node in nodes:  # the list grows while it is read
         if node.inputs is None:
             raise RuntimeError("this graph was freed by an earlier backward(): call "
-                               "backward(retain_graph=True) there, or compute the result anew")
+                               "backward(retain_graph=True) there, or compute the "
+                               "result anew")
         if node.order < Leaf.last_write:
             _refuse_changed(node)
         for i in node.inputs:
@@ -411,8 +420,9 @@ def _refuse_changed(node: Node) -> None:
     for i in node.inputs:
         if isinstance(i, Leaf) and i.changed > node.order:
             raise RuntimeError(
-                f"a tensor of shape {i.shape} was changed in place (by an optimizer step or copy_) "
-                "after the forward pass that used it: compute the result anew")
+                f"a tensor of shape {i.shape} was changed in place (by an optimizer "
+                "step or copy_) after the forward pass that used it: compute the "
+                "result anew")
 
 
 def _walk(output: Node, g: Any, targets: Set[Node | None] | None, create_graph: bool,
@@ -468,8 +478,8 @@ def _unbroadcast(g: Any, shape: tuple[int, ...], vjp: Any) -> Any:
     try:
         return g.sum_to(shape) if isinstance(g, Tensor) else sum_to(g, shape)
     except ValueError as error:
-        error.add_note(f"the derivative {_place(vjp)} returned shape {g.shape} for an argument of "
-                       f"shape {shape}")
+        error.add_note(f"the derivative {_place(vjp)} returned shape {g.shape} for an "
+                       f"argument of shape {shape}")
         raise
 
 

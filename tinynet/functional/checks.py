@@ -15,8 +15,8 @@ def pair(what: str, value: Any, least: int) -> Pair:
     except TypeError:
         two = []
     if len(two) != 2 or min(two) < least:
-        raise ValueError(f"{what} must be an integer of at least {least} or two of them (height, "
-                         f"width), got {value!r}")
+        raise ValueError(f"{what} must be an integer of at least {least} or two of "
+                         f"them (height, width), got {value!r}")
     return two[0], two[1]
 
 
@@ -27,7 +27,8 @@ def images(what: str, x: Any) -> tuple[int, int, int, int]:
         hint = ": add the batch axis with x[None]" if len(shape) == 3 else ""
         raise ValueError(f"{what}: x must have shape (N, C, H, W), got {shape}{hint}")
     if not shape[0]:
-        raise ValueError(f"{what}: x of shape {shape} holds no images: leave empty batches out")
+        raise ValueError(f"{what}: x of shape {shape} holds no images: leave empty "
+                         "batches out")
     return shape
 
 
@@ -36,8 +37,8 @@ def float_of_one_dtype(what: str, **arrays: Any) -> None:
     found = {name: a.dtype for name, a in arrays.items() if a is not None}
     if len(set(found.values())) > 1 or any(dtype.kind != "f" for dtype in found.values()):
         text = ", ".join(f"{name} is {dtype}" for name, dtype in found.items())
-        raise TypeError(f"{what}: {text}: all must be floats of one dtype, convert with "
-                        ".astype('float32')")
+        raise TypeError(f"{what}: {text}: all must be floats of one dtype, convert "
+                        "with .astype('float32')")
 
 
 def window_count(what: str, size: Pair, kernel: Pair, stride: Pair, padding: Pair,
@@ -46,6 +47,7 @@ def window_count(what: str, size: Pair, kernel: Pair, stride: Pair, padding: Pai
     span = (dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1)
     room = (size[0] + 2 * padding[0], size[1] + 2 * padding[1])
     if span[0] > room[0] or span[1] > room[1]:
-        raise ValueError(f"{what}: the kernel spans {span} pixels, but the image has {room} with "
-                         "its padding: use a smaller kernel, more padding or larger images")
+        raise ValueError(f"{what}: the kernel spans {span} pixels, but the image has "
+                         f"{room} with its padding: use a smaller kernel, more padding "
+                         "or larger images")
     return (room[0] - span[0]) // stride[0] + 1, (room[1] - span[1]) // stride[1] + 1

@@ -37,7 +37,8 @@ from .activation import log_softmax, relu
 
 def _check_reduction(reduction: str) -> None:
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        raise ValueError("reduction must be 'mean', 'sum' or 'none', got "
+                         f"{reduction!r}")
 
 
 def _reduce(losses: Any, reduction: str) -> Tensor:
@@ -120,8 +121,8 @@ def binary_cross_entropy_with_logits(logits: Any, target: Any, reduction: str = 
 def _rows(what: str, scores: Any) -> Any:
     """Scores as (samples, classes): of (N, C, ...) every position is a sample."""
     if len(scores.shape) < 2 or not math.prod(scores.shape):
-        raise ValueError(f"{what}: the scores must have shape (N, C), N > 0 samples and C > 0 "
-                         f"classes, got {tuple(scores.shape)}")
+        raise ValueError(f"{what}: the scores must have shape (N, C), N > 0 samples "
+                         f"and C > 0 classes, got {tuple(scores.shape)}")
     if len(scores.shape) == 2:
         return scores
     return reshape(moveaxis(scores, 1, -1), (-1, scores.shape[1]))
@@ -133,8 +134,9 @@ def _labels(what: str, target: Any, shape: tuple[int, ...]) -> Array:
     if labels.dtype.kind not in "iu":
         hint = (" or give probabilities in the shape of the scores" if what == "cross_entropy"
                 else "")
-        raise TypeError(f"{what}: target must hold integer class labels, got {labels.dtype} of "
-                        f"shape {labels.shape}: convert them with .astype(int){hint}")
+        raise TypeError(f"{what}: target must hold integer class labels, got "
+                        f"{labels.dtype} of shape {labels.shape}: convert them with "
+                        f".astype(int){hint}")
     wanted = (shape[0], *shape[2:])
     if labels.shape != wanted:
         fix = "one label for each sample"
@@ -142,8 +144,8 @@ def _labels(what: str, target: Any, shape: tuple[int, ...]) -> Array:
             fix = "these look like one-hot rows, take target.argmax(axis=1)"
         elif labels.size == math.prod(wanted):
             fix = f"take target.reshape({wanted})"
-        raise ValueError(f"{what}: target must have shape {wanted} for scores of shape {shape}, "
-                         f"got {labels.shape}: {fix}")
+        raise ValueError(f"{what}: target must have shape {wanted} for scores of shape "
+                         f"{shape}, got {labels.shape}: {fix}")
     check_range(f"{what}: labels", labels if isinstance(target, Tensor) else target, shape[1],
                 f"The scores have {shape[1]} classes, numbered from 0.")
     return labels.reshape(-1)
@@ -154,8 +156,8 @@ def _class_weights(what: str, weight: Any, like: Any, classes: int) -> Array | N
         return None
     weight = weight.data if isinstance(weight, Tensor) else asarray(weight)
     if weight.shape != (classes,):
-        raise ValueError(f"{what}: weight must have shape {(classes,)}, one for each class, got "
-                         f"{weight.shape}")
+        raise ValueError(f"{what}: weight must have shape {(classes,)}, one for each "
+                         f"class, got {weight.shape}")
     return weight.astype(like.dtype)
 
 
@@ -227,7 +229,8 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing:
     """
     _check_reduction(reduction)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(f"label_smoothing must lie between 0 and 1, got {label_smoothing}")
+        raise ValueError("label_smoothing must lie between 0 and 1, got "
+                         f"{label_smoothing}")
     shape = tuple(logits.shape)
     rows = _rows("cross_entropy", logits)
     weights = _class_weights("cross_entropy", weight, logits, shape[1])

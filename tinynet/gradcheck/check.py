@@ -136,8 +136,8 @@ def _along_one(level: Level, d: int) -> Comparison:
         v[place] = 0.0  # on a kink: go on without this element
         note = found.note
     return found._replace(passed=False, note=(
-        f"more than {_MOST_KINKS} elements sit exactly on a kink: move the inputs away, for "
-        "example by adding small random numbers"))
+        f"more than {_MOST_KINKS} elements sit exactly on a kink: move the inputs "
+        "away, for example by adding small random numbers"))
 
 
 def _elements(level: Level, wanted: bool | int) -> Iterator[Comparison]:
@@ -165,8 +165,9 @@ def _settings(given: dict[str, Any], random_state: dict[str, int]) -> Settings:
     known = [name for name in Settings._fields if name != "random_state"]
     for name in given:
         if name not in known:
-            raise TypeError(f"gradcheck has no option {name!r}: there are order, directions, "
-                            f"elementwise, check, names, {', '.join(known)}")
+            raise TypeError(f"gradcheck has no option {name!r}: there are order, "
+                            "directions, elementwise, check, names, "
+                            f"{', '.join(known)}")
     return Settings(random_state, **given)
 
 
@@ -212,11 +213,13 @@ def _checked_output(y: Any) -> Tensor:
     if isinstance(y, tuple | list) and any(isinstance(part, Tensor) for part in y):
         y = concatenate([reshape(part, (-1,)) for part in y if isinstance(part, Tensor)])
     if not isinstance(y, Tensor):
-        raise TypeError(f"gradcheck: f returned {type(y).__name__}, and nothing differentiates "
-                        "that: it must return a Tensor (was .data or .item() used?)")
+        raise TypeError(f"gradcheck: f returned {type(y).__name__}, and nothing "
+                        "differentiates that: it must return a Tensor (was .data or "
+                        ".item() used?)")
     if y.dtype != float:
-        raise TypeError(f"gradcheck: f returned {y.dtype}, although its inputs are float64: "
-                        "differences need float64, so nothing inside f may convert to "
-                        f"{y.dtype} (x.astype, or a tensor made with that dtype)")
+        raise TypeError(f"gradcheck: f returned {y.dtype}, although its inputs are "
+                        "float64: differences need float64, so nothing inside f may "
+                        f"convert to {y.dtype} (x.astype, or a tensor made with that "
+                        "dtype)")
     checked: Tensor = y
     return checked

@@ -79,8 +79,8 @@ def _kink_within(level: Level, v: Array, c: Array, h: float, noise: Array) -> st
     if not level.compare("", v, smooth, level.gradient(smooth)).passed:
         return ""
     here = level.describe(int(v.argmax()))
-    note = (f"{here}: f jumps here (two winners of a max are equal), so it has no derivative of "
-            f"order {level.order} to compare with")
+    note = (f"{here}: f jumps here (two winners of a max are equal), so it has no "
+            f"derivative of order {level.order} to compare with")
     for output in np.argwhere(bent & ~jump)[:10].tolist():
         one = np.zeros_like(c)
         one[tuple(output)] = 1.0
@@ -89,9 +89,9 @@ def _kink_within(level: Level, v: Array, c: Array, h: float, noise: Array) -> st
         margin = 1e-4 * (high - low) + float((one * rounding).sum())
         if not low - margin <= slope <= high + margin:
             return ""
-        note = (f"{here}: a kink is exactly here; the slopes of an output on its two sides are "
-                f"{low:.4g} and {high:.4g}, the gradient's {slope:.4g} is a choice between them, "
-                "not an error")
+        note = (f"{here}: a kink is exactly here; the slopes of an output on its two "
+                f"sides are {low:.4g} and {high:.4g}, the gradient's {slope:.4g} is a "
+                "choice between them, not an error")
     return note
 
 

@@ -181,14 +181,16 @@ class Level:
                 found, slopes = self.at_step(h, where, v, c, gradient)
             if found.passed:
                 return found._replace(note=(
-                    f"differences agree with a step of {h:.0e}, not of {eps:.0e}: f has a kink in "
-                    "between (a max or a ReLU changes its winner), or bends strongly"))
+                    f"differences agree with a step of {h:.0e}, not of {eps:.0e}: f "
+                    "has a kink in between (a max or a ReLU changes its winner), or "
+                    "bends strongly"))
             still = np.where(slopes == 0, c, 0.0)
             limit = self.limit(found, v, still, noise / eps, alone)
             if limit is not None:
                 return found.excused(
-                    f"{where}: a step of {h:.0e} cannot show whether the gradient is right: the "
-                    f"rounding of f hides slopes below {limit:.0e} (it is nearly flat here)")
+                    f"{where}: a step of {h:.0e} cannot show whether the gradient is "
+                    f"right: the rounding of f hides slopes below {limit:.0e} (it is "
+                    "nearly flat here)")
         return found
 
     def at_step(self, h: float, where: str, v: Array, c: Array, gradient: Array
@@ -250,17 +252,18 @@ class Level:
         if found.passed:
             return found
         return found._replace(note=(
-            "'analytic' is the gradient with create_graph=True (of a fused operation: through its "
-            "reference), 'numeric' the one without: they must be equal"))
+            "'analytic' is the gradient with create_graph=True (of a fused operation: "
+            "through its reference), 'numeric' the one without: they must be equal"))
 
     def refuse_nondeterminism(self) -> None:
         """Differences of a function that changes from call to call mean nothing."""
         again = self.value(self.x)
         if not np.array_equal(self.y, again, equal_nan=True):
             raise GradcheckError(
-                "gradcheck: f is not deterministic: with the same inputs, two calls differ by up "
-                f"to {float(np.abs(self.y - again).max()):.3g}. Draw random numbers from "
-                "tinynet.random's default generator, and change nothing that f depends on")
+                "gradcheck: f is not deterministic: with the same inputs, two calls "
+                f"differ by up to {float(np.abs(self.y - again).max()):.3g}. Draw "
+                "random numbers from tinynet.random's default generator, and change "
+                "nothing that f depends on")
 
 
 def _flat(parts: Sequence[Array]) -> Array:

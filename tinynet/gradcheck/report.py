@@ -45,8 +45,9 @@ class Comparison(NamedTuple):
         return self._replace(passed=True, error=0.0, note=note)
 
     def __str__(self) -> str:
-        text = (f"order {self.order}, {self.where}: analytic {self.analytic:.6g}, numeric "
-                f"{self.numeric:.6g}, relative error {self.error:.1e}: {self.band}")
+        text = (f"order {self.order}, {self.where}: analytic {self.analytic:.6g}, "
+                f"numeric {self.numeric:.6g}, relative error {self.error:.1e}: "
+                f"{self.band}")
         return f"{text}\n    {self.note}" if self.note else text
 
 
@@ -71,8 +72,8 @@ class Report(list[Comparison]):
         lines = ["gradcheck passed"]
         for k in sorted({c.order for c in self}):
             worst = self.order(k).worst
-            lines.append(f"order {k}: {len(self.order(k))} comparisons, largest relative error "
-                         f"{worst.error:.1e}: {worst.band}")
+            lines.append(f"order {k}: {len(self.order(k))} comparisons, largest "
+                         f"relative error {worst.error:.1e}: {worst.band}")
         notes = list(dict.fromkeys(c.note for c in self if c.note))
         lines += notes[:_MOST_NOTES]
         if len(notes) > _MOST_NOTES:

@@ -230,15 +230,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the table of all operations at orders 1 and 2; the status is 0 if all are right."""
     parser = argparse.ArgumentParser(
         prog="python -m tinynet gradcheck",
-        description="Compare the gradients of all operations, and the gradients of these, with "
-                    "differences. Each column is the largest relative error and what it means.")
+        description="Compare the gradients of all operations, and the gradients of "
+                    "these, with differences. Each column is the largest relative "
+                    "error and what it means.")
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help="operations or tables (arithmetic, conv ...); all if none is given")
     names = {name.lstrip("_") for name in parser.parse_args(argv).names}
     known = TABLES.keys() | {case.name.lstrip("_") for t in TABLES.values() for case in t}
     if names - known:
-        parser.error(f"no operation or table is called {', '.join(sorted(names - known))}; "
-                     f"there are {', '.join(sorted(known))}")
+        parser.error("no operation or table is called "
+                     f"{', '.join(sorted(names - known))}; there are "
+                     f"{', '.join(sorted(known))}")
     start = time.perf_counter()
     rows = 0
     failed = 0

@@ -104,10 +104,11 @@ class Residual(_Skipping):
         def checked(x: Any) -> Any:
             y = self.body(x)
             if y.shape != kept.shape:
-                raise ValueError(f"the body turns {tuple(x.shape)} into {tuple(y.shape)}, the "
-                                 f"shortcut into {tuple(kept.shape)}: they must be equal to be "
-                                 "added; give a shortcut such as a 1x1 convolution of the same "
-                                 "stride")
+                raise ValueError(f"the body turns {tuple(x.shape)} into "
+                                 f"{tuple(y.shape)}, the shortcut into "
+                                 f"{tuple(kept.shape)}: they must be equal to be "
+                                 "added; give a shortcut such as a 1x1 convolution of "
+                                 "the same stride")
             return y
 
         return self._add(kept, checked, x)
@@ -135,8 +136,8 @@ class ResidualBlock(_Skipping):
         self.pre_activation = pre_activation
         self._set(p, mode, inverted, generator)
         if bottleneck and out_channels % 4:
-            raise ValueError(f"out_channels must be a multiple of 4 for a bottleneck, which is a "
-                             f"quarter as wide inside, got {out_channels}")
+            raise ValueError("out_channels must be a multiple of 4 for a bottleneck, "
+                             f"which is a quarter as wide inside, got {out_channels}")
         inner = out_channels // 4 if bottleneck else out_channels
         shapes = [(in_channels, inner, 1, 1), (inner, inner, 3, stride),
                   (inner, out_channels, 1, 1)] if bottleneck else [

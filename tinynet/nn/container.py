@@ -20,10 +20,10 @@ def _checked(owner: str, name: str, item: object) -> Module:
         raise TypeError(f"{owner}: item {name} is the class {item.__name__}: write "
                         f"{item.__name__}() to make a layer")
     if isinstance(item, list | tuple):
-        raise TypeError(f"{owner}: item {name} is a {type(item).__name__}: unpack it with a star, "
-                        "as in Sequential(*layers)")
-    raise TypeError(f"{owner}: item {name} is {item!r}, not a Module; a function needs one around "
-                    "it whose forward calls it")
+        raise TypeError(f"{owner}: item {name} is a {type(item).__name__}: unpack it "
+                        "with a star, as in Sequential(*layers)")
+    raise TypeError(f"{owner}: item {name} is {item!r}, not a Module; a function needs "
+                    "one around it whose forward calls it")
 
 
 class _Listed(Module):

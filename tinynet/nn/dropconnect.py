@@ -28,8 +28,9 @@ class _DropConnect(Noise):
     def _set(self, p: float, relu: bool, inference: str, generator: Generator | None) -> None:
         self.inference = check_choice("inference", inference, ("mean", "gaussian"))
         if inference == "gaussian" and not relu:
-            raise ValueError("inference='gaussian' is the mean of a ReLU: give relu=True. Without "
-                             "one, the mean of the output is inference='mean'")
+            raise ValueError("inference='gaussian' is the mean of a ReLU: give "
+                             "relu=True. Without one, the mean of the output is "
+                             "inference='mean'")
         self.p = check_probability("p (of zeroing)", p)
         self.relu = relu
         self.generator = generator

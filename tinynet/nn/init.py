@@ -38,7 +38,8 @@ def calculate_gain(nonlinearity: str, slope: float | None = None) -> float:
         return math.sqrt(2.0 / (1.0 + (0.01 if slope is None else slope) ** 2))
     if nonlinearity not in _GAINS:
         known = ", ".join(sorted([*_GAINS, "leaky_relu"]))
-        raise ValueError(f"nonlinearity {nonlinearity!r} is unknown: use one of {known}")
+        raise ValueError(f"nonlinearity {nonlinearity!r} is unknown: use one of "
+                         f"{known}")
     return _GAINS[nonlinearity]
 
 
@@ -49,8 +50,9 @@ def fans(shape: Sequence[int]) -> tuple[int, int]:
     ((256, 10), (288, 576))
     """
     if len(shape) < 2:
-        raise ValueError(f"fan_in and fan_out need a weight with 2 or more axes (out, in, ...), "
-                         f"got shape {tuple(shape)}: use normal_ or zeros_ for biases")
+        raise ValueError("fan_in and fan_out need a weight with 2 or more axes (out, "
+                         f"in, ...), got shape {tuple(shape)}: use normal_ or zeros_ "
+                         "for biases")
     area = math.prod(shape[2:])
     return shape[1] * area, shape[0] * area
 
@@ -153,7 +155,8 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     likely; computed on the host in float64.
     """
     if tensor.ndim < 2:
-        raise ValueError(f"orthogonal_ needs a weight with 2 or more axes, got {tensor.shape}")
+        raise ValueError("orthogonal_ needs a weight with 2 or more axes, got "
+                         f"{tensor.shape}")
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     shape = (max(rows, columns), min(rows, columns))
     drawn = (generator or default_generator).normal(shape, dtype=np.float64)

@@ -68,8 +68,9 @@ class Flatten(Module):
         first = self.start_axis + ndim * (self.start_axis < 0)
         last = self.end_axis + ndim * (self.end_axis < 0)
         if not 0 <= first <= last < ndim:
-            raise ValueError(f"Flatten(start_axis={self.start_axis}, end_axis={self.end_axis}) "
-                             f"does not fit an input of shape {tuple(x.shape)}")
+            raise ValueError(f"Flatten(start_axis={self.start_axis}, "
+                             f"end_axis={self.end_axis}) does not fit an input of "
+                             f"shape {tuple(x.shape)}")
         merged = math.prod(x.shape[first : last + 1])
         return reshape(x, (*x.shape[:first], merged, *x.shape[last + 1 :]))
 
@@ -105,8 +106,8 @@ class Conv2d(Module):
         self.out_channels = check_whole("out_channels", out_channels)
         self.groups = check_whole("groups", groups)
         if in_channels % groups or out_channels % groups:
-            raise ValueError(f"groups={groups} must divide in_channels={in_channels} and "
-                             f"out_channels={out_channels}")
+            raise ValueError(f"groups={groups} must divide in_channels={in_channels} "
+                             f"and out_channels={out_channels}")
         self.kernel_size = pair("kernel_size", kernel_size, 1)
         self.stride = pair("stride", stride, 1)
         self.dilation = pair("dilation", dilation, 1)
@@ -120,7 +121,8 @@ class Conv2d(Module):
         if not isinstance(padding, str):
             return pair("padding", padding, 0)
         if padding not in ("same", "valid"):
-            raise ValueError(f"padding must be 'same', 'valid' or numbers, got {padding!r}")
+            raise ValueError("padding must be 'same', 'valid' or numbers, got "
+                             f"{padding!r}")
         if padding == "same" and self.stride != (1, 1):
             raise ValueError(f"padding='same' needs stride 1, got stride={self.stride}")
         return padding
@@ -144,8 +146,9 @@ class _Pool(Module):
         self.stride = self.kernel_size if stride is None else pair("stride", stride, 1)
         self.padding = pair("padding", padding, 0)
         if any(2 * p > k for p, k in zip(self.padding, self.kernel_size, strict=True)):
-            raise ValueError(f"padding={padding} must be at most half of kernel_size="
-                             f"{kernel_size}: else some windows would hold nothing but padding")
+            raise ValueError(f"padding={padding} must be at most half of "
+                             f"kernel_size={kernel_size}: else some windows would hold "
+                             "nothing but padding")
 
 
 class MaxPool2d(_Pool):

@@ -197,21 +197,23 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a parameter or buffer is not lost to something that is neither."""
         if type(value) is Tensor and value.requires_grad and value.is_leaf:
-            raise TypeError(f"{type(self).__name__}.{name} would be a plain tensor, which no "
-                            "optimizer finds and no file holds: make it an nn.Parameter(...)")
+            raise TypeError(f"{type(self).__name__}.{name} would be a plain tensor, "
+                            "which no optimizer finds and no file holds: make it an "
+                            "nn.Parameter(...)")
         old = self.__dict__.get(name)
         if isinstance(old, Parameter | Buffer) and value is not None \
                 and not isinstance(value, Parameter | Buffer):
             kind = type(old).__name__
-            raise TypeError(f"{type(self).__name__}.{name} is a {kind} and would no longer be "
-                            f"trained and saved as a {type(value).__name__}: write into it with "
-                            f".{name}.copy_(...), or set an nn.{kind}(...)")
+            raise TypeError(f"{type(self).__name__}.{name} is a {kind} and would no "
+                            f"longer be trained and saved as a {type(value).__name__}: "
+                            f"write into it with .{name}.copy_(...), or set an "
+                            f"nn.{kind}(...)")
         object.__setattr__(self, name, value)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The output for an input; subclasses define it, ``module(x)`` calls it."""
-        raise TypeError(f"{type(self).__name__} has no forward: define `def forward(self, x)` in "
-                        "its class")
+        raise TypeError(f"{type(self).__name__} has no forward: define `def "
+                        "forward(self, x)` in its class")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """Call `forward`; the type is what a layer returns (yours may return several tensors)."""
@@ -357,7 +359,8 @@ class Module:
         """Convert all float parameters and buffers; their gradients are dropped."""
         dtype = np.dtype(dtype)
         if dtype.kind != "f":
-            raise TypeError(f"astype needs a float type, got {dtype}: use 'float32' or 'float64'")
+            raise TypeError(f"astype needs a float type, got {dtype}: use 'float32' or "
+                            "'float64'")
         for _, item in self._once():
             if isinstance(item, Tensor) and item.data.dtype.kind == "f":
                 trained, item.requires_grad = item.requires_grad, False
@@ -473,23 +476,24 @@ def _as_array(name: str, value: Any) -> Array:
     if value.dtype.name == "bfloat16":  # of the package ml_dtypes
         value = value.astype("float32")
     if value.dtype.kind not in "biuf":
-        raise TypeError(f"{name} in the state is no array of numbers but {value.dtype}: layers "
-                        "hold real numbers")
+        raise TypeError(f"{name} in the state is no array of numbers but "
+                        f"{value.dtype}: layers hold real numbers")
     return asarray(value.astype(value.dtype.newbyteorder("="), copy=False))
 
 
 def check_dtype(x: Any, weight: Any) -> None:
     """Refuse an input that would silently change what the network computes in."""
     if not hasattr(x, "dtype"):
-        raise TypeError(f"the input is a {type(x).__name__}: pass a Tensor or an array, for "
-                        "example tn.tensor(values)")
+        raise TypeError(f"the input is a {type(x).__name__}: pass a Tensor or an "
+                        "array, for example tn.tensor(values)")
     if weight is not None and x.dtype != weight.dtype:
         fix = f"convert the input with x.astype('{weight.dtype}')"
         if x.dtype.kind == "f":
             fix += f" (or the network with model.astype('{x.dtype}'))"
         else:
             fix += ", pictures also to small numbers, as in x.astype('float32') / 255"
-        raise TypeError(f"the input is {x.dtype}, the weights are {weight.dtype}: {fix}")
+        raise TypeError(f"the input is {x.dtype}, the weights are {weight.dtype}: "
+                        f"{fix}")
 
 
 def parameter_dtype(module: Module) -> Any:

@@ -48,8 +48,8 @@ class _BatchNorm(_Norm):
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1,
                  affine: bool = True, *, relu: bool = False) -> None:
         if momentum is None or not 0.0 <= momentum <= 1.0:
-            raise ValueError(f"momentum must lie between 0 and 1, got {momentum}: it is the "
-                             "weight of the NEW batch, usually 0.1")
+            raise ValueError(f"momentum must lie between 0 and 1, got {momentum}: it "
+                             "is the weight of the NEW batch, usually 0.1")
         self.num_features = check_whole("num_features", num_features)
         super().__init__((num_features,), eps, affine)
         self.affine = affine
@@ -68,8 +68,9 @@ class _BatchNorm(_Norm):
     def forward(self, x: Any) -> Tensor:
         check_dtype(x, self.running_mean)
         if len(x.shape) not in self.axes or x.shape[1] != self.num_features:
-            raise ValueError(f"{type(self).__name__}({self.num_features}) takes inputs of shape "
-                             f"{self.layout} with C = {self.num_features}, got {tuple(x.shape)}")
+            raise ValueError(f"{type(self).__name__}({self.num_features}) takes inputs "
+                             f"of shape {self.layout} with C = {self.num_features}, "
+                             f"got {tuple(x.shape)}")
         normalise = F.batch_norm_relu if self.relu else F.batch_norm
         return normalise(x, self.running_mean, self.running_var, self.weight, self.bias,
                          self.training, self.momentum, self.eps)
@@ -137,7 +138,8 @@ class GroupNorm(_Norm):
         self.num_groups = check_whole("num_groups", num_groups)
         self.num_channels = check_whole("num_channels", num_channels)
         if num_channels % num_groups:
-            raise ValueError(f"num_groups={num_groups} must divide num_channels={num_channels}")
+            raise ValueError(f"num_groups={num_groups} must divide "
+                             f"num_channels={num_channels}")
         self.affine = affine
         super().__init__((num_channels,), eps, affine)
 

@@ -73,8 +73,8 @@ def summary(model: Module, input_shape: Sequence[int], dtype: DType = None) -> S
     """
     shape = tuple(input_shape)
     if not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
-        raise ValueError(f"input_shape must hold positive integers, the lengths of the axes of one "
-                         f"sample such as (3, 32, 32), got {input_shape!r}")
+        raise ValueError("input_shape must hold positive integers, the lengths of the "
+                         f"axes of one sample such as (3, 32, 32), got {input_shape!r}")
     calls = _calls(model, Tensor(xp.zeros((1, *shape), dtype or parameter_dtype(model))))
     rows: list[Row] = []
     counted: set[int] = set()

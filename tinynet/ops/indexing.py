@@ -46,8 +46,8 @@ def _uploaded(index: Any, shape: tuple[int, ...]) -> Any:
             if i.dtype.kind in "iu" and i.size and axis < len(shape):
                 n = shape[axis]
                 if i.min() < -n or i.max() >= n:
-                    raise IndexError(f"an index of {i.min()} to {i.max()} is out of bounds for "
-                                     f"axis {axis} with size {n}")
+                    raise IndexError(f"an index of {i.min()} to {i.max()} is out of "
+                                     f"bounds for axis {axis} with size {n}")
             i = xp.asarray(i)
         found.append(i)
         axis = len(shape) - sum(map(axes, items[k + 1:])) if i is Ellipsis else axis + axes(i)

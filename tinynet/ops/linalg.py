@@ -32,12 +32,13 @@ def matmul(a: Any, b: Any) -> Tensor:
     if isinstance(a, list) or isinstance(b, list):
         return matmul(*(asarray(x) if isinstance(x, list) else x for x in (a, b)))
     if na == 0 or nb == 0:
-        raise ValueError("matmul needs an array with at least one axis on both sides; multiply "
-                         "by numbers with *")
+        raise ValueError("matmul needs an array with at least one axis on both sides; "
+                         "multiply by numbers with *")
     if a.shape[-1] != b.shape[-2 if nb > 1 else 0]:
-        raise ValueError(f"matmul of {a.shape} and {b.shape}: the last axis of the first "
-                         f"({a.shape[-1]}) must equal the {'second last' if nb > 1 else 'only'} "
-                         f"axis of the second ({b.shape[-2 if nb > 1 else 0]})")
+        raise ValueError(f"matmul of {a.shape} and {b.shape}: the last axis of the "
+                         f"first ({a.shape[-1]}) must equal the "
+                         f"{'second last' if nb > 1 else 'only'} axis of the second "
+                         f"({b.shape[-2 if nb > 1 else 0]})")
     if na == 2 and nb == 2:
         return _matmul(a, b)
     if na == 1 or nb == 1:
@@ -94,15 +95,15 @@ def einsum(subscripts: str, *tensors: Any) -> Tensor:
     lengths: dict[str, int] = {}
     for term, x in zip(letters, tensors, strict=True):
         if len(set(term)) != len(term):
-            raise ValueError(f"einsum({subscripts!r}): a letter appears twice in {term!r}; take "
-                             "the diagonal by indexing first")
+            raise ValueError(f"einsum({subscripts!r}): a letter appears twice in "
+                             f"{term!r}; take the diagonal by indexing first")
         if len(term) != len(x.shape):
-            raise ValueError(f"einsum({subscripts!r}): {term!r} names {len(term)} axes, the "
-                             f"operand has shape {x.shape}")
+            raise ValueError(f"einsum({subscripts!r}): {term!r} names {len(term)} "
+                             f"axes, the operand has shape {x.shape}")
         for c, n in zip(term, x.shape, strict=True):
             if lengths.setdefault(c, n) != n:
-                raise ValueError(f"einsum({subscripts!r}): axis {c!r} has lengths {lengths[c]} "
-                                 f"and {n}")
+                raise ValueError(f"einsum({subscripts!r}): axis {c!r} has lengths "
+                                 f"{lengths[c]} and {n}")
     if not arrow:
         out = "".join(sorted(c for c in set(terms) - {","} if terms.count(c) == 1))
     return _einsum(*tensors, subscripts=f"{terms}->{out}")

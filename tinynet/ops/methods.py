@@ -46,9 +46,9 @@ def _in_place(self: Tensor, other: Any, symbol: str, apply: Callable[[Any, Any],
     if self.node is None or not self.is_leaf:
         return apply(self, other)
     if is_grad_enabled():
-        raise RuntimeError(f"{symbol} on a leaf tensor that requires grad: inside tn.no_grad() it "
-                           "updates the tensor in place; elsewhere write a new name, "
-                           f"y = x {symbol[:-1]} ...")
+        raise RuntimeError(f"{symbol} on a leaf tensor that requires grad: inside "
+                           "tn.no_grad() it updates the tensor in place; elsewhere "
+                           f"write a new name, y = x {symbol[:-1]} ...")
     return self.copy_(apply(self, other))
 
 

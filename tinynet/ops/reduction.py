@@ -118,8 +118,8 @@ def _winners(g: Any, y: Any, x: Any, axis: Axis) -> Any:
 
 def _check_not_empty(what: str, x: Array, axis: Axis) -> None:
     if not x.size and not _count(x.shape, axis):
-        raise ValueError(f"{what} over axis {axis} of an array of shape {x.shape}: there are no "
-                         "elements to choose from")
+        raise ValueError(f"{what} over axis {axis} of an array of shape {x.shape}: "
+                         "there are no elements to choose from")
 
 
 @primitive(lambda g, y, x, axis: _winners(g, y, x, axis))
@@ -265,8 +265,8 @@ def median(x: Any, axis: int = -1) -> Tensor:
     ordered = moveaxis(sort(x, axis), axis, -1)
     n = ordered.shape[-1]
     if n == 0:
-        raise ValueError(f"median along axis {axis} of an array of shape {x.shape}: there are no "
-                         "elements")
+        raise ValueError(f"median along axis {axis} of an array of shape {x.shape}: "
+                         "there are no elements")
     middle = (ordered[..., (n - 1) // 2] + ordered[..., n // 2]) * 0.5
     last = ordered[..., -1]  # nan sorts to the end
     return where(equal(last, last), middle, last)

@@ -88,8 +88,8 @@ def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
     try:
         return x.transpose(axes)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"transpose: axes {axes} are not an order of the {x.ndim} axes of shape "
-                         f"{x.shape}: {error}") from None
+        raise ValueError(f"transpose: axes {axes} are not an order of the {x.ndim} "
+                         f"axes of shape {x.shape}: {error}") from None
 
 
 def swapaxes(x: Any, a: int, b: int) -> Tensor:
@@ -105,8 +105,8 @@ def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int
     sources = all_axes(source, x.ndim)
     places = all_axes(destination, x.ndim)
     if len(sources) != len(places):
-        raise ValueError(f"moveaxis: source {source} and destination {destination} must name as "
-                         "many axes")
+        raise ValueError(f"moveaxis: source {source} and destination {destination} "
+                         "must name as many axes")
     axes = [i for i in range(x.ndim) if i not in sources]
     for place, axis in sorted(zip(places, sources, strict=True)):
         axes.insert(place, axis)
@@ -128,8 +128,8 @@ def squeeze(x: Any, axis: Axis = None) -> Tensor:
     drop = all_axes(axis, x.ndim)
     for i in drop:
         if x.shape[i] != 1:
-            raise ValueError(f"squeeze: axis {i} of shape {x.shape} has length {x.shape[i]}, only "
-                             "length 1 can be dropped")
+            raise ValueError(f"squeeze: axis {i} of shape {x.shape} has length "
+                             f"{x.shape[i]}, only length 1 can be dropped")
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in drop))
 
 
@@ -166,8 +166,8 @@ def _pairs(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     except (TypeError, ValueError):
         pairs = []
     if len(pairs) != ndim or any(min(p) < 0 for p in pairs):
-        raise ValueError(f"pad_width must be a number or (before, after) for each of {ndim} axes, "
-                         f"none negative; got {pad_width!r}")
+        raise ValueError("pad_width must be a number or (before, after) for each of "
+                         f"{ndim} axes, none negative; got {pad_width!r}")
     return pairs
 
 
@@ -202,8 +202,8 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     shapes = [tuple(t.shape) for t in tensors]
     axis = one_axis(axis, len(shapes[0]))
     if len({(len(s), s[:axis], s[axis + 1 :]) for s in shapes}) != 1:
-        raise ValueError(f"concatenate along axis {axis} needs equal shapes elsewhere, got "
-                         f"{shapes}")
+        raise ValueError(f"concatenate along axis {axis} needs equal shapes elsewhere, "
+                         f"got {shapes}")
     return _concatenate(*tensors, axis=axis)
 
 
@@ -226,8 +226,8 @@ def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> list[Any]:
         length = check_whole("split: sizes", sizes)
         sizes = [min(length, n - start) for start in range(0, n, length)] or [0]
     if sum(sizes) != n:
-        raise ValueError(f"split: sizes {sizes} add up to {sum(sizes)}, but axis {axis} has "
-                         f"length {n}")
+        raise ValueError(f"split: sizes {sizes} add up to {sum(sizes)}, but axis "
+                         f"{axis} has length {n}")
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
     before = (slice(None),) * axis
     return [x[(*before, slice(end - size, end))] for size, end in zip(sizes, ends, strict=True)]
