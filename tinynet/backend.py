@@ -89,6 +89,8 @@ def set_default_dtype(dtype: DType) -> None:
 
 
 _HALF = np.dtype(np.float16)
+_PLAIN = "fd"  # the characters of float32 and float64, which are computed as they are
+_ndarray = xp.ndarray
 MANY = 1 << 12  # float32 numbers that are added one after the other without losing digits
 
 
@@ -129,10 +131,10 @@ def as_float(x: Any) -> Any:
     >>> as_float(xp.asarray([1, 2])).dtype, as_float(3)
     (dtype('float32'), 3.0)
     """
-    if is_array(x):
-        if x.dtype.kind == "f":
+    if isinstance(x, _ndarray):
+        if x.dtype.char in _PLAIN:
             return x
-        return x.astype(float_dtype(x.dtype))
+        return x.astype(float_dtype(x.dtype), copy=False)
     if isinstance(x, int | np.integer | np.bool_):
         return float(x)
     return x
@@ -161,6 +163,8 @@ def add_up(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     >>> add_up(xp.full((100_000, 1), 0.1, "float32"), 0).tolist()
     [10000.0]
     """
+    if x.size <= MANY and x.dtype.char in _PLAIN:
+        return x.sum(axis=axis, keepdims=keepdims)
     y = total(x, axis, keepdims)
     if x.dtype.kind == "f":
         return y.astype(x.dtype, copy=False)

@@ -16,6 +16,7 @@ import contextlib
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from operator import attrgetter
 from typing import Any, Protocol, TypeAlias
 
 from .backend import Array, DType
@@ -23,6 +24,7 @@ from .kernels.threads import shared_count
 
 Pullbacks: TypeAlias = tuple[Iterable[Any], Iterable[Any]]
 
+_order = attrgetter("order")
 clock = shared_count()  # creation order is a topological order of the graph
 
 
@@ -36,7 +38,8 @@ mode = _Mode()
 @contextlib.contextmanager
 def recording(on: bool) -> Iterator[None]:
     """Record operations (or not) inside; per thread, restored on errors."""
-    before, mode.recording = mode.recording, on
+    before = mode.recording
+    mode.recording = on
     try:
         yield
     finally:
@@ -103,6 +106,52 @@ class Leaf(Node):
         self.inputs = self.vjps = self.saved = ()
         self.changed = 0  # when this one was last written in place
         self.grad: Any = None  # a Tensor, once `backward` has been here
+
+
+def newest_first(output: Node, targets: Set[Node | None] | None
+                 ) -> tuple[list[Node], Set[Any]]:
+    """The operations to pull through, newest first, and all nodes from a target to
+    `output`.
+
+    Iterative, so depth does not matter; never descends below the oldest target. Without
+    targets the path is everything: a node exists only where a gradient is wanted.
+    """
+    oldest = min(map(_order, targets), default=0) if targets else 0
+    path = {output}
+    nodes = [output]
+    for node in nodes:  # the list grows while it is read
+        if node.inputs is None:
+            raise RuntimeError("this graph was freed by an earlier backward(): call "
+                               "backward(retain_graph=True) there, or compute the "
+                               "result anew")
+        if node.order < Leaf.last_write:
+            _refuse_changed(node)
+        for i in node.inputs:
+            if i is not None and i not in path and i.order >= oldest:
+                path.add(i)
+                if i.order:  # leaves have nothing to pull
+                    nodes.append(i)
+    nodes.sort(key=_order, reverse=True)
+    if targets is not None:
+        path &= targets
+        for node in reversed(nodes):  # oldest first: it is on the path if one of its inputs is
+            if not path.isdisjoint(node.inputs):
+                path.add(node)
+        nodes = [node for node in nodes if node in path]
+    return nodes, path
+
+
+def _refuse_changed(node: Node) -> None:
+    """Do not differentiate an operation of a leaf whose data is not what it was.
+
+    Operations may have kept a view of it (the transposed weight), so every use counts.
+    """
+    for i in node.inputs:
+        if isinstance(i, Leaf) and i.changed > node.order:
+            raise RuntimeError(
+                f"a tensor of shape {i.shape} was changed in place (by an optimizer "
+                "step or copy_) after the forward pass that used it: compute the "
+                "result anew")
 
 
 class Watcher:

@@ -13,20 +13,18 @@ Read next: `operation.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from . import graph
 from .backend import Array, DType, asarray, out_of_memory, to_numpy, xp
-from .graph import Leaf, Node, Operation, clock, mode, recording
+from .graph import Leaf, Node, Operation, clock, mode, newest_first, recording
 from .kernels.broadcast import sum_to
 from .kernels.elementwise import add as add_arrays
 
 Axis = int | tuple[int, ...] | None
 
-_order = attrgetter("order")
 _new = object.__new__
 _ndarray = xp.ndarray
 
@@ -100,7 +98,7 @@ class Tensor:
     @property
     def grad(self) -> Tensor | None:
         """The gradient `backward` has summed up here; None before, and for inner tensors."""
-        return self.node.grad if isinstance(self.node, Leaf) else None
+        return getattr(self.node, "grad", None)
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -201,12 +199,15 @@ class Tensor:
         return self.data.__dlpack_device__()
 
     def __repr__(self) -> str:
-        text = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=1000)
-        notes = [f"shape={self.shape}"] if self.size > 1000 else []
-        default = self.dtype in (np.dtype(t) for t in ("f4", "i8", "?"))
-        notes += [] if default else [f"dtype={self.dtype}"]
-        notes += ["requires_grad=True"] if self.requires_grad else []
-        return f"Tensor({', '.join([text, *notes])})"
+        name = type(self).__name__
+        parts = [np.array2string(self.numpy(), separator=", ", prefix=f"{name}(")]
+        if self.size > 1000:
+            parts.append(f"shape={self.shape}")
+        if self.dtype.name not in ("float32", "int64", "bool"):
+            parts.append(f"dtype={self.dtype}")
+        if self.requires_grad:
+            parts.append("requires_grad=True")
+        return f"{name}({', '.join(parts)})"
 
     __hash__ = object.__hash__  # by identity, although == compares elements
 
@@ -228,7 +229,9 @@ class Tensor:
         return int(self.data.item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.ndim == 0 else object.__format__(self, spec)
+        if self.ndim:
+            return object.__format__(self, spec)
+        return format(self.item(), spec)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError("tensors are not changed by x[i] = v, which would spoil "
@@ -306,7 +309,8 @@ class Tensor:
 def wrap(data: Array, node: Node | None) -> Tensor:
     """A tensor without checks."""
     tensor = Tensor.__new__(Tensor)
-    tensor.data, tensor.node = data, node
+    tensor.data = data
+    tensor.node = node
     return tensor
 
 
@@ -381,50 +385,6 @@ def _seed(output: Tensor, grad_output: Any) -> Tensor:
     return g if g.dtype == output.dtype else g.astype(output.dtype)
 
 
-def _newest_first(output: Node, targets: Set[Node | None] | None) -> tuple[list[Node], Set[Any]]:
-    """The operations to pull through, newest first, and all nodes from a target to
-    `output`.
-
-    Iterative, so depth does not matter; never descends below the oldest target. Without
-    targets the path is everything: a node exists only where a gradient is wanted.
-    """
-    oldest = min(map(_order, targets), default=0) if targets else 0
-    path, nodes = {output}, [output]
-    for node in nodes:  # the list grows while it is read
-        if node.inputs is None:
-            raise RuntimeError("this graph was freed by an earlier backward(): call "
-                               "backward(retain_graph=True) there, or compute the "
-                               "result anew")
-        if node.order < Leaf.last_write:
-            _refuse_changed(node)
-        for i in node.inputs:
-            if i is not None and i not in path and i.order >= oldest:
-                path.add(i)
-                if i.order:  # leaves have nothing to pull
-                    nodes.append(i)
-    nodes.sort(key=_order, reverse=True)
-    if targets is not None:
-        path &= targets
-        for node in reversed(nodes):  # oldest first: it is on the path if one of its inputs is
-            if not path.isdisjoint(node.inputs):
-                path.add(node)
-        nodes = [node for node in nodes if node in path]
-    return nodes, path
-
-
-def _refuse_changed(node: Node) -> None:
-    """Do not differentiate an operation of a leaf whose data is not what it was.
-
-    Operations may have kept a view of it (the transposed weight), so every use counts.
-    """
-    for i in node.inputs:
-        if isinstance(i, Leaf) and i.changed > node.order:
-            raise RuntimeError(
-                f"a tensor of shape {i.shape} was changed in place (by an optimizer "
-                "step or copy_) after the forward pass that used it: compute the "
-                "result anew")
-
-
 def _walk(output: Node, g: Any, targets: Set[Node | None] | None, create_graph: bool,
           free: bool) -> dict[Any, Any]:
     """Pull `g` back from `output`; the gradients of `targets` (None: of all leaves)."""
@@ -432,7 +392,7 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, create_graph: 
     asked = {}  # the gradients of operations among the targets
     if output.order == 0:  # a leaf
         return grads
-    nodes, path = _newest_first(output, targets)
+    nodes, path = newest_first(output, targets)
     watcher = graph.watcher
     for node in nodes:
         g = grads.pop(node, None)

@@ -6,10 +6,7 @@ for speed, each beside a reference composed of primitives, which is its meaning,
 test and its derivative of higher order.
 """
 
-from ..ops.arithmetic import (
-    sigmoid as sigmoid,
-    tanh as tanh,
-)
+from ..ops.arithmetic import sigmoid as sigmoid, tanh as tanh
 from ..ops.shape import pad as pad
 from .activation import (
     elu as elu,
@@ -59,7 +56,4 @@ from .regularize import (
     l1_penalty as l1_penalty,
     l2_penalty as l2_penalty,
 )
-from .windows import (
-    fold as fold,
-    unfold as unfold,
-)
+from .windows import fold as fold, unfold as unfold

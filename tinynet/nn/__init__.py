@@ -11,18 +11,12 @@ from .blocks import (
     conv_bn_relu as conv_bn_relu,
     linear_decay as linear_decay,
 )
-from .container import (
-    ModuleList as ModuleList,
-    Sequential as Sequential,
-)
+from .container import ModuleList as ModuleList, Sequential as Sequential
 from .dropconnect import (
     DropConnectConv2d as DropConnectConv2d,
     DropConnectLinear as DropConnectLinear,
 )
-from .dropout import (
-    Dropout as Dropout,
-    Dropout2d as Dropout2d,
-)
+from .dropout import Dropout as Dropout, Dropout2d as Dropout2d
 from .fractional import FractionalMaxPool2d as FractionalMaxPool2d
 from .layers import (
     ELU as ELU,
@@ -57,23 +51,12 @@ from .module import (
     Unmatched as Unmatched,
     observe as observe,
 )
-from .noise import (
-    Noise as Noise,
-    marginalize as marginalize,
-)
+from .noise import Noise as Noise, marginalize as marginalize
 from .norm import (
     BatchNorm1d as BatchNorm1d,
     BatchNorm2d as BatchNorm2d,
     GroupNorm as GroupNorm,
     LayerNorm as LayerNorm,
 )
-from .profile import (
-    Profile as Profile,
-    ProfileRow as ProfileRow,
-    profile as profile,
-)
-from .summary import (
-    Row as Row,
-    Summary as Summary,
-    summary as summary,
-)
+from .profile import Profile as Profile, ProfileRow as ProfileRow, profile as profile
+from .summary import Row as Row, Summary as Summary, summary as summary

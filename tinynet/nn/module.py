@@ -45,9 +45,6 @@ class Parameter(Tensor):
         self.name: str | None = None
         super().__init__(data, requires_grad, dtype)
 
-    def __repr__(self) -> str:
-        return _renamed(super().__repr__(), "Parameter")
-
 
 class Buffer(Tensor):
     """A tensor that is saved with the parameters but not trained, such as a running mean."""
@@ -57,18 +54,10 @@ class Buffer(Tensor):
     def __init__(self, data: Any, dtype: DType = None) -> None:
         super().__init__(data, False, dtype)
 
-    def __repr__(self) -> str:
-        return _renamed(super().__repr__(), "Buffer")
-
 
 def empty(*shape: int) -> Array:
     """Memory for a parameter, of the default dtype, still to be filled."""
     return xp.empty(shape, get_default_dtype())
-
-
-def _renamed(text: str, name: str) -> str:
-    """The text of a tensor under another name, its rows still one below the other."""
-    return name + text.removeprefix("Tensor").replace("\n", "\n" + " " * (len(name) - 6))
 
 
 class Call(NamedTuple):
@@ -170,7 +159,8 @@ def _say_where(error: Exception, stack: list[Module], args: tuple[Any, ...]) -> 
     """Add the innermost module and its input shapes to an error on its way out."""
     if any(note.startswith("in layer ") for note in getattr(error, "__notes__", ())):
         return
-    module, path = stack[-1], _path(stack)
+    module = stack[-1]
+    path = _path(stack)
     shapes = ", ".join(f"{a.dtype} {tuple(a.shape)}" if hasattr(a, "shape") else type(a).__name__
                        for a in args)
     error.add_note(f"in layer {repr(path) + ' ' if path else ''}"

@@ -55,6 +55,8 @@ def widened(function: Callable[P, Any]) -> Callable[P, Any]:
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
+        if args and isinstance(args[0], Tensor) and args[0].data.dtype is _FLOAT32:
+            return function(*args, **options)  # at once: the rest costs a small operation much
         x, *others = args or [options.pop(first)]
         if isinstance(x, list | tuple):
             x = asarray(x)
