@@ -49,7 +49,7 @@ def clipped(x: Any, norm_type: float) -> Any:
 
 
 REDUCTIONS: dict[str, Function] = {
-    "sum": tn.sum, "mean": tn.mean, "std": tn.std, "max": tn.max, "min": tn.min,
+    "sum": tn.sum, "mean": tn.mean, "var": tn.var, "std": tn.std, "max": tn.max, "min": tn.min,
     "prod": lambda x: tn.prod(x, axis=1), "cumsum": lambda x: tn.cumsum(x, 0),
     "logsumexp": tn.logsumexp, "norm": tn.norm, "norm of order 1": lambda x: tn.norm(x, 1),
     "norm of order inf": lambda x: tn.norm(x, math.inf), "median": lambda x: tn.median(x, 0),
@@ -91,10 +91,10 @@ OTHERS = {
     "add", "subtract", "multiply", "divide", "negative", "power", "square", "abs", "maximum",
     "minimum", "where", "_astype", "alias", "reshape", "transpose", "broadcast_to", "flip", "pad",
     "_concatenate", "_get", "_where_positive", "_masked",
-    "argmax", "argmin", "argsort", "all", "any", "var",
+    "argmax", "argmin", "argsort", "all", "any",
 }
 # Known to the rows by another name, or in a table of their own below.
-INSIDE = {"_root": "std", "_euclidean": "norm", "_mean_squared_error": "mse_loss",
+INSIDE = {"_root": "std", "_centred": "std", "_euclidean": "norm", "_mean_squared_error": "mse_loss",
           "_binary_cross_entropy": "binary_cross_entropy_with_logits",
           "_softmax_cross_entropy": "cross_entropy"}
 
