@@ -94,7 +94,8 @@ OTHERS = {
     "argmax", "argmin", "argsort", "all", "any",
 }
 # Known to the rows by another name, or in a table of their own below.
-INSIDE = {"_root": "std", "_centred": "std", "_euclidean": "norm", "_mean_squared_error": "mse_loss",
+INSIDE = {"_root": "std", "_centred": "std", "_euclidean": "norm",
+          "_mean_squared_error": "mse_loss",
           "_binary_cross_entropy": "binary_cross_entropy_with_logits",
           "_softmax_cross_entropy": "cross_entropy"}
 

@@ -28,7 +28,7 @@ MANY_PARAMETERS = {
     "data/loader.py: __init__", "functional/dropconnect.py: dropconnect_reference",
     "functional/dropconnect.py: _dropconnect", "functional/dropconnect.py: dropconnect_conv2d",
     "functional/norm.py: _either_norm", "models.py: resnet",
-    "nn/blocks.py: __init__", "nn/dropconnect.py: __init__",
+    "nn/blocks.py: __init__", "nn/noise.py: __init__",
     "train/trainer.py: __init__",
 }
 LONG_FUNCTIONS: set[str] = set()

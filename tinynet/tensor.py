@@ -47,7 +47,7 @@ class Tensor:
         if isinstance(data, list | tuple) and any(isinstance(d, Tensor) for d in data):
             raise TypeError("Tensor() of a list of tensors would forget their "
                             "gradients: use tn.stack(...)")
-        self.data = asarray(data.data if isinstance(data, Tensor) else data, dtype)
+        self.data = asarray(raw(data), dtype)
         self.node = None
         if requires_grad:
             self.requires_grad = True
@@ -156,7 +156,7 @@ class Tensor:
             raise RuntimeError("copy_ writes into leaf tensors only; this one was "
                                "computed by an operation, and its graph may need the "
                                "old data")
-        value = value.data if isinstance(value, Tensor) else value
+        value = raw(value)
         if not isinstance(value, float | int):
             value = asarray(value)
             if value.shape != self.shape:
@@ -304,6 +304,13 @@ class Tensor:
         __iadd__ = __isub__ = __imul__ = __itruediv__ = __ipow__ = __imatmul__ = _binary
         def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
         def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+
+
+def raw(x: Any) -> Any:
+    """The array of a tensor; anything else as it is."""
+    if isinstance(x, Tensor):
+        return x.data
+    return x
 
 
 def wrap(data: Array, node: Node | None) -> Tensor:

@@ -136,7 +136,7 @@ def test_unchecked_labels_give_nan(f: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(("options", "words"), [
     ({"reduction": "avg"}, "reduction must be 'mean', 'sum' or 'none', got 'avg'"),
-    ({"label_smoothing": 1.5}, "label_smoothing must lie between 0 and 1, got 1.5"),
+    ({"label_smoothing": 1.5}, "label_smoothing must be a probability between 0 and 1, got 1.5"),
     ({"weight": [1.0, 2.0]}, r"weight must have shape \(3,\), one for each class, got \(2,\)"),
 ])
 def test_unknown_options(options: dict[str, Any], words: str) -> None:

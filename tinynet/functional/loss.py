@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, asarray, check_range, on_gpu, xp
+from ..checks import check_choice, check_probability
 from ..kernels import loss as kernel
 from ..operation import fused, primitive
 from ..ops.arithmetic import (
@@ -31,19 +32,19 @@ from ..ops.creation import one_hot
 from ..ops.indexing import take_along_axis
 from ..ops.reduction import mean, sum as total
 from ..ops.shape import moveaxis, reshape, squeeze
-from ..tensor import Tensor
+from ..tensor import Tensor, raw
 from .activation import log_softmax, relu
 
+REDUCTIONS = {"mean": mean, "sum": total, "none": lambda losses: losses}
 
-def _check_reduction(reduction: str) -> None:
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError("reduction must be 'mean', 'sum' or 'none', got "
-                         f"{reduction!r}")
+
+def check_reduction(reduction: Any) -> str:
+    """`reduction`, which must be one of the three."""
+    return check_choice("reduction", reduction, tuple(REDUCTIONS))
 
 
 def _reduce(losses: Any, reduction: str) -> Tensor:
-    _check_reduction(reduction)
-    return losses if reduction == "none" else (mean if reduction == "mean" else total)(losses)
+    return REDUCTIONS[check_reduction(reduction)](losses)
 
 
 def _weighted(losses: Any, weights: Any) -> Any:
@@ -59,8 +60,9 @@ def _alike(what: str, x: Any, target: Any) -> Any:
     if not hasattr(target, "shape"):
         target = asarray(target)
     if target.shape != x.shape:
-        fix = (f"reshape the target to {tuple(x.shape)}" if target.size == x.size else
-               "every output needs a target of its own")
+        fix = "every output needs a target of its own"
+        if target.size == x.size:
+            fix = f"reshape the target to {tuple(x.shape)}"
         raise ValueError(f"{what}: target has shape {tuple(target.shape)}, the output "
                          f"{tuple(x.shape)}: {fix}")
     if target.dtype != x.dtype and x.dtype.kind == "f":
@@ -130,10 +132,11 @@ def _rows(what: str, scores: Any) -> Any:
 
 def _labels(what: str, target: Any, shape: tuple[int, ...]) -> Array:
     """`target` as checked class indices, one for each row of scores of `shape` (N, C, ...)."""
-    labels = target.data if isinstance(target, Tensor) else asarray(target)
+    labels = asarray(raw(target))
     if labels.dtype.kind not in "iu":
-        hint = (" or give probabilities in the shape of the scores" if what == "cross_entropy"
-                else "")
+        hint = ""
+        if what == "cross_entropy":
+            hint = " or give probabilities in the shape of the scores"
         raise TypeError(f"{what}: target must hold integer class labels, got "
                         f"{labels.dtype} of shape {labels.shape}: convert them with "
                         f".astype(int){hint}")
@@ -154,7 +157,7 @@ def _labels(what: str, target: Any, shape: tuple[int, ...]) -> Array:
 def _class_weights(what: str, weight: Any, like: Any, classes: int) -> Array | None:
     if weight is None:
         return None
-    weight = weight.data if isinstance(weight, Tensor) else asarray(weight)
+    weight = asarray(raw(weight))
     if weight.shape != (classes,):
         raise ValueError(f"{what}: weight must have shape {(classes,)}, one for each "
                          f"class, got {weight.shape}")
@@ -165,15 +168,18 @@ def _mark_bad_labels(losses: Any, labels: Array, classes: int) -> Any:
     """On a GPU, NaN for labels out of range: there they were not checked, and indices wrap."""
     if not on_gpu:
         return losses
-    return losses + xp.where((labels >= 0) & (labels < classes), 0, xp.nan).astype(losses.dtype)
+    known = (labels >= 0) & (labels < classes)
+    return losses + xp.where(known, 0, xp.nan).astype(losses.dtype)
 
 
 def _reduce_weighted(losses: Any, weights: Array | None, reduction: str,
                      shape: tuple[int, ...]) -> Tensor:
     """Losses of the rows, which carry their weights already; the mean divides by their sum."""
-    if reduction == "mean":
-        return total(losses) / (losses.size if weights is None else weights.sum())
-    return total(losses) if reduction == "sum" else reshape(losses, (shape[0], *shape[2:]))
+    if reduction == "none":
+        return reshape(losses, (shape[0], *shape[2:]))
+    if reduction == "mean" and weights is not None:
+        return total(losses) / weights.sum()
+    return _reduce(losses, reduction)
 
 
 def _pick(rows: Any, labels: Array) -> Any:
@@ -188,9 +194,10 @@ def nll_loss(log_probs: Any, target: Any, weight: Any = None, reduction: str = "
     Shapes: log_probs (N, C) or (N, C, ...), target (N,) or (N, ...), weight (C,) or
     None.
     """
-    _check_reduction(reduction)
+    check_reduction(reduction)
     shape = tuple(log_probs.shape)
-    rows, labels = _rows("nll_loss", log_probs), _labels("nll_loss", target, shape)
+    rows = _rows("nll_loss", log_probs)
+    labels = _labels("nll_loss", target, shape)
     weights = _class_weights("nll_loss", weight, log_probs, shape[1])
     losses = _mark_bad_labels(-_pick(rows, labels), labels, shape[1])
     if weights is not None:
@@ -227,33 +234,32 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing:
     >>> round(loss.item(), 6)                   # log(10): the first loss of a new net
     2.302585
     """
-    _check_reduction(reduction)
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError("label_smoothing must lie between 0 and 1, got "
-                         f"{label_smoothing}")
+    check_reduction(reduction)
+    check_probability("label_smoothing", label_smoothing)
     shape = tuple(logits.shape)
     rows = _rows("cross_entropy", logits)
-    weights = _class_weights("cross_entropy", weight, logits, shape[1])
+    classes = shape[1]
+    weights = _class_weights("cross_entropy", weight, logits, classes)
     given = target if hasattr(target, "dtype") else asarray(target)
+    labels = None
     if given.dtype.kind == "f" and given.shape == shape:
-        target = _rows("cross_entropy", astype(given, logits.dtype))
-        if label_smoothing:
-            target = target * (1.0 - label_smoothing) + label_smoothing / shape[1]
-        if weights is not None:
-            target = target * weights
-        losses = -total(_weighted(log_softmax(rows), target), 1)
-        return _reduce_weighted(losses, None, reduction, shape)
-    labels = _labels("cross_entropy", target, shape)
-    losses = _softmax_cross_entropy(rows, labels=labels)  # marks bad labels by itself
+        q = _rows("cross_entropy", astype(given, logits.dtype))
+    else:
+        labels = _labels("cross_entropy", target, shape)
+        if weights is None and not label_smoothing:  # the same, fused
+            losses = _softmax_cross_entropy(rows, labels=labels)
+            return _reduce_weighted(losses, None, reduction, shape)
+        q = one_hot(labels, classes, logits.dtype)
     if label_smoothing:
-        spread = log_softmax(rows)
-        if weights is not None:
-            spread = _weighted(spread, weights)
+        q = q * (1.0 - label_smoothing) + label_smoothing / classes
+    if weights is not None:
+        q = q * weights
+    losses = -total(_weighted(log_softmax(rows), q), 1)
+    if labels is None:
+        return _reduce_weighted(losses, None, reduction, shape)
+    losses = _mark_bad_labels(losses, labels, classes)
     if weights is not None:
         weights = weights[labels]
-        losses = _weighted(losses, weights)
-    if label_smoothing:
-        losses = losses * (1.0 - label_smoothing) - mean(spread, 1) * label_smoothing
     return _reduce_weighted(losses, weights, reduction, shape)
 
 
@@ -269,11 +275,13 @@ def hinge_loss(scores: Any, target: Any, margin: float = 1.0, reduction: str = "
     >>> [round(float(l), 2) for l in hinge_loss(scores, [0, 1, 2], reduction="none")]
     [2.9, 0.0, 12.9]
     """
-    _check_reduction(reduction)
+    check_reduction(reduction)
     shape = tuple(scores.shape)
-    rows, labels = _rows("hinge_loss", scores), _labels("hinge_loss", target, shape)
+    rows = _rows("hinge_loss", scores)
+    labels = _labels("hinge_loss", target, shape)
     correct = one_hot(labels, shape[1], bool).data
     own = take_along_axis(rows, labels[:, None], 1)
     others = where(correct, 0.0, rows)
     losses = total(where(correct, 0.0, relu(others - own + margin)), 1)
-    return _reduce_weighted(_mark_bad_labels(losses, labels, shape[1]), None, reduction, shape)
+    losses = _mark_bad_labels(losses, labels, shape[1])
+    return _reduce_weighted(losses, None, reduction, shape)

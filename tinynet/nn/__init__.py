@@ -2,60 +2,38 @@
 
 ``nn.functional`` are the same operations as functions, ``nn.init`` the initial weights.
 """
+# ruff: noqa: I001  (exported names stand side by side)
 
 from .. import functional as functional
 from . import init as init
 from .blocks import (
-    Residual as Residual,
-    ResidualBlock as ResidualBlock,
-    conv_bn_relu as conv_bn_relu,
+    Residual as Residual, ResidualBlock as ResidualBlock, conv_bn_relu as conv_bn_relu,
     linear_decay as linear_decay,
 )
 from .container import ModuleList as ModuleList, Sequential as Sequential
-from .dropconnect import (
-    DropConnectConv2d as DropConnectConv2d,
-    DropConnectLinear as DropConnectLinear,
-)
-from .dropout import Dropout as Dropout, Dropout2d as Dropout2d
-from .fractional import FractionalMaxPool2d as FractionalMaxPool2d
 from .layers import (
-    ELU as ELU,
-    GELU as GELU,
-    AdaptiveAvgPool2d as AdaptiveAvgPool2d,
-    AvgPool2d as AvgPool2d,
-    Conv2d as Conv2d,
-    Flatten as Flatten,
-    GlobalAvgPool2d as GlobalAvgPool2d,
-    GlobalMaxPool2d as GlobalMaxPool2d,
-    Identity as Identity,
-    LeakyReLU as LeakyReLU,
-    Linear as Linear,
-    LogSoftmax as LogSoftmax,
-    MaxPool2d as MaxPool2d,
-    ReLU as ReLU,
-    Sigmoid as Sigmoid,
-    Softmax as Softmax,
-    Softplus as Softplus,
-    Tanh as Tanh,
+    ELU as ELU, GELU as GELU, AdaptiveAvgPool2d as AdaptiveAvgPool2d,
+    AvgPool2d as AvgPool2d, Conv2d as Conv2d, Flatten as Flatten,
+    GlobalAvgPool2d as GlobalAvgPool2d, GlobalMaxPool2d as GlobalMaxPool2d,
+    Identity as Identity, LeakyReLU as LeakyReLU, Linear as Linear,
+    LogSoftmax as LogSoftmax, MaxPool2d as MaxPool2d, ReLU as ReLU, Sigmoid as Sigmoid,
+    Softmax as Softmax, Softplus as Softplus, Tanh as Tanh,
 )
 from .loss import (
-    CrossEntropyLoss as CrossEntropyLoss,
-    HingeLoss as HingeLoss,
-    MSELoss as MSELoss,
+    CrossEntropyLoss as CrossEntropyLoss, HingeLoss as HingeLoss, MSELoss as MSELoss,
 )
 from .module import (
-    Buffer as Buffer,
-    Call as Call,
-    Module as Module,
-    Parameter as Parameter,
-    Unmatched as Unmatched,
-    observe as observe,
+    Buffer as Buffer, Call as Call, Module as Module, Parameter as Parameter,
+    Unmatched as Unmatched, observe as observe,
 )
-from .noise import Noise as Noise, marginalize as marginalize
+from .noise import (
+    DropConnectConv2d as DropConnectConv2d, DropConnectLinear as DropConnectLinear,
+    Dropout as Dropout, Dropout2d as Dropout2d,
+    FractionalMaxPool2d as FractionalMaxPool2d, Noise as Noise,
+    marginalize as marginalize,
+)
 from .norm import (
-    BatchNorm1d as BatchNorm1d,
-    BatchNorm2d as BatchNorm2d,
-    GroupNorm as GroupNorm,
+    BatchNorm1d as BatchNorm1d, BatchNorm2d as BatchNorm2d, GroupNorm as GroupNorm,
     LayerNorm as LayerNorm,
 )
 from .profile import Profile as Profile, ProfileRow as ProfileRow, profile as profile

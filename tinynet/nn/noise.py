@@ -1,13 +1,17 @@
-r"""Noise layers: random in training, their noise marginalised at test; and
-marginalising by hand.
+r"""Noise layers: random in training, their noise marginalised at test; or by hand.
 
-    y = E_z[f(x, z)] = integral of p(z) f(x, z) dz                    (CS231n lecture 8: E8, E11)
+    y = E_z[f(x, z)] = integral of p(z) f(x, z) dz            (CS231n lecture 8: E8, E11)
 
 A layer of this kind draws z (a mask, regions, which blocks to skip) from `generator`,
-tinynet's default one if None, whenever it is in training mode. In evaluation it
+tinynet's default one if None, whenever it is in training mode: one key for each call,
+so ``tn.get_state()`` and ``tn.set_state(...)`` repeat it exactly. In evaluation it
 computes its own answer to the integral: exact for one linear layer, an approximation
 for a deep net. `marginalize` gives that answer, or the mean over many draws, which is
-right for any net but costs a pass for each. Read next: `dropout.py`.
+right for any net but costs a pass for each.
+
+In the lecture p is the probability of KEEPING a value; here, as in PyTorch, it is that
+of zeroing one: keep = 1 - p. Formulas and cost of DropConnect and of fractional pooling
+stand in `functional/`. Read next: `container.py`.
 """
 
 from __future__ import annotations
@@ -18,10 +22,15 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..checks import check_choice, check_whole
+from .. import functional as F
+from ..checks import check_choice, check_probability, check_whole
+from ..functional.checks import Pair
+from ..functional.fractional import fractional_size
 from ..graph import no_grad
-from ..random import Generator, default_generator
-from .module import Module, modes_kept
+from ..random import Generator, default_generator, key
+from ..tensor import Tensor
+from .layers import Conv2d, Linear
+from .module import Module, Parameter, check_dtype, modes_kept
 
 
 class Noise(Module):
@@ -43,7 +52,171 @@ class Noise(Module):
         """The key of the next random numbers, or None where none are needed: `p` is 0,
         or a test.
         """
-        return self.draw_key() if self.training and self.p > 0.0 else None
+        if self.training and self.p > 0.0:
+            return self.draw_key()
+        return None
+
+
+# Layers
+
+
+class _Dropout(Noise):
+    def __init__(self, p: float = 0.5, *, inverted: bool = True,
+                 generator: Generator | None = None) -> None:
+        self.p = check_probability("p (of zeroing)", p)
+        self.inverted = inverted
+        self.generator = generator
+
+
+class Dropout(_Dropout):
+    """Inverted dropout: x * mask / keep in training, with keep = 1 - p; x itself in
+    evaluation.
+
+    `p` is the probability of zeroing. Dividing by keep in training keeps the mean, so
+    that evaluation has nothing to do (E6). With ``inverted=False`` it is the lecture's
+    vanilla dropout (E4, E5): x * mask in training, x * keep in evaluation.
+
+    >>> layer, x = Dropout(p=0.25), tn.tensor([1.0, 2.0])
+    >>> layer.eval()(x) is x, Dropout(p=0.25, inverted=False).eval()(x)
+    (True, Tensor([0.75, 1.5 ]))
+    """
+
+    def forward(self, x: Any) -> Tensor:
+        return F.dropout(x, self.p, self.training, inverted=self.inverted,
+                         key=self.key_in_training())
+
+
+class Dropout2d(_Dropout):
+    """Dropout of whole channels: each x[n, c] of (N, C, H, W) is zeroed or kept at once."""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.dropout2d(x, self.p, self.training, inverted=self.inverted,
+                           key=self.key_in_training())
+
+
+class _DropConnect(Noise):
+    """What both share: u = (M * W) x + m * b, then ReLU if asked for."""
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def _set(self, p: float, relu: bool, inference: str, generator: Generator | None
+             ) -> None:
+        self.inference = check_choice("inference", inference, ("mean", "gaussian"))
+        if inference == "gaussian" and not relu:
+            raise ValueError("inference='gaussian' is the mean of a ReLU: give "
+                             "relu=True. Without one, the mean of the output is "
+                             "inference='mean'")
+        self.p = check_probability("p (of zeroing)", p)
+        self.relu = relu
+        self.generator = generator
+
+    def forward(self, x: Any) -> Tensor:
+        check_dtype(x, self.weight)
+        key = self.key_in_training()
+        u = self._connected(x, self.weight, self.bias, self.training, key)
+        if self.inference == "gaussian" and key is None:
+            weight = self.weight * self.weight
+            bias: Any = self.bias
+            if bias is not None:
+                bias = bias * bias
+            variance = self._connected(x * x, weight, bias, False, None)
+            return F.expected_relu(u, variance * self.p)
+        return F.relu(u) if self.relu else u
+
+    def _connected(self, x: Any, weight: Any, bias: Any, training: bool,
+                   key: int | None) -> Tensor:
+        return F.dropconnect_linear(x, weight, bias, self.p, training, key=key)
+
+
+class DropConnectLinear(_DropConnect, Linear):
+    """u_n = (M_n * W) x_n + m_n * b, with a mask of its own for each example x_n.
+
+    `p` is the probability of ZEROING a weight (the paper's p is that of keeping it).
+    With `relu` the output is max(u, 0). In evaluation all weights are on, by one of two
+    kinds of inference:
+
+        "mean"       max(E u, 0) with E u = (1 - p) (W x + b)
+        "gaussian"   E max(u, 0), u being normal with that mean and its variance: the paper's
+                     moment matching, with the integral in closed form instead of samples
+
+    Source: Wan et al. 2013, sections 3 and 3.2 (CS231n lecture 8, G1).
+
+    >>> layer = DropConnectLinear(3, 2, p=0.5, relu=True, inference="gaussian")
+    >>> layer(tn.zeros((4, 3))).shape
+    (4, 2)
+    """
+
+    def __init__(self, in_features: int, out_features: int, p: float = 0.5, bias: bool = True, *,
+                 relu: bool = False, inference: str = "mean",
+                 generator: Generator | None = None) -> None:
+        Linear.__init__(self, in_features, out_features, bias)
+        self._set(p, relu, inference, generator)
+
+
+class DropConnectConv2d(_DropConnect, Conv2d):
+    """A convolution with a mask of its own on the filters for each picture; see
+    DropConnectLinear.
+
+    A picture's mask is the same at all its places.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int | Pair,
+                 stride: int | Pair = 1, padding: int | Pair | str = 0,
+                 dilation: int | Pair = 1, groups: int = 1, bias: bool = True, *,
+                 p: float = 0.5, relu: bool = False, inference: str = "mean",
+                 generator: Generator | None = None) -> None:
+        Conv2d.__init__(self, in_channels, out_channels, kernel_size, stride, padding,
+                        dilation, groups, bias)
+        self._set(p, relu, inference, generator)
+
+    def _connected(self, x: Any, weight: Any, bias: Any, training: bool,
+                   key: int | None) -> Tensor:
+        return F.dropconnect_conv2d(x, weight, bias, self.stride, self.padding,
+                                    self.dilation, self.groups, self.p, training, key=key)
+
+
+class FractionalMaxPool2d(Noise):
+    """The largest value of each of random regions; the image shrinks by any ratio from
+    1 to 2.
+
+    Give the `output_size` or the `ratio` (input / output). In training every call draws
+    new regions from `generator` (the default one if None), the same for the whole batch
+    unless `per_sample`. In evaluation the result is the mean over `passes` choices of
+    regions, always the same ones; to average the predictions of a net instead, as the
+    paper does, call ``marginalize(net, x, how="sample", n=passes)``. Regions:
+    `functional/fractional.py` (G2).
+
+    >>> FractionalMaxPool2d(ratio=2**0.5)(tn.zeros((2, 3, 36, 36))).shape
+    (2, 3, 25, 25)
+    """
+
+    def __init__(self, output_size: int | Pair | None = None, *,
+                 ratio: float | tuple[float, float] | None = None, pseudo: bool = True,
+                 overlapping: bool = True, per_sample: bool = False, passes: int = 1,
+                 generator: Generator | None = None) -> None:
+        fractional_size((1, 1), output_size, ratio)  # is one of them given, and sound?
+        self.output_size = output_size
+        self.ratio = ratio
+        self.pseudo = pseudo
+        self.overlapping = overlapping
+        self.per_sample = per_sample
+        self.passes = check_whole("passes", passes)
+        self.generator = generator
+
+    def forward(self, x: Any) -> Tensor:
+        keys = [key("test", k) for k in range(self.passes)]
+        if self.training:
+            keys = [self.draw_key()]
+        first, *others = (F.fractional_max_pool2d(
+            x, self.output_size, ratio=self.ratio, pseudo=self.pseudo, key=k,
+            overlapping=self.overlapping, per_sample=self.per_sample) for k in keys)
+        if not others:
+            return first
+        return sum(others, first) / len(keys)
+
+
+# Of whole networks
 
 
 def noise_state(model: Module) -> dict[str, Any]:
@@ -101,9 +274,12 @@ def marginalize(model: Module, x: Any, how: str = "analytic", n: int = 100, *,
     (Tensor([1., 1., 1., 1.]), Tensor([1.5, 1. , 1. , 1. ]))
     """
     check_choice("how", how, ("analytic", "sample"))
-    passes = check_whole("n, the number of passes,", n) if how == "sample" else 1
+    apply = transform or (lambda y: y)
+    passes = 1
+    if how == "sample":
+        passes = check_whole("n, the number of passes,", n)
     with no_grad(), _only_noise(model, Generator(seed)):
         if how == "analytic":
             model.eval()
-        outputs = (model(x) if transform is None else transform(model(x)) for _ in range(passes))
+        outputs = (apply(model(x)) for _ in range(passes))
         return functools.reduce(operator.add, outputs) / passes

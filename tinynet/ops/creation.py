@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, DType, check_range, get_default_dtype, xp
+from ..backend import DType, check_range, get_default_dtype, xp
 from ..checks import check_whole
 from ..random import default_generator
-from ..tensor import Tensor
+from ..tensor import Tensor, raw
 
 Shape = int | tuple[int, ...]
 
@@ -33,7 +33,8 @@ def from_dlpack(x: Any) -> Tensor:
     return Tensor(xp.from_dlpack(x))
 
 
-def full(shape: Shape, value: float, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def full(shape: Shape, value: float, dtype: DType = None, requires_grad: bool = False
+         ) -> Tensor:
     """A tensor filled with `value`."""
     if isinstance(dtype, int | np.integer):
         raise TypeError(f"shape is one tuple, ({shape}, {dtype}), not several numbers")
@@ -50,30 +51,27 @@ def ones(shape: Shape, dtype: DType = None, requires_grad: bool = False) -> Tens
     return full(shape, 1, dtype, requires_grad)
 
 
-def _data(x: Any) -> Array:
-    return x.data if isinstance(x, Tensor) else x
-
-
 def zeros_like(x: Any) -> Tensor:
     """Zeros with the shape and dtype of `x`."""
-    return Tensor(xp.zeros_like(_data(x)))
+    return Tensor(xp.zeros_like(raw(x)))
 
 
 def ones_like(x: Any) -> Tensor:
     """Ones with the shape and dtype of `x`."""
-    return Tensor(xp.ones_like(_data(x)))
+    return Tensor(xp.ones_like(raw(x)))
 
 
 def arange(*bounds: float, dtype: DType = None) -> Tensor:
     """Numbers from start (0) up to, not including, stop, by step (1), as in Python's range."""
     values = xp.arange(*bounds)
-    return Tensor(values.astype(dtype or (get_default_dtype() if values.dtype.kind == "f" else
-                                          values.dtype), copy=False))
+    if dtype is None and values.dtype.kind == "f":
+        dtype = get_default_dtype()
+    return Tensor(values, dtype=dtype)
 
 
 def linspace(start: float, stop: float, n: int, dtype: DType = None) -> Tensor:
     """`n` numbers at equal distances from `start` to `stop`, both included."""
-    return Tensor(xp.linspace(start, stop, n).astype(dtype or get_default_dtype(), copy=False))
+    return Tensor(xp.linspace(start, stop, n), dtype=dtype or get_default_dtype())
 
 
 def eye(n: int, dtype: DType = None) -> Tensor:
@@ -83,10 +81,10 @@ def eye(n: int, dtype: DType = None) -> Tensor:
 
 def one_hot(labels: Any, num_classes: int, dtype: DType = None) -> Tensor:
     """A row for each label, 1 at its class and 0 elsewhere."""
-    rows = _data(labels)
-    check_range("labels", rows, num_classes)
-    return Tensor((xp.arange(num_classes) == xp.asarray(rows)[..., None])
-                  .astype(dtype or get_default_dtype()))
+    labels = raw(labels)
+    check_range("labels", labels, num_classes)
+    rows = xp.arange(num_classes) == xp.asarray(labels)[..., None]
+    return Tensor(rows.astype(dtype or get_default_dtype()))
 
 
 def _lengths(shape: tuple[Any, ...]) -> tuple[int, ...]:
@@ -98,9 +96,11 @@ def _lengths(shape: tuple[Any, ...]) -> tuple[int, ...]:
 
 def rand(*shape: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in [0, 1) from the default generator."""
-    return Tensor(default_generator.uniform(_lengths(shape), dtype=dtype), requires_grad)
+    values = default_generator.uniform(_lengths(shape), dtype=dtype)
+    return Tensor(values, requires_grad)
 
 
 def randn(*shape: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """Normal numbers (mean 0, deviation 1) from the default generator."""
-    return Tensor(default_generator.normal(_lengths(shape), dtype=dtype), requires_grad)
+    values = default_generator.normal(_lengths(shape), dtype=dtype)
+    return Tensor(values, requires_grad)

@@ -10,19 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, asarray, check_range, is_array, on_gpu, xp
+from ..backend import Array, accumulator, asarray, check_range, is_array, on_gpu, xp
 from ..operation import primitive
-from ..tensor import Tensor
+from ..tensor import Tensor, raw
 from .shape import one_axis
 
 
 def _plain(index: Any) -> Any:
     """An index made of slices, numbers and raw arrays."""
     if isinstance(index, tuple):
-        return tuple(_plain(i) for i in index)
-    if isinstance(index, Tensor):
-        index = index.data
-    elif isinstance(index, np.ndarray) and type(index) is not np.ndarray:
+        return tuple([_plain(i) for i in index])
+    index = raw(index)
+    if isinstance(index, np.ndarray) and type(index) is not np.ndarray:
         index = asarray(index)
     elif isinstance(index, list) or (on_gpu and isinstance(index, np.ndarray)):
         index = xp.asarray(index, dtype=None if len(index) else int)
@@ -37,9 +36,15 @@ def _uploaded(index: Any, shape: tuple[int, ...]) -> Any:
     already are not read."""
 
     def axes(i: Any) -> int:  # of the array that one item of an index is for
-        return 0 if i is None else i.ndim if str(getattr(i, "dtype", "")) == "bool" else 1
+        if i is None:
+            return 0
+        if str(getattr(i, "dtype", "")) == "bool":
+            return int(i.ndim)
+        return 1
 
-    items, found, axis = index if isinstance(index, tuple) else (index,), [], 0
+    items = _items(index)
+    found = []
+    axis = 0
     for k, i in enumerate(items):
         if isinstance(i, list | np.ndarray):
             i = np.asarray(i, None if len(i) else int)
@@ -50,17 +55,24 @@ def _uploaded(index: Any, shape: tuple[int, ...]) -> Any:
                                      f"bounds for axis {axis} with size {n}")
             i = xp.asarray(i)
         found.append(i)
-        axis = len(shape) - sum(map(axes, items[k + 1:])) if i is Ellipsis else axis + axes(i)
-    return tuple(found) if isinstance(index, tuple) else found[0]
+        if i is Ellipsis:  # stands for all axes but those of the items behind it
+            axis = len(shape) - sum(map(axes, items[k + 1:]))
+        else:
+            axis += axes(i)
+    if isinstance(index, tuple):
+        return tuple(found)
+    return found[0]
+
+
+def _items(index: Any) -> tuple[Any, ...]:
+    if isinstance(index, tuple):
+        return index
+    return (index,)
 
 
 def _may_repeat(index: Any) -> bool:
     """Whether `index` can pick an element twice: integer arrays can."""
-    return any(is_array(i) and i.dtype.kind != "b"
-               for i in (index if isinstance(index, tuple) else (index,)))
-
-
-_SUMS = {"e": np.dtype(np.float32)}  # by the character of a dtype: float16 adds up in float32
+    return any(is_array(i) and i.dtype.kind != "b" for i in _items(index))
 
 
 @primitive(lambda g, x_shape, index: _put(g, index, x_shape))
@@ -75,9 +87,8 @@ def _put(x: Array, index: Any, shape: tuple[int, ...]) -> Array:
         out = xp.zeros(shape, x.dtype)
         out[index] = x
         return out
-    dtype = _SUMS.get(x.dtype.char, x.dtype)
-    out = xp.zeros(shape, dtype)
-    xp.add.at(out, index, x.astype(dtype, copy=False))
+    out = xp.zeros(shape, accumulator(x.dtype))
+    xp.add.at(out, index, x.astype(out.dtype, copy=False))
     return out.astype(x.dtype, copy=False)
 
 
@@ -101,7 +112,7 @@ def put(x: Any, index: Any, shape: tuple[int, ...]) -> Tensor:
 def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
     """For each position, the element of `x` whose place along `axis` is in `indices`."""
     axis = one_axis(axis, x.ndim)
-    check_range("indices", indices.data if isinstance(indices, Tensor) else indices, x.shape[axis])
+    check_range("indices", raw(indices), x.shape[axis])
     indices = _plain(indices)
     if indices.ndim != x.ndim:
         raise ValueError(f"take_along_axis needs indices with {x.ndim} axes, got shape "
