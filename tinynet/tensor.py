@@ -367,7 +367,7 @@ def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: boo
         if not isinstance(x, Tensor) or x.node is None:
             raise RuntimeError(f"input {place} of grad() needs no gradient: make it "
                                "with requires_grad=True before it is used")
-    found: dict[Node, Any] = {}
+    found: dict[Node | None, Any] = {}
     if output.node is not None:
         g = _seed(output, grad_output)
         with recording(create_graph):
@@ -376,20 +376,32 @@ def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: boo
     elif not mode.recording:
         raise RuntimeError("grad() under no_grad() of an output that was not recorded: "
                            "compute it outside, or inside tn.enable_grad()")
-    results = [found[x.node] if x.node in found else xp.zeros_like(x.data) for x in wrt]
-    results = [g if isinstance(g, Tensor) else wrap(xp.asarray(g), None) for g in results]
-    return results[0] if isinstance(inputs, Tensor) else results
+    results = []
+    for x in wrt:
+        gx = found.get(x.node)
+        if gx is None:  # the output does not depend on it
+            gx = xp.zeros_like(x.data)
+        if not isinstance(gx, Tensor):
+            gx = wrap(xp.asarray(gx), None)
+        results.append(gx)
+    if isinstance(inputs, Tensor):
+        return results[0]
+    return results
 
 
 def _seed(output: Tensor, grad_output: Any) -> Tensor:
     """The gradient that the walk starts with."""
     if grad_output is None:
         return wrap(xp.ones(output.shape, output.dtype), None)
-    g = grad_output if isinstance(grad_output, Tensor) else Tensor(grad_output, dtype=output.dtype)
+    g = grad_output
+    if not isinstance(g, Tensor):
+        g = Tensor(g, dtype=output.dtype)
     if g.shape != output.shape:
         raise ValueError(f"grad_output has shape {g.shape}, the output {output.shape}: "
                          "they must be equal")
-    return g if g.dtype == output.dtype else g.astype(output.dtype)
+    if g.dtype == output.dtype:
+        return g
+    return g.astype(output.dtype)
 
 
 def _walk(output: Node, g: Any, targets: Set[Node | None] | None, create_graph: bool,
@@ -443,7 +455,9 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, create_graph: 
 def _unbroadcast(g: Any, shape: tuple[int, ...], vjp: Any) -> Any:
     """The gradient of an argument that was stretched: broadcasting is undone for all operations."""
     try:
-        return g.sum_to(shape) if isinstance(g, Tensor) else sum_to(g, shape)
+        if isinstance(g, Tensor):
+            return g.sum_to(shape)
+        return sum_to(g, shape)
     except ValueError as error:
         error.add_note(f"the derivative {_place(vjp)} returned shape {g.shape} for an "
                        f"argument of shape {shape}")

@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 from ..backend import Array, add_up, as_float, xp
+from ..checks import check_choice, check_positive
 from ..kernels import elementwise
 from ..operation import primitive
 from ..ops.arithmetic import clip, erf, exp, minimum, sigmoid, tanh, where, widened
@@ -59,7 +60,9 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     if negative_slope == 0:
         return xp.maximum(x, 0)  # and not 0 * inf
     bent = negative_slope * x
-    return xp.maximum(x, bent) if negative_slope <= 1 else xp.minimum(x, bent)
+    if negative_slope <= 1:
+        return xp.maximum(x, bent)
+    return xp.minimum(x, bent)
 
 
 @primitive(lambda g, x, alpha: where(x > 0, g, alpha * g * exp(minimum(x, 0.0))))
@@ -75,8 +78,9 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
 
 def _passes(x: Any, approximate: str) -> Any:
     """The share of x that a GELU lets through: the normal distribution's Phi(x)."""
-    inner = x / math.sqrt(2) if approximate == "none" else _gelu_tanh_argument(x)
-    return 0.5 * ((erf if approximate == "none" else tanh)(inner) + 1.0)
+    if approximate == "none":
+        return 0.5 * (erf(x / math.sqrt(2)) + 1.0)
+    return 0.5 * (tanh(_gelu_tanh_argument(x)) + 1.0)
 
 
 def _gelu_tanh_argument(x: Any) -> Any:
@@ -90,7 +94,8 @@ def _gelu_slope(x: Any, approximate: str) -> Any:
         density = exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
     else:
         t = tanh(_gelu_tanh_argument(x))
-        density = (1.0 - t * t) * (x * x * (3 * 0.044715) + 1.0) * (0.5 * math.sqrt(2 / math.pi))
+        inner_slope = (x * x * (3 * 0.044715) + 1.0) * math.sqrt(2 / math.pi)
+        density = (1.0 - t * t) * inner_slope * 0.5
     return _passes(x, approximate) + x * density
 
 
@@ -105,8 +110,7 @@ def gelu(x: Array, approximate: str = "none") -> Array:
     >>> [round(float(gelu(xp.array(1.0), approximate=a)), 4) for a in ("none", "tanh")]
     [0.8413, 0.8412]
     """
-    if approximate not in ("none", "tanh"):
-        raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
+    check_choice("approximate", approximate, ("none", "tanh"))
     return xp.maximum(x, -_FAR) * _passes(xp.clip(x, -_FAR, _FAR), approximate)
 
 
@@ -131,8 +135,7 @@ def softplus(x: Array, beta: float = 1.0) -> Array:
     >>> [round(float(softplus(x)), 6) for x in (-1000.0, 0.0, 1000.0)]
     [0.0, 0.693147, 1000.0]
     """
-    if not beta > 0:
-        raise ValueError(f"beta must be positive, got {beta}")
+    check_positive("beta", beta)
     return xp.logaddexp(beta * x, 0) / beta
 
 

@@ -10,8 +10,11 @@ Pair = tuple[int, int]
 
 def pair(what: str, value: Any, least: int) -> Pair:
     """`value`, one integer or two (height, width), as two; neither below `least`."""
+    given = value
+    if not isinstance(value, tuple | list):
+        given = (value, value)
     try:
-        two = [index(v) for v in (value if isinstance(value, tuple | list) else (value, value))]
+        two = [index(v) for v in given]
     except TypeError:
         two = []
     if len(two) != 2 or min(two) < least:
@@ -24,7 +27,9 @@ def images(what: str, x: Any) -> tuple[int, int, int, int]:
     """The shape of `x`, which must be (N, C, H, W), N > 0 images."""
     shape = tuple(x.shape)
     if len(shape) != 4:
-        hint = ": add the batch axis with x[None]" if len(shape) == 3 else ""
+        hint = ""
+        if len(shape) == 3:
+            hint = ": add the batch axis with x[None]"
         raise ValueError(f"{what}: x must have shape (N, C, H, W), got {shape}{hint}")
     if not shape[0]:
         raise ValueError(f"{what}: x of shape {shape} holds no images: leave empty "

@@ -12,15 +12,13 @@ from .blocks import (
 )
 from .container import ModuleList as ModuleList, Sequential as Sequential
 from .layers import (
-    ELU as ELU, GELU as GELU, AdaptiveAvgPool2d as AdaptiveAvgPool2d,
-    AvgPool2d as AvgPool2d, Conv2d as Conv2d, Flatten as Flatten,
+    AdaptiveAvgPool2d as AdaptiveAvgPool2d, AvgPool2d as AvgPool2d, Conv2d as Conv2d,
+    CrossEntropyLoss as CrossEntropyLoss, ELU as ELU, Flatten as Flatten, GELU as GELU,
     GlobalAvgPool2d as GlobalAvgPool2d, GlobalMaxPool2d as GlobalMaxPool2d,
-    Identity as Identity, LeakyReLU as LeakyReLU, Linear as Linear,
-    LogSoftmax as LogSoftmax, MaxPool2d as MaxPool2d, ReLU as ReLU, Sigmoid as Sigmoid,
-    Softmax as Softmax, Softplus as Softplus, Tanh as Tanh,
-)
-from .loss import (
-    CrossEntropyLoss as CrossEntropyLoss, HingeLoss as HingeLoss, MSELoss as MSELoss,
+    HingeLoss as HingeLoss, Identity as Identity, LeakyReLU as LeakyReLU,
+    Linear as Linear, LogSoftmax as LogSoftmax, MaxPool2d as MaxPool2d,
+    MSELoss as MSELoss, ReLU as ReLU, Sigmoid as Sigmoid, Softmax as Softmax,
+    Softplus as Softplus, Tanh as Tanh,
 )
 from .module import (
     Buffer as Buffer, Call as Call, Module as Module, Parameter as Parameter,

@@ -45,34 +45,38 @@ def linear_decay(blocks: int, last: float = 0.5) -> list[float]:
     >>> linear_decay(4, last=0.5), 54 - sum(linear_decay(54))
     ([0.125, 0.25, 0.375, 0.5], 40.25)
     """
-    blocks, last = check_whole("blocks", blocks), check_probability("last", last)
+    blocks = check_whole("blocks", blocks)
+    last = check_probability("last", last)
     return [(i + 1) / blocks * last for i in range(blocks)]
 
 
 class _Skipping(Noise):
     """A body that is skipped with probability p in training."""
 
-    def _set(self, p: float, mode: str, inverted: bool, generator: Generator | None) -> None:
+    def _set(self, p: float, mode: str, inverted: bool, generator: Generator | None
+             ) -> None:
         self.p = check_probability("p (of skipping)", p)
         self.mode = check_choice("mode", mode, ("batch", "sample"))
         self.inverted = inverted
         self.generator = generator
 
-    def _add(self, shortcut: Any, body: Callable[[Any], Any], x: Any) -> Any:
+    def _add(self, shortcut: Any, body: Callable[[Any], Any], x: Any) -> Tensor:
         """shortcut + z body(x)."""
         keep = 1.0 - self.p
-        if not self.training or self.p == 0.0:
-            return shortcut + (body(x) if self.inverted or self.p == 0.0 else body(x) * keep)
-        key = self.draw_key()
-        if self.mode == "sample":
-            return shortcut + F.drop_path(body(x), self.p, inverted=self.inverted, key=key)
-        if key >= keep * 2.0**64:  # the key is a random integer: no number comes from a device
+        key = self.key_in_training()
+        if key is None:  # a test, or nothing is skipped
+            y = body(x)
+            if self.p > 0.0 and not self.inverted:
+                y = y * keep
+        elif self.mode == "sample":
+            y = F.drop_path(body(x), self.p, inverted=self.inverted, key=key)
+        elif key >= keep * 2.0**64:  # a random integer: no number comes from a device
             return shortcut
-        return shortcut + (body(x) / keep if self.inverted else body(x))
-
-    def extra_repr(self) -> str:
-        inverted = ", inverted=True" if self.inverted else ""
-        return f"p={self.p}, mode={self.mode!r}{inverted}" if self.p else ""
+        else:
+            y = body(x)
+            if self.inverted:
+                y = y / keep
+        return shortcut + y
 
 
 class Residual(_Skipping):
@@ -95,7 +99,9 @@ class Residual(_Skipping):
                  mode: str = "batch", inverted: bool = False,
                  generator: Generator | None = None) -> None:
         self.body = body
-        self.shortcut = Identity() if shortcut is None else shortcut
+        if shortcut is None:
+            shortcut = Identity()
+        self.shortcut = shortcut
         self._set(p, mode, inverted, generator)
 
     def forward(self, x: Any) -> Tensor:
@@ -138,27 +144,42 @@ class ResidualBlock(_Skipping):
         if bottleneck and out_channels % 4:
             raise ValueError("out_channels must be a multiple of 4 for a bottleneck, "
                              f"which is a quarter as wide inside, got {out_channels}")
-        inner = out_channels // 4 if bottleneck else out_channels
-        shapes = [(in_channels, inner, 1, 1), (inner, inner, 3, stride),
-                  (inner, out_channels, 1, 1)] if bottleneck else [
-            (in_channels, inner, 3, stride), (inner, out_channels, 3, 1)]
+        shapes = [(in_channels, out_channels, 3, stride), (out_channels, out_channels, 3, 1)]
+        if bottleneck:
+            inner = out_channels // 4
+            shapes = [(in_channels, inner, 1, 1), (inner, inner, 3, stride),
+                      (inner, out_channels, 1, 1)]
         self._layers = len(shapes)
         for i, (c, o, size, step) in enumerate(shapes, 1):
-            relu = pre_activation or i < len(shapes)
-            setattr(self, f"conv{i}", Conv2d(c, o, size, step, padding=size // 2, bias=False))
-            setattr(self, f"bn{i}", BatchNorm2d(c if pre_activation else o, relu=relu))
+            conv = Conv2d(c, o, size, step, padding=size // 2, bias=False)
+            if pre_activation:
+                norm = BatchNorm2d(c, relu=True)
+            else:
+                norm = BatchNorm2d(o, relu=i < len(shapes))
+            setattr(self, f"conv{i}", conv)
+            setattr(self, f"bn{i}", norm)
         self.downsample = None
         if stride != 1 or in_channels != out_channels:
-            shortcut = Conv2d(in_channels, out_channels, 1, stride, bias=False)
-            self.downsample = Sequential(*([shortcut] if pre_activation else
-                                           [shortcut, BatchNorm2d(out_channels)]))
+            shortcut: list[Module] = [Conv2d(in_channels, out_channels, 1, stride, bias=False)]
+            if not pre_activation:
+                shortcut.append(BatchNorm2d(out_channels))
+            self.downsample = Sequential(*shortcut)
 
     def _body(self, x: Any) -> Any:
         for i in range(1, self._layers + 1):
-            conv, norm = getattr(self, f"conv{i}"), getattr(self, f"bn{i}")
-            x = conv(norm(x)) if self.pre_activation else norm(conv(x))
+            conv = getattr(self, f"conv{i}")
+            norm = getattr(self, f"bn{i}")
+            if self.pre_activation:
+                x = conv(norm(x))
+            else:
+                x = norm(conv(x))
         return x
 
     def forward(self, x: Any) -> Tensor:
-        y = self._add(x if self.downsample is None else self.downsample(x), self._body, x)
-        return y if self.pre_activation else F.relu(y)
+        shortcut = x
+        if self.downsample is not None:
+            shortcut = self.downsample(x)
+        y = self._add(shortcut, self._body, x)
+        if self.pre_activation:
+            return y
+        return F.relu(y)

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..backend import asarray, to_numpy
+from ..checks import check_choice
 from ..random import Generator, default_generator
 from ..tensor import Tensor
 
@@ -36,10 +37,7 @@ def calculate_gain(nonlinearity: str, slope: float | None = None) -> float:
     """
     if nonlinearity == "leaky_relu":
         return math.sqrt(2.0 / (1.0 + (0.01 if slope is None else slope) ** 2))
-    if nonlinearity not in _GAINS:
-        known = ", ".join(sorted([*_GAINS, "leaky_relu"]))
-        raise ValueError(f"nonlinearity {nonlinearity!r} is unknown: use one of "
-                         f"{known}")
+    check_choice("nonlinearity", nonlinearity, sorted([*_GAINS, "leaky_relu"]))
     return _GAINS[nonlinearity]
 
 
@@ -58,8 +56,7 @@ def fans(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def _fan(tensor: Tensor, mode: str) -> int:
-    if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
+    check_choice("mode", mode, ("fan_in", "fan_out"))
     return fans(tensor.shape)[mode == "fan_out"]
 
 
@@ -157,9 +154,12 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     if tensor.ndim < 2:
         raise ValueError("orthogonal_ needs a weight with 2 or more axes, got "
                          f"{tensor.shape}")
-    rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
+    rows = tensor.shape[0]
+    columns = math.prod(tensor.shape[1:])
     shape = (max(rows, columns), min(rows, columns))
     drawn = (generator or default_generator).normal(shape, dtype=np.float64)
     q, r = np.linalg.qr(to_numpy(drawn))
     q *= np.where(np.diag(r) < 0, -gain, gain)
-    return tensor.copy_(asarray((q if rows >= columns else q.T).reshape(tensor.shape)))
+    if rows < columns:
+        q = q.T
+    return tensor.copy_(asarray(q.reshape(tensor.shape)))

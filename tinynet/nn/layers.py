@@ -1,5 +1,4 @@
-"""The layers that are one function of `functional` each: linear, convolution, pools,
-activations.
+"""The layers that are one function of `functional` each, from Linear to the losses.
 
 A layer keeps what the function needs besides its input: parameters, and settings that
 are checked once, when it is made. Formulas and gradients stand with the functions. A
@@ -14,12 +13,13 @@ import math
 from typing import Any
 
 from .. import functional as F
-from ..checks import check_choice, check_whole
+from ..checks import check_choice, check_positive, check_probability, check_whole
 from ..functional.checks import Pair, pair
+from ..functional.loss import check_reduction
 from ..ops.shape import reshape
 from ..tensor import Tensor
 from . import init
-from .module import Module, Parameter, check_dtype, empty
+from .module import Buffer, Module, Parameter, check_dtype, empty, empty_parameter
 
 # Linear, and two layers without numbers of their own
 
@@ -39,7 +39,7 @@ class Linear(Module):
         self.in_features = check_whole("in_features", in_features)
         self.out_features = check_whole("out_features", out_features)
         self.weight = Parameter(empty(out_features, in_features))
-        self.bias = Parameter(empty(out_features)) if bias else None
+        self.bias = empty_parameter(bias, out_features)
         for parameter in self.own_parameters():
             init.default_(parameter, fan_in=in_features)
 
@@ -113,7 +113,7 @@ class Conv2d(Module):
         self.dilation = pair("dilation", dilation, 1)
         self.padding = self._checked_padding(padding)
         self.weight = Parameter(empty(out_channels, in_channels // groups, *self.kernel_size))
-        self.bias = Parameter(empty(out_channels)) if bias else None
+        self.bias = empty_parameter(bias, out_channels)
         for parameter in self.own_parameters():
             init.default_(parameter, init.fans(self.weight.shape)[0])
 
@@ -143,7 +143,9 @@ class _Pool(Module):
     def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None,
                  padding: int | Pair = 0) -> None:
         self.kernel_size = pair("kernel_size", kernel_size, 1)
-        self.stride = self.kernel_size if stride is None else pair("stride", stride, 1)
+        self.stride = self.kernel_size
+        if stride is not None:
+            self.stride = pair("stride", stride, 1)
         self.padding = pair("padding", padding, 0)
         if any(2 * p > k for p, k in zip(self.padding, self.kernel_size, strict=True)):
             raise ValueError(f"padding={padding} must be at most half of "
@@ -237,9 +239,7 @@ class Softplus(Module):
     """log(1 + e^(beta x)) / beta, a smooth ReLU."""
 
     def __init__(self, beta: float = 1.0) -> None:
-        if not beta > 0:
-            raise ValueError(f"beta must be positive, got {beta}")
-        self.beta = beta
+        self.beta = check_positive("beta", beta)
 
     def forward(self, x: Any) -> Tensor:
         return F.softplus(x, self.beta)
@@ -277,3 +277,53 @@ class LogSoftmax(Module):
 
     def forward(self, x: Any) -> Tensor:
         return F.log_softmax(x, self.axis)
+
+
+# Losses, for those who like to pass them around
+
+
+class CrossEntropyLoss(Module):
+    """-log softmax(logits)[target]; takes raw scores (N, classes), so no Softmax before
+    it.
+
+    `target` holds class indices (N,) or probabilities (N, classes); `weight` one factor
+    for each class; `label_smoothing` mixes that share of the uniform distribution into
+    the target. At the start of training it is near log(classes) (E2).
+
+    >>> loss = CrossEntropyLoss()
+    >>> round(float(loss(tn.zeros((4, 10)), tn.tensor([0, 1, 2, 3]))), 6)
+    2.302585
+    """
+
+    def __init__(self, weight: Any = None, label_smoothing: float = 0.0, reduction: str = "mean"
+                 ) -> None:
+        self.weight = weight
+        if weight is not None:
+            self.weight = Buffer(weight)
+        self.label_smoothing = check_probability("label_smoothing", label_smoothing)
+        self.reduction = check_reduction(reduction)
+
+    def forward(self, logits: Any, target: Any) -> Tensor:
+        return F.cross_entropy(logits, target, weight=self.weight,
+                               label_smoothing=self.label_smoothing, reduction=self.reduction)
+
+
+class MSELoss(Module):
+    """(prediction - target)^2, averaged over all elements; shapes must be equal."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        self.reduction = check_reduction(reduction)
+
+    def forward(self, prediction: Any, target: Any) -> Tensor:
+        return F.mse_loss(prediction, target, reduction=self.reduction)
+
+
+class HingeLoss(Module):
+    """sum over j != y of max(0, s_j - s_y + margin), averaged over the batch (E1)."""
+
+    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
+        self.margin = margin
+        self.reduction = check_reduction(reduction)
+
+    def forward(self, scores: Any, target: Any) -> Tensor:
+        return F.hinge_loss(scores, target, margin=self.margin, reduction=self.reduction)

@@ -13,7 +13,7 @@ order in which they were set; nothing is registered, so a subclass need not call
         def forward(self, x):
             return self.layers[1](F.relu(self.layers[0](x)))
 
-Read next: `linear.py`, then `container.py`.
+Read next: `init.py`.
 """
 
 from __future__ import annotations
@@ -58,6 +58,13 @@ class Buffer(Tensor):
 def empty(*shape: int) -> Array:
     """Memory for a parameter, of the default dtype, still to be filled."""
     return xp.empty(shape, get_default_dtype())
+
+
+def empty_parameter(wanted: bool, *shape: int) -> Parameter | None:
+    """A parameter still to be filled, or None if it is not wanted."""
+    if not wanted:
+        return None
+    return Parameter(empty(*shape))
 
 
 class Call(NamedTuple):
@@ -139,7 +146,9 @@ def call_in_progress() -> int | None:
 
 def layer_in_call() -> tuple[str, Module] | None:
     """Path and module of the innermost layer that this thread is calling now, if any."""
-    return (_path(_calls.stack), _calls.stack[-1]) if _calls.stack else None
+    if not _calls.stack:
+        return None
+    return _path(_calls.stack), _calls.stack[-1]
 
 
 def _path(stack: list[Module]) -> str:
@@ -161,10 +170,14 @@ def _say_where(error: Exception, stack: list[Module], args: tuple[Any, ...]) -> 
         return
     module = stack[-1]
     path = _path(stack)
-    shapes = ", ".join(f"{a.dtype} {tuple(a.shape)}" if hasattr(a, "shape") else type(a).__name__
-                       for a in args)
-    error.add_note(f"in layer {repr(path) + ' ' if path else ''}"
-                   f"({type(module).__name__}({module.extra_repr()})), called with {shapes}")
+    given = [type(a).__name__ for a in args]
+    for place, a in enumerate(args):
+        if hasattr(a, "shape"):
+            given[place] = f"{a.dtype} {tuple(a.shape)}"
+    where = f"({type(module).__name__}({module.extra_repr()}))"
+    if path:
+        where = f"{path!r} {where}"
+    error.add_note(f"in layer {where}, called with {', '.join(given)}")
 
 
 class Module:
@@ -240,7 +253,7 @@ class Module:
         yield name, self
         inner = (*around, self)
         for key, item in self._inside():
-            path = f"{name}.{key}" if name else key
+            path = _joined(name, key)
             if not isinstance(item, Module):
                 yield path, item
             elif all(item is not module for module in inner):
@@ -254,7 +267,7 @@ class Module:
         seen.add(id(self))
         yield name, self
         for key, item in self._inside():
-            path = f"{name}.{key}" if name else key
+            path = _joined(name, key)
             if id(item) in seen:
                 continue
             if isinstance(item, Module):
@@ -353,7 +366,8 @@ class Module:
                             "'float64'")
         for _, item in self._once():
             if isinstance(item, Tensor) and item.data.dtype.kind == "f":
-                trained, item.requires_grad = item.requires_grad, False
+                trained = item.requires_grad
+                item.requires_grad = False
                 item.data = item.data.astype(dtype)
                 item.requires_grad = trained
         return self
@@ -390,13 +404,15 @@ class Module:
         own = self._state()
         new = {name: _as_array(name, value) for name, value in state.items()
                if name.rpartition(".")[2] != _FOUND_IN_PYTORCH_ONLY or name in own}
-        unmatched = Unmatched([n for n in own if n not in new], [n for n in new if n not in own])
+        unmatched = Unmatched(missing=[n for n in own if n not in new],
+                              unexpected=[n for n in new if n not in own])
         wrong = [f"{n} is {tuple(new[n].shape)} in the state, {t.shape} here"
                  for n, t in own.items() if n in new and tuple(new[n].shape) != t.shape]
-        problems = [f"{kind}: {', '.join(names)}" for kind, names in (
-            ("missing in the state", unmatched.missing if strict else []),
-            ("unexpected in the state", unmatched.unexpected if strict else []),
-            ("of another shape", wrong)) if names]
+        faults = {"of another shape": wrong}
+        if strict:
+            faults = {"missing in the state": unmatched.missing,
+                      "unexpected in the state": unmatched.unexpected, **faults}
+        problems = [f"{fault}: {', '.join(names)}" for fault, names in faults.items() if names]
         if problems:
             raise ValueError(f"the state does not fit this {type(self).__name__}\n  "
                              + "\n  ".join(problems))
@@ -439,6 +455,12 @@ class Module:
     def multiply_adds(self, inputs: tuple[Any, ...], output: Any) -> int:
         """Multiplications of one pass that this layer does itself; `summary` adds them up."""
         return 0
+
+
+def _joined(name: str, key: str) -> str:
+    if name:
+        return f"{name}.{key}"
+    return key
 
 
 def _items(name: str, value: Any) -> Iterator[tuple[str, Parameter | Buffer | Module]]:

@@ -15,21 +15,21 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from .. import functional as F
-from ..checks import check_whole
+from ..checks import check_positive, check_whole
 from ..tensor import Tensor
 from . import init
-from .module import Buffer, Module, Parameter, check_dtype, empty
+from .module import Buffer, Module, check_dtype, empty, empty_parameter
 
 
 class _Norm(Module):
     """What they share: eps, and a scale and a shift that start at 1 and 0 (or are None)."""
 
-    def __init__(self, shape: tuple[int, ...], eps: float, affine: bool, bias: bool = True) -> None:
-        if not eps > 0.0:
-            raise ValueError(f"eps must be positive, got {eps}")
+    def __init__(self, shape: tuple[int, ...], eps: float, affine: bool, bias: bool = True
+                 ) -> None:
+        check_positive("eps", eps)
         self.eps = eps
-        self.weight = Parameter(empty(*shape)) if affine else None
-        self.bias = Parameter(empty(*shape)) if affine and bias else None
+        self.weight = empty_parameter(affine, *shape)
+        self.bias = empty_parameter(affine and bias, *shape)
         self.reset_parameters()
 
     def reset_parameters(self) -> Self:

@@ -42,7 +42,7 @@ class Profile(NamedTuple):
     forward: float
     backward: float
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         table = [("", "layer", "output", "forward ms", "backward ms", "GFLOP/s", "MB")]
         for row in self.rows:
             seconds = row.forward + row.backward
@@ -53,9 +53,6 @@ class Profile(NamedTuple):
         table.append(("", "total", "", f"{self.forward * 1e3:.2f}", f"{self.backward * 1e3:.2f}",
                       "", ""))
         return text.table(table, align="lllr", rules=(1, -1))
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 def profile(model: Module, x: Any, repeat: int = 5) -> Profile:

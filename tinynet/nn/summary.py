@@ -37,7 +37,7 @@ class Summary(NamedTuple):
     trainable: int
     multiply_adds: int
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         table = [("", "layer", "output", "parameters", "multiply-adds")]
         table += [(row.path, row.layer, "x".join(map(str, row.output_shape)) or "1",
                    f"{row.parameters:,}", f"{row.multiply_adds:,}") for row in self.rows]
@@ -46,9 +46,6 @@ class Summary(NamedTuple):
         if self.trainable != self.parameters:
             found += f"\ntrainable parameters: {self.trainable:,}"
         return found
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 def summary(model: Module, input_shape: Sequence[int], dtype: DType = None) -> Summary:

@@ -14,10 +14,13 @@ from .shape import broadcast_to, expand_dims, reshape, squeeze
 
 def _times(a: Any, b: Any) -> Any:
     """a @ b: an operation if one of them is a tensor, else the kernel."""
-    return _matmul(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else kernel.matmul(a, b)
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return _matmul(a, b)
+    return kernel.matmul(a, b)
 
 
-@primitive(lambda g, b: _times(g, b.swapaxes(-1, -2)), lambda g, a: _times(a.swapaxes(-1, -2), g))
+@primitive(lambda g, b: _times(g, b.swapaxes(-1, -2)),
+           lambda g, a: _times(a.swapaxes(-1, -2), g))
 def _matmul(a: Array, b: Array) -> Array:
     return kernel.matmul(a, b)
 
@@ -28,23 +31,27 @@ def matmul(a: Any, b: Any) -> Tensor:
     Shapes: (..., n, k) @ (..., k, m) -> (..., n, m); a vector (k,) counts as a row
     before the product or a column after it, and its axis is dropped.
     """
-    na, nb = getattr(a, "ndim", 0), getattr(b, "ndim", 0)
-    if isinstance(a, list) or isinstance(b, list):
-        return matmul(*(asarray(x) if isinstance(x, list) else x for x in (a, b)))
+    if isinstance(a, list):
+        a = asarray(a)
+    if isinstance(b, list):
+        b = asarray(b)
+    na = getattr(a, "ndim", 0)
+    nb = getattr(b, "ndim", 0)
     if na == 0 or nb == 0:
         raise ValueError("matmul needs an array with at least one axis on both sides; "
                          "multiply by numbers with *")
-    if a.shape[-1] != b.shape[-2 if nb > 1 else 0]:
-        raise ValueError(f"matmul of {a.shape} and {b.shape}: the last axis of the "
-                         f"first ({a.shape[-1]}) must equal the "
-                         f"{'second last' if nb > 1 else 'only'} axis of the second "
-                         f"({b.shape[-2 if nb > 1 else 0]})")
+    rows = b.shape[max(nb - 2, 0)]
+    if a.shape[-1] != rows:
+        axis = "only axis" if nb == 1 else "second last axis"
+        raise ValueError(f"matmul of {a.shape} and {b.shape}: the last axis of the first "
+                         f"({a.shape[-1]}) must equal the {axis} of the second ({rows})")
     if na == 2 and nb == 2:
         return _matmul(a, b)
-    if na == 1 or nb == 1:
-        y = matmul(expand_dims(a, 0) if na == 1 else a, expand_dims(b, 1) if nb == 1 else b)
-        y = squeeze(y, -1) if nb == 1 else y
-        return squeeze(y, -1 if nb == 1 else -2) if na == 1 else y
+    if na == 1:  # a row: its axis is the last but one of the product, or the only one
+        y = matmul(expand_dims(a, 0), b)
+        return squeeze(y, max(y.ndim - 2, 0))
+    if nb == 1:
+        return squeeze(matmul(a, expand_dims(b, 1)), -1)
     if nb == 2:  # one product of a tall matrix, not many small ones
         tall = reshape(a, (math.prod(a.shape[:-1]), a.shape[-1]))
         return reshape(_matmul(tall, b), (*a.shape[:-1], b.shape[-1]))

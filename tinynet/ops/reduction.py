@@ -39,20 +39,25 @@ from .shape import (
     reshape,
 )
 
-_WIDE = {"e": np.float32}  # by the character of a dtype; NumPy widens integers by itself
-
 
 def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """A reduced `g` stretched over the axes it was reduced from."""
     if axis is not None and g.ndim < len(shape):
-        axes = all_axes(axis, len(shape))
-        g = reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+        g = reshape(g, _kept(shape, axis))
     return broadcast_to(g, shape)
+
+
+def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    """`shape` with length 1 in place of the axes that are reduced."""
+    lengths = list(shape)
+    for i in all_axes(axis, len(shape)):
+        lengths[i] = 1
+    return tuple(lengths)
 
 
 def _count(shape: tuple[int, ...], axis: Axis) -> int:
     """How many elements are reduced to one."""
-    return math.prod(shape if axis is None else [shape[a] for a in all_axes(axis, len(shape))])
+    return math.prod([shape[a] for a in all_axes(axis, len(shape))])
 
 
 def _wide(g: Any) -> Any:
@@ -150,7 +155,8 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     rest = tuple(i for i in range(len(shape)) if i not in axes)
     if dtype != accumulator(dtype):
         x = astype(x, accumulator(dtype))
-    x = reshape(x.transpose((*rest, *axes)), (*(shape[i] for i in rest), _count(shape, axis)))
+    kept = tuple(shape[i] for i in rest)
+    x = reshape(x.transpose((*rest, *axes)), (*kept, _count(shape, axis)))
     if x.shape[-1] == 0:
         x = sum(x, -1, True) + 1  # an empty product
     while x.shape[-1] > 1:
@@ -161,16 +167,18 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
             x = concatenate([x, odd], axis=-1)
     if x.dtype.kind == "f" and x.dtype != dtype:
         x = astype(x, dtype)
-    if not keepdims:
-        return reshape(x, tuple(shape[i] for i in rest))
-    return reshape(x, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+    if keepdims:
+        return reshape(x, _kept(shape, axis))
+    return reshape(x, kept)
 
 
 @primitive(lambda g, axis: flip(cumsum(flip(g, axis), axis), axis))
 def cumsum(x: Array, axis: int) -> Array:
     """The running sum along `axis`."""
-    y = xp.cumsum(x, axis=one_axis(axis, x.ndim), dtype=_WIDE.get(x.dtype.char))
-    return y.astype(x.dtype) if x.dtype.char == "e" else y
+    y = xp.cumsum(x, axis=one_axis(axis, x.ndim), dtype=accumulator(x.dtype))
+    if x.dtype.kind == "f":
+        return y.astype(x.dtype, copy=False)
+    return y
 
 
 def _shares(x: Any, y: Any, axis: Axis) -> Any:
@@ -194,7 +202,9 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     sums = add_up(xp.exp(x - top), axis, True)
     with np.errstate(divide="ignore"):  # log(0) = -inf
         y = xp.log(sums) + top
-    return y if keepdims else y.squeeze(axis)
+    if keepdims:
+        return y
+    return y.squeeze(axis)
 
 
 @primitive(lambda g, y, x, x_shape, axis: _spread(g / where(y == 0, 1.0, y), x_shape, axis) * x)

@@ -95,8 +95,10 @@ def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
 def swapaxes(x: Any, a: int, b: int) -> Tensor:
     """Axes `a` and `b` exchanged."""
     axes = list(range(x.ndim))
-    a, b = one_axis(a, x.ndim), one_axis(b, x.ndim)
-    axes[a], axes[b] = b, a
+    a = one_axis(a, x.ndim)
+    b = one_axis(b, x.ndim)
+    axes[a] = b
+    axes[b] = a
     return transpose(x, axes)
 
 
@@ -116,9 +118,10 @@ def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int
 def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Tensor:
     """A new axis of length 1 at place `axis` of the result; or several."""
     count = len(axis) if isinstance(axis, tuple | list) else 1
-    new = all_axes(axis, x.ndim + count)
-    lengths = iter(x.shape)
-    return reshape(x, tuple(1 if i in new else next(lengths) for i in range(x.ndim + count)))
+    shape = list(x.shape)
+    for place in sorted(all_axes(axis, x.ndim + count)):
+        shape.insert(place, 1)
+    return reshape(x, tuple(shape))
 
 
 def squeeze(x: Any, axis: Axis = None) -> Tensor:
@@ -171,15 +174,20 @@ def _pairs(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     return pairs
 
 
-@primitive(lambda g, x_shape, pad_width: g[tuple(
-    slice(before, before + n)
-    for (before, _), n in zip(_pairs(pad_width, len(x_shape)), x_shape, strict=True))])
+def _inside(pairs: list[tuple[int, int]], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Where the elements are that the border goes around."""
+    return tuple([slice(before, before + n)
+                  for (before, _), n in zip(pairs, shape, strict=True)])
+
+
+@primitive(lambda g, x_shape, pad_width:
+           g[_inside(_pairs(pad_width, len(x_shape)), x_shape)])
 def pad(x: Array, pad_width: Any, value: float = 0.0) -> Array:
     """A border of `value`: `pad_width` elements on all sides, or (before, after) per axis."""
     pairs = _pairs(pad_width, x.ndim)
-    out = xp.full(tuple(n + a + b for n, (a, b) in zip(x.shape, pairs, strict=True)), value,
-                  x.dtype)
-    out[tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, pairs, strict=True))] = x
+    lengths = [n + sum(pair) for n, pair in zip(x.shape, pairs, strict=True)]
+    out = xp.full(tuple(lengths), value, x.dtype)
+    out[_inside(pairs, x.shape)] = x
     return out
 
 
