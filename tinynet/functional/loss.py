@@ -249,7 +249,7 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing:
         if weights is None and not label_smoothing:  # the same, fused
             losses = _softmax_cross_entropy(rows, labels=labels)
             return _reduce_weighted(losses, None, reduction, shape)
-        q = one_hot(labels, classes, logits.dtype)
+        q = one_hot(labels, classes, logits.dtype).data
     if label_smoothing:
         q = q * (1.0 - label_smoothing) + label_smoothing / classes
     if weights is not None:
