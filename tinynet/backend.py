@@ -148,8 +148,10 @@ def wide(x: Array) -> Array:
 
 def total(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """The sum over `axis` in the dtype in which it was added up."""
+    if x.size <= MANY and x.dtype.char in _PLAIN:
+        return x.sum(axis=axis, keepdims=keepdims)
     count = 0
-    if x.size > MANY and not on_gpu:
+    if not on_gpu:
         in_pairs = x.ndim == 1 or (axis is None and x.flags.forc)  # one row: pairs, pairs of pairs
         if not in_pairs:
             count = _count(x.shape, axis)
@@ -163,12 +165,10 @@ def add_up(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     >>> add_up(xp.full((100_000, 1), 0.1, "float32"), 0).tolist()
     [10000.0]
     """
-    if x.size <= MANY and x.dtype.char in _PLAIN:
-        return x.sum(axis=axis, keepdims=keepdims)
     y = total(x, axis, keepdims)
-    if x.dtype.kind == "f":
-        return y.astype(x.dtype, copy=False)
-    return y
+    if y.dtype is x.dtype or x.dtype.kind != "f":
+        return y
+    return y.astype(x.dtype)
 
 
 def _count(shape: tuple[int, ...], axis: Any) -> int:

@@ -57,6 +57,8 @@ def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
 
 def _count(shape: tuple[int, ...], axis: Axis) -> int:
     """How many elements are reduced to one."""
+    if axis is None:
+        return math.prod(shape)
     return math.prod([shape[a] for a in all_axes(axis, len(shape))])
 
 
