@@ -105,7 +105,7 @@ def test_gains() -> None:
     assert init.calculate_gain("leaky_relu", 0.2) == pytest.approx(math.sqrt(2 / 1.04))
     assert init.calculate_gain("leaky_relu") == pytest.approx(math.sqrt(2 / 1.0001))
     assert init.calculate_gain("linear") == init.calculate_gain("sigmoid") == 1.0
-    with pytest.raises(ValueError, match="nonlinearity must be 'conv2d', 'le.*got 'swish'"):
+    with pytest.raises(ValueError, match=r"nonlinearity must be 'conv2d', 'le.*got 'swish'"):
         init.calculate_gain("swish")
 
 
