@@ -35,8 +35,9 @@ class Average:
         pairs = named_tensors(params)
         self.params = dict(pairs)
         if not pairs or len(self.params) < len(pairs):
-            raise ValueError("params is empty, or two of them have the same name, and averages are "
-                             f"kept by name: {sorted(name for name, _ in pairs)}")
+            raise ValueError("params is empty, or two of them have the same name, and "
+                             "averages are kept by name: "
+                             f"{sorted(name for name, _ in pairs)}")
         self.averages = {name: _wide(p.data.copy()) for name, p in self.params.items()}
         self.n = 0
 
@@ -45,7 +46,7 @@ class Average:
         raise TypeError(f"{type(self).__name__} has no rule(self, a, x)")
 
     def update(self) -> None:
-        """Take the weights of now into the average; if it fails, nothing has changed."""
+        """Take the weights into the average; if that fails, nothing has changed."""
         averages = {}
         for name, p in self.params.items():
             try:
@@ -68,8 +69,8 @@ class Average:
         targets = self.params if params is None else dict(named_tensors(params))
         averages = self.result()
         if missing := sorted(targets.keys() - averages.keys()):
-            raise ValueError(f"there is no average of {missing}: names must be those of the "
-                             "averaged parameters")
+            raise ValueError(f"there is no average of {missing}: names must be those "
+                             "of the averaged parameters")
         with held():
             for name, p in targets.items():
                 p.copy_(averages[name])

@@ -28,7 +28,7 @@ from ..checks import check_number
 from ..kernels import update
 from ..tensor import Tensor
 from .interrupts import held
-from .optimizer import Closure, Optimizer, Settings, check_below_1, setting
+from .optimizer import Arrays, Closure, Optimizer, Settings, Twin, check_below_1, setting
 from .schedule import Schedule
 
 Compat = Literal["lecture", "torch", "keras"]
@@ -50,7 +50,7 @@ class SGD(Optimizer):
         v <- rho v + g,     x <- x - lr v                   A7   momentum: PyTorch
         v <- rho v - lr g,  x <- x + v                      A8   lr_inside: notes, Keras
         v as in A7,         x <- x - lr (g + rho v)         A11  nesterov: PyTorch
-        v as in A8,         x <- x - rho v_old + (1+rho) v  A11  nesterov, lr_inside: slide
+        v as in A8,         x <- x - rho v_old + (1+rho) v  A11  both: the slide
 
     Both forms make the same iterates while lr is constant. When it drops, lr outside
     slows down at once, lr inside only as fast as the old velocity dies. In the A11
@@ -89,17 +89,20 @@ class SGD(Optimizer):
                 return ("v",)
         return ()
 
-    def rule(self, h: Settings, x: Array, g: Array, v: Any = 0.0) -> tuple[Array, ...]:
+    def rule(self, h: Settings, x: Array, g: Array, v: Any = 0.0) -> Arrays:
         rho = h.momentum
         if h.lr_inside:
             v_old = v
             v = rho * v - h.lr * g
-            return x + ((1 + rho) * v - rho * v_old if h.nesterov else v), v
+            if h.nesterov:
+                return x - rho * v_old + (1 + rho) * v, v
+            return x + v, v
         v = rho * v + g
-        return x - h.lr * (g + rho * v if h.nesterov else v), v
+        if h.nesterov:
+            return x - h.lr * (g + rho * v), v
+        return x - h.lr * v, v
 
-    def in_place(self, h: Settings, x: Array, g: Array,
-                 v: Array | None = None) -> update.Update | None:
+    def in_place(self, h: Settings, x: Array, g: Array, v: Array | None = None) -> Twin:
         if h.lr_inside:
             return None
         return update.sgd(x, g, v, h.lr, h.momentum, h.nesterov, h.decay)
@@ -123,15 +126,16 @@ class Nesterov(Optimizer):
                  momentum: float = 0.9, **common: Any) -> None:
         super().__init__(params, lr, momentum=momentum, **common)
 
-    def rule(self, h: Settings, x: Array, g: Array, v: Array) -> tuple[Array, ...]:
+    def rule(self, h: Settings, x: Array, g: Array, v: Array) -> Arrays:
         v = h.momentum * v - h.lr * g
         return x + v, v
 
     def step(self, closure: Closure | None = None) -> Any:
-        """Look ahead, call `closure`, come back, update; returns the loss at x + rho v."""
+        """Look ahead, call `closure`, come back, update; returns the loss ahead."""
         if closure is None:
-            raise TypeError("Nesterov.step needs a closure that computes the loss, since it looks "
-                            "ahead: step(lambda: loss(model(x), y)); or use SGD(nesterov=True)")
+            raise TypeError("Nesterov.step needs a closure that computes the loss, "
+                            "since it looks ahead: step(lambda: loss(model(x), y)); or "
+                            "use SGD(nesterov=True)")
         for group in self.param_groups:
             self._settings(group)
         origins: list[tuple[Tensor, Array]] = []
@@ -186,11 +190,11 @@ class Adagrad(Optimizer):
     def start(self, slot: str) -> float:
         return float(self.initial_accumulator_value)
 
-    def rule(self, h: Settings, x: Array, g: Array, s: Array) -> tuple[Array, ...]:
+    def rule(self, h: Settings, x: Array, g: Array, s: Array) -> Arrays:
         s = s + g * g
         return x - h.lr * g / _root(s, h), s
 
-    def in_place(self, h: Settings, x: Array, g: Array, s: Array) -> update.Update | None:
+    def in_place(self, h: Settings, x: Array, g: Array, s: Array) -> Twin:
         return update.squares(x, g, s, h.lr, (1.0, 1.0), h.eps, h.compat == "keras", h.decay)
 
 
@@ -217,11 +221,11 @@ class RMSprop(Optimizer):
         alpha = _choose(alpha, compat, lecture=0.9, torch=0.99, keras=0.9)
         super().__init__(params, lr, alpha=alpha, eps=eps, compat=compat, **common)
 
-    def rule(self, h: Settings, x: Array, g: Array, s: Array) -> tuple[Array, ...]:
+    def rule(self, h: Settings, x: Array, g: Array, s: Array) -> Arrays:
         s = h.alpha * s + (1 - h.alpha) * g * g
         return x - h.lr * g / _root(s, h), s
 
-    def in_place(self, h: Settings, x: Array, g: Array, s: Array) -> update.Update | None:
+    def in_place(self, h: Settings, x: Array, g: Array, s: Array) -> Twin:
         shares = (h.alpha, 1 - h.alpha)
         return update.squares(x, g, s, h.lr, shares, h.eps, h.compat == "keras", h.decay)
 
@@ -277,7 +281,7 @@ class Adam(Optimizer):
         super().__init__(params, lr, betas=betas, eps=eps,
                          bias_correction=bias_correction, compat=compat, **common)
 
-    def rule(self, h: Settings, x: Array, g: Array, m: Array, v: Array) -> tuple[Array, ...]:
+    def rule(self, h: Settings, x: Array, g: Array, m: Array, v: Array) -> Arrays:
         b1, b2 = h.betas
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * g * g
@@ -286,8 +290,7 @@ class Adam(Optimizer):
         v_hat = v / c2
         return x - h.lr * m_hat / (xp.sqrt(v_hat) + eps_hat(h)), m, v
 
-    def in_place(self, h: Settings, x: Array, g: Array, m: Array,
-                 v: Array) -> update.Update | None:
+    def in_place(self, h: Settings, x: Array, g: Array, m: Array, v: Array) -> Twin:
         c1, c2 = corrections(h)
         root = math.sqrt(c2)  # m_hat / (sqrt(v_hat) + eps), both multiplied by it
         return update.adam(x, g, m, v, h.lr / c1 * root, h.betas, eps_hat(h) * root, h.decay)

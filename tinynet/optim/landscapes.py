@@ -1,10 +1,10 @@
-r"""The proving ground: small losses with known answers, and the path an optimizer takes.
+r"""The proving ground: small losses with known answers, and an optimizer's path there.
 
-    bowl(k)        A3   (x^2 + k y^2) / 2                a valley of condition number k
+    bowl(k)        A3   (x^2 + k y^2) / 2                a valley, condition number k
     saddle         A4   x^2 - y^2                        gradient 0, and not a minimum
-    double_well    A5   x^4/4 - x^2/2 + .15 x (+ y^2/2)  a local minimum beside the lowest
+    double_well    A5   x^4/4 - x^2/2 + .15 x (+ y^2/2)  a local minimum, and a lower
     rosenbrock          100 (y - x^2)^2 + (1 - x)^2      a bent valley
-    sampled(n)     A13  x^2/2 + mean of n random waves   sharp dips that more data removes
+    sampled(n)     A13  x^2/2 + mean of n random waves   dips that more data removes
     regression(B)  A6   squared errors of a line, on B random examples at each call
     noisy(f, s)         f, with noise of deviation s in its gradient
 
@@ -93,7 +93,7 @@ rosenbrock = Landscape("Rosenbrock", _rosenbrock, ((1.0, 1.0),), (-1.2, 1.0),
 
 
 def sampled(n: int, seed: int = 0, waves: int = 30) -> Landscape:
-    r"""L(x) = x^2/2 + 1/n sum_i l_i(x): a bowl, and what n examples add by chance (A13).
+    r"""L(x) = x^2/2 + 1/n sum_i l_i(x): a bowl, and the chance of n examples (A13).
 
         l_i(x) = sqrt(2 / waves) sum_k cos(w_k x + phase_ik),      w_k from 5 to 25
 
@@ -106,7 +106,8 @@ def sampled(n: int, seed: int = 0, waves: int = 30) -> Landscape:
     size = math.sqrt(2 / waves)
     # cos(w x + phase) = cos(w x) cos(phase) - sin(w x) sin(phase): the mean is over
     # phases alone
-    c, s = size * xp.cos(phases).mean(axis=0), size * xp.sin(phases).mean(axis=0)
+    c = size * xp.cos(phases).mean(axis=0)
+    s = size * xp.sin(phases).mean(axis=0)
 
     def f(x: Tensor) -> Any:
         return (x * x).sum(axis=-1) / 2 + (c * cos(w * x) - s * sin(w * x)).sum(axis=-1)
@@ -115,14 +116,15 @@ def sampled(n: int, seed: int = 0, waves: int = 30) -> Landscape:
 
 
 def regression(batch: int | None = None, rng: Generator | None = None) -> Landscape:
-    """mean (w x_i - y_i)^2 over 200 examples, or `batch` of them that each call draws (A6).
+    """mean (w x_i - y_i)^2 over 200 examples, or `batch` of them drawn at each call (A6).
 
     Examples are drawn with replacement, so the deviation of a mini-batch's gradient is
     that of one example divided by sqrt(batch). The minimum is that of all examples.
     Pass `rng` with `batch`.
     """
     if (batch is None) != (rng is None):
-        raise ValueError(f"batch={batch} and rng={rng}: a batch is drawn by a generator, pass both")
+        raise ValueError(f"batch={batch} and rng={rng}: a batch is drawn by a "
+                         "generator, pass both")
     data = Generator(0)
     x = data.normal((200, 2), dtype=np.float64) * asarray(np.array([1.0, 2.0]))
     y = x.sum(axis=1) + data.normal(200, dtype=np.float64)
@@ -137,13 +139,13 @@ def regression(batch: int | None = None, rng: Generator | None = None) -> Landsc
 
 
 def noisy(f: LossFunction, std: float, rng: Generator) -> LossFunction:
-    """f(x) + x . noise, new at each call: its gradient is f's plus normal noise (A9)."""
+    """f(x) + x . noise, new at each call: the gradient plus normal noise (A9)."""
     return lambda x: f(x) + (rng.normal(x.shape, std=std, dtype=x.dtype) * x).sum()
 
 
 def trace(make: Make, f: LossFunction, start: Any, steps: int,
           stop: Callable[[Path], bool] = lambda x: False) -> Path:
-    """Where an optimizer goes on `f`: positions (n + 1, coordinates), float64, on the host.
+    """Where an optimizer goes on `f`: float64 positions (n + 1, coordinates) (NumPy's).
 
     ``make`` builds it from a list of one tensor. The path ends early where
     ``stop(position)`` holds, and where a coordinate is 1e9 or more: it has diverged.

@@ -23,7 +23,7 @@ from ..backend import Array
 
 
 class Point(NamedTuple):
-    """A place on the line: step `alpha`, loss, slope phi', flat weights and gradient."""
+    """A place on the line: step `alpha`, loss, slope phi', weights, gradient (flat)."""
 
     alpha: float
     value: float

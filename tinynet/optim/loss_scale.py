@@ -2,8 +2,8 @@ r"""Training in float16: half the memory, and on a GPU the products of tensor co
 
     backward of scale * loss          gradients below 6e-8 would be 0 in float16
     g = float32(p.grad) / scale       if all are finite: update, in float32
-    w <- rule(w, g),  p = float16(w)  w are float32 "master" weights: a step of 1e-4 w is
-                                      lost in float16, which has 3 digits
+    w <- rule(w, g),  p = float16(w)  w are float32 "master" weights: a step of 1e-4 w
+                                      is lost in float16, which has 3 digits
     else: scale <- scale / 2          no update; after `every` updates scale <- 2 scale
 
 Arrays are stored as float16; sums inside products, convolutions, normalisation and
@@ -77,7 +77,11 @@ class LossScale:
             good = not finite or bool(xp.stack(finite).all())
             if good:
                 self.optimizer.step()
-                self._after_update()
+                for (_, p), (_, w) in zip(self.params, self.masters, strict=True):
+                    p.copy_(w.data)
+                self.updates += 1
+                if self.updates % self.every == 0:
+                    self.scale *= 2.0
             else:
                 self.updates = 0
                 self.skipped += 1
@@ -85,13 +89,6 @@ class LossScale:
             for _, p in self.params:
                 p.grad = None
         return good
-
-    def _after_update(self) -> None:
-        for (_, p), (_, w) in zip(self.params, self.masters, strict=True):
-            p.copy_(w.data)
-        self.updates += 1
-        if self.updates % self.every == 0:
-            self.scale *= 2.0
 
     def _unscaled(self) -> list[Tensor]:
         """Give the masters the gradients in float32, divided by the scale."""

@@ -8,10 +8,10 @@ slide.
 
 `step` does for every parameter that has a gradient, in this order:
 
-    g = clip(g)                              clip_value, then clip_norm (one norm for all)
+    g = clip(g)                              clip_value, then clip_norm (one for all)
     g = g + weight_decay * x + l1 * sign(x)  of weight_decay/2 |x|^2 (with 1/2: L2) and
                                              l1 sum |x|; both: the elastic net
-    x = x * (1 - lr * weight_decay)          instead of the L2 term, if `decoupled` (AdamW)
+    x = x * (1 - lr * weight_decay)          in place of the L2 term, if `decoupled`
     x, *slots = rule(h, x, g, *slots)
     x = x * min(1, max_norm / |x_i|)         row by row (a row: the weights of one unit)
 
@@ -45,6 +45,8 @@ from .states import check_entries, copied
 
 Closure = Callable[[], Any]
 Settings = SimpleNamespace
+Arrays = tuple[Array, ...]
+Twin = update.Update | None
 
 _NO_SETTINGS = ("names", "params")  # what else a group holds
 
@@ -63,7 +65,7 @@ class setting:
     """What each group has a value of: ``momentum = setting(check_below_1)``.
 
     As an attribute it reads the first group (of a schedule what it says for the next
-    step), and sets all of them. ``check(name, value)`` raises a ValueError that names both.
+    step), and sets all of them. ``check(name, value)`` refuses by a ValueError.
     """
 
     def __init__(self, check: Callable[[str, Any], Any] | None = None,
@@ -152,7 +154,7 @@ class Optimizer:
         # A class without an __init__ takes any settings, for its rule.
         if unknown and type(self).__init__ is not Optimizer.__init__:
             known = ", ".join(sorted(self.settings, key=lambda name: name != "lr"))
-            raise TypeError(f"{type(self).__name__} has no option {unknown[0]!r}: it has "
+            raise TypeError(f"{self.kind} has no option {unknown[0]!r}: it has "
                             f"{known}, clip_norm, clip_value, fused")
         defaults = {name: own.default for name, own in self.settings.items()}
         self.param_groups = make_groups(params, defaults | settings)
@@ -166,13 +168,18 @@ class Optimizer:
         self.check_groups()
         self._tell_schedules()
 
+    @property
+    def kind(self) -> str:
+        """The name of the class."""
+        return type(self).__name__
+
     # What a subclass fills in
 
-    def rule(self, h: Settings, x: Array, g: Array, *slots: Array) -> tuple[Array, ...]:
-        """The lecture's lines: the new x and slots from x, its gradient g and the slots."""
-        raise TypeError(f"{type(self).__name__} has no rule(self, h, x, g, ...)")
+    def rule(self, h: Settings, x: Array, g: Array, *slots: Array) -> Arrays:
+        """The lecture's lines: new x and slots from x, its gradient g and the slots."""
+        raise TypeError(f"{self.kind} has no rule(self, h, x, g, ...)")
 
-    def in_place(self, h: Settings, x: Array, g: Array, *slots: Array) -> update.Update | None:
+    def in_place(self, h: Settings, x: Array, g: Array, *slots: Array) -> Twin:
         """The fused twin: what will overwrite x and slots as h.decay and `rule` would.
 
         None: there is no twin for these arrays and settings.
@@ -215,8 +222,9 @@ class Optimizer:
         if callable(h.lr):
             h.lr = float(h.lr(self.t))
             if not math.isfinite(h.lr):
-                raise FloatingPointError(f"lr is {h.lr} at step {self.t}, so nothing was "
-                                         "updated: its schedule must give finite numbers")
+                raise FloatingPointError(f"lr is {h.lr} at step {self.t}, so nothing "
+                                         "was updated: its schedule must give finite "
+                                         "numbers")
             check_number("lr", h.lr)
         if h.decoupled:
             h.decay = update.Decay(shrink=1.0 - h.lr * h.weight_decay)
@@ -254,7 +262,7 @@ class Optimizer:
         return loss
 
     def evaluate(self, closure: Closure) -> Any:
-        """Run `closure`; then every ``.grad`` is the gradient of the loss it returns."""
+        """Run `closure`; then each ``.grad`` is the gradient of the loss it returns."""
         with enable_grad():
             loss = closure()
             if graph_is_alive(loss):
@@ -278,8 +286,9 @@ class Optimizer:
                 if p.grad is not None:
                     work.append((h, name, p))
         if not work:
-            raise RuntimeError("no parameter has a gradient: call loss.backward() before step(), "
-                               "with a loss computed from these parameters")
+            raise RuntimeError("no parameter has a gradient: call loss.backward() "
+                               "before step(), with a loss computed from these "
+                               "parameters")
         arrays = [p.grad.data for _, _, p in work]  # what memory is needed for
         changes = []
         try:
@@ -300,7 +309,7 @@ class Optimizer:
     def _out_of_memory(self, arrays: list[Array], error: MemoryError) -> MemoryError:
         """The error with the name of the step and the largest of `arrays`."""
         largest = max(arrays, key=lambda a: int(a.nbytes))
-        return out_of_memory(f"{type(self).__name__}.step", (largest,), error)
+        return out_of_memory(f"{self.kind}.step", (largest,), error)
 
     def _clipped(self, gradients: list[Array]) -> list[Array]:
         if self.clip_value is not None:
@@ -310,14 +319,14 @@ class Optimizer:
         return gradients
 
     def _change(self, h: Settings, name: str, p: Tensor, g: Array) -> Change:
-        """One parameter: penalties and rule, or the fused update that is still to do."""
+        """One parameter: penalties and rule, or the update in place, still to do."""
         state = self._state_of(name, p)
         slots = [state[slot] for slot in self.slots]
         h.t = state["count"] + 1
         x = p.data
         if not on_gpu and not x.flags.writeable:
-            raise ValueError(f"the memory of parameter {name!r} is read-only: make the tensor from "
-                             "a copy of its array")
+            raise ValueError(f"the memory of parameter {name!r} is read-only: make the "
+                             "tensor from a copy of its array")
         if g.dtype != x.dtype or x.dtype.char == "e":
             g = g.astype(accumulator(x.dtype), copy=False)
         if h.l1:
@@ -336,21 +345,22 @@ class Optimizer:
         if bounded:
             x = _rows_at_most(x, h.max_norm)
         if x.shape != p.shape or len(new) < len(slots):
-            raise ValueError(f"{type(self).__name__}.rule must return the new x, of shape "
-                             f"{p.shape}, {' '.join(('and', *self.slots))}; got x of shape "
-                             f"{x.shape} and {len(new)} slots")
+            raise ValueError(f"{self.kind}.rule must return the new x, of shape "
+                             f"{p.shape}, {' '.join(('and', *self.slots))}; got x of "
+                             f"shape {x.shape} and {len(new)} slots")
         arrays = [(p.data, x), *zip(slots, new, strict=False)]
         return Change(name, p, state, arrays, None)
 
     def _state_of(self, name: str, p: Tensor) -> dict[str, Any]:
-        """The state of a parameter, with the slots it lacks; kept once a step is done."""
+        """The state of a parameter, with the slots it lacks; kept when a step is done."""
         state = self.state.get(name, {"count": 0})
         lacking = [slot for slot in self.slots if slot not in state]
         if not lacking:
             return state
-        dtype = accumulator(p.dtype)
-        made = {slot: xp.full_like(p.data, self.start(slot), dtype=dtype) for slot in lacking}
-        return {**state, **made}
+        made = dict(state)
+        for slot in lacking:
+            made[slot] = xp.full_like(p.data, self.start(slot), dtype=accumulator(p.dtype))
+        return made
 
     # Saving and resuming
 
@@ -371,7 +381,7 @@ class Optimizer:
         state = {}
         for name, slots in self.state.items():
             state[name] = {k: v if k == "count" else v.copy() for k, v in slots.items()}
-        return {"optimizer": type(self).__name__, "t": self.t, "groups": groups, "state": state}
+        return {"optimizer": self.kind, "t": self.t, "groups": groups, "state": state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned; parameters are matched by name.
@@ -409,23 +419,24 @@ class Optimizer:
     def _check_fits(self, state: Mapping[str, Any]) -> None:
         """Refuse the state of another kind of optimizer, or of other parameters."""
         check_entries("optimizer", state, ("optimizer", "t", "groups", "state"))
-        if state["optimizer"] != type(self).__name__:
-            raise ValueError(f"the state was saved by {state['optimizer']}, this optimizer is "
-                             f"{type(self).__name__}: make the one that saved it")
+        if state["optimizer"] != self.kind:
+            raise ValueError(f"the state was saved by {state['optimizer']}, this "
+                             f"optimizer is {self.kind}: make the one that saved it")
         if len(state["groups"]) != len(self.param_groups):
-            raise ValueError(f"the state has {len(state['groups'])} parameter groups, this "
-                             f"optimizer {len(self.param_groups)}")
+            raise ValueError(f"the state has {len(state['groups'])} parameter groups, "
+                             f"this optimizer {len(self.param_groups)}")
         own = self._tensors().keys()
         saved = {name for group in state["groups"] for name in group["names"]}
         if saved != own:
-            raise ValueError(f"the state is of other parameters: it misses {sorted(own - saved)} "
-                             f"and has, unexpected, {sorted(saved - own)}")
+            raise ValueError("the state is of other parameters: it misses "
+                             f"{sorted(own - saved)} and has, unexpected, "
+                             f"{sorted(saved - own)}")
 
     def _loaded(self, name: str, p: Tensor, saved: Mapping[str, Any]) -> dict[str, Any]:
         """The state of one parameter, with copies of the saved slots."""
         if missing := {*self.slots, "count"} - saved.keys():
-            raise ValueError(f"the state of {name!r} lacks {sorted(missing)}: it was saved "
-                             f"by another optimizer than {type(self).__name__}")
+            raise ValueError(f"the state of {name!r} lacks {sorted(missing)}: it was "
+                             f"saved by another optimizer than {self.kind}")
         own = {"count": check_whole(f"count of {name!r}", saved["count"], 0)}
         dtype = accumulator(p.dtype)
         for slot in self.slots:
@@ -436,7 +447,7 @@ class Optimizer:
         n = sum(len(group["params"]) for group in self.param_groups)
         shown = vars(_as_settings(self.param_groups[0]))
         settings = ", ".join(f"{k}={v!r}" for k, v in shown.items() if v not in (None, False))
-        return f"{type(self).__name__}({n} parameters, {settings})"
+        return f"{self.kind}({n} parameters, {settings})"
 
 
 def _as_settings(group: Mapping[str, Any]) -> Settings:
@@ -450,8 +461,9 @@ def _with_saved(group: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str,
         mine.add("lr")
     settings = {}
     for name in saved.keys() - mine:
-        value = saved[name]
-        settings[name] = tuple(value) if isinstance(value, list) else value  # as JSON has it
+        settings[name] = saved[name]
+        if isinstance(saved[name], list):  # JSON knows no tuples
+            settings[name] = tuple(saved[name])
     return {**group, **settings}
 
 
@@ -462,7 +474,7 @@ def graph_is_alive(loss: Any) -> bool:
 
 
 def _rows_at_most(x: Array, max_norm: float) -> Array:
-    """`x`, every row x[i] (all other axes together) scaled down to a norm of `max_norm`."""
+    """`x`, every row x[i] (all other axes together) held to a norm of `max_norm`."""
     axes = tuple(range(1, x.ndim))
     norm = xp.sqrt((x * x).sum(axis=axes, keepdims=True))
     return x * (max_norm / xp.maximum(norm, max_norm))

@@ -19,7 +19,7 @@ Group = dict[str, Any]
 
 
 def named_tensors(params: Iterable[Any], first: int = 0) -> Pairs:
-    """`params` as (name, tensor) pairs; `first` is the number of the first nameless one."""
+    """`params` as (name, tensor) pairs; `first` numbers the first nameless one."""
     if isinstance(params, Tensor):
         raise TypeError("params is a single tensor: put it in a list, [tensor]")
     if hasattr(params, "named_parameters"):
@@ -28,17 +28,19 @@ def named_tensors(params: Iterable[Any], first: int = 0) -> Pairs:
     for place, item in enumerate(params, first):
         name, tensor = item if isinstance(item, tuple) and len(item) == 2 else (None, item)
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"params[{place}] is {type(tensor).__name__}: params are tensors, "
-                            "(name, tensor) pairs, or dicts with a 'params' entry")
+            raise TypeError(f"params[{place}] is {type(tensor).__name__}: params are "
+                            "tensors, (name, tensor) pairs, or dicts with a 'params' "
+                            "entry")
         if not tensor.is_leaf:
-            raise ValueError(f"params[{place}] was computed by an operation: an optimizer updates "
-                             "leaf tensors, those made with requires_grad=True")
+            raise ValueError(f"params[{place}] was computed by an operation: an "
+                             "optimizer updates leaf tensors, those made with "
+                             "requires_grad=True")
         pairs.append((name or getattr(tensor, "name", None) or f"param{place}", tensor))
     return pairs
 
 
 def make_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[Group]:
-    """Groups, each with "names", "params" and every setting (its own, or the default)."""
+    """Groups, each with "names", "params" and every setting (or its default)."""
     groups: list[Group] = []
     names: set[str] = set()
     tensors: set[int] = set()
@@ -46,29 +48,31 @@ def make_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[Grou
         unknown = sorted(own.keys() - defaults.keys() - {"params"})
         if unknown or "params" not in own:
             what = f"does not know {unknown}" if unknown else "has no 'params'"
-            raise ValueError(f"a parameter group {what}: its entries are 'params' and, of this "
-                             f"optimizer, {', '.join(sorted(defaults))}")
+            raise ValueError(f"a parameter group {what}: its entries are 'params' and, "
+                             f"of this optimizer, {', '.join(sorted(defaults))}")
         pairs = named_tensors(own["params"], len(tensors))
         for name, tensor in pairs:
             if id(tensor) in tensors:
                 raise ValueError(f"parameter {name!r} is given twice: it would be updated twice")
             if type(tensor) is Tensor and not tensor.requires_grad:  # no frozen Parameter
-                raise ValueError(f"parameter {name!r} does not require a gradient, so no step "
-                                 "would change it: make it with requires_grad=True")
+                raise ValueError(f"parameter {name!r} does not require a gradient, so "
+                                 "no step would change it: make it with "
+                                 "requires_grad=True")
             if name in names:
-                raise ValueError(f"two parameters are called {name!r}, and state is kept by name: "
-                                 "pass (name, tensor) pairs with names that differ")
+                raise ValueError(f"two parameters are called {name!r}, and state is "
+                                 "kept by name: pass (name, tensor) pairs with names "
+                                 "that differ")
             names.add(name)
             tensors.add(id(tensor))
         group = {**defaults, **own}
         group |= {"names": [name for name, _ in pairs], "params": [p for _, p in pairs]}
         groups.append(group)
     if not tensors:
-        raise ValueError("params is empty: there is nothing to optimize (was a generator of "
-                         "parameters used up before?)")
+        raise ValueError("params is empty: there is nothing to optimize (was a "
+                         "generator of parameters used up before?)")
     if not any(p.requires_grad for group in groups for p in group["params"]):
-        raise ValueError("none of the parameters requires a gradient, so no step would change "
-                         "anything: unfreeze some, model.requires_grad_(True)")
+        raise ValueError("none of the parameters requires a gradient, so no step would "
+                         "change anything: unfreeze some, model.requires_grad_(True)")
     return groups
 
 
@@ -77,8 +81,8 @@ def _as_groups(params: Any) -> list[Any]:
     if isinstance(params, Tensor) or hasattr(params, "named_parameters"):
         return [{"params": params}]  # which `named_tensors` refuses
     if not isinstance(params, Iterable):
-        raise TypeError(f"params is {params!r}: pass a list of tensors, (name, tensor) pairs or "
-                        "groups")
+        raise TypeError(f"params is {params!r}: pass a list of tensors, (name, tensor) "
+                        "pairs or groups")
     params = list(params)
     groups = [isinstance(item, Mapping) for item in params]
     if any(groups) and not all(groups):

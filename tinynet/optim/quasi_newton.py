@@ -21,7 +21,7 @@ from .second_order import FlatOptimizer
 
 
 class QuasiNewton(FlatOptimizer):
-    """What BFGS and L-BFGS share: the first trial step, which pairs are worth learning."""
+    """What BFGS and L-BFGS share: the first trial step, which pairs to learn from."""
 
     def __init__(self, params: Iterable[Any], lr: float = 1.0, **options: Any) -> None:
         super().__init__(params, lr, **options)
@@ -54,8 +54,9 @@ class QuasiNewton(FlatOptimizer):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._check_fits(state)
         if state["groups"][0]["names"] != self.param_groups[0]["names"]:
-            raise ValueError(f"{type(self).__name__} remembers one long vector: give it the "
-                             "parameters in the order in which they were when the state was saved")
+            raise ValueError(f"{self.kind} remembers one long vector: give it the "
+                             "parameters in the order in which they were when the "
+                             "state was saved")
         n = sum(p.size for p in self.params)
         memory = {}
         for name, a in state["memory"].items():

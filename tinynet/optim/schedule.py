@@ -76,20 +76,15 @@ class Schedule:
         return self.rule(t)
 
     def then(self, following: Schedule | float, after: int | None = None) -> Schedule:
-        """This schedule for `after` steps (None: to its end), then `following` from its 0."""
+        """This schedule for `after` steps (None: to its end), then `following` from 0."""
         end = self.length if after is None else after
         if end is None:
             raise ValueError(f"{self.text} has no end: say when, "
                              ".then(following, after=steps)")
         _check(after=end)
         second = _as_schedule(following)
-
-        def turn(t: float, first: Schedule, second: Schedule) -> _Turn:
-            if t < end:
-                return first, t, 1.0
-            return second, t - end, 1.0
-
-        return _Made(turn, f"{self.text} >> {second.text}", end + second.span,
+        return _Made(lambda t, a, b: (a, t, 1.0) if t < end else (b, t - end, 1.0),
+                     f"{self.text} >> {second.text}", end + second.span,
                      _later(second.length, end), (self, second))
 
     def __rshift__(self, following: Schedule | float) -> Schedule:
@@ -156,7 +151,7 @@ class Schedule:
 
 
 class _Made(Schedule):
-    """Made of others: ``turn(t, *parts)`` says who rules step `t`, its own step, a factor.
+    """Made of others: ``turn(t, *parts)`` gives who rules step `t`, its step, a factor.
 
     A part that is asked for a step before its first gives that one, and is not yet
     running.
@@ -201,13 +196,14 @@ def _check(**values: float) -> None:
             raise ValueError(f"{name} must be a finite number > 0, got {value!r}")
 
 
-def _call(name: str, lr: float, **settings: float) -> str:
-    """The text of a schedule, how to make it; settings that it cannot have are refused."""
+def _call(name: str, lr: float, *more: Any, **settings: float) -> str:
+    """How a schedule is made, as text; settings that it cannot have are refused."""
     _check(lr=lr, **settings)
-    shown = [f"{lr:g}"]
+    shown = [f"{lr:g}", *map(str, more)]
     for key, value in settings.items():
         if value != _DEFAULTS.get(key):
-            shown.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
+            number = f"{value:g}" if isinstance(value, float) else value
+            shown.append(f"{key}={number}")
     return f"{name}({', '.join(shown)})"
 
 
@@ -238,10 +234,11 @@ def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Sche
     [1.0, 0.5, 0.5, 0.25]
     """
     if not isinstance(milestones, Iterable):
-        raise TypeError(f"milestones must be a list of steps, got {milestones!r}: one step "
-                        f"alone is [{milestones!r}]; every so many steps: step_decay")
+        raise TypeError(f"milestones must be a list of steps, got {milestones!r}: one "
+                        f"step alone is [{milestones!r}]; every so many steps: "
+                        "step_decay")
     steps = sorted(milestones)
-    text = _call("multistep", lr, factor=factor).replace(f"{lr:g}", f"{lr:g}, {steps}", 1)
+    text = _call("multistep", lr, steps, factor=factor)
     return Schedule(lambda t: lr * factor ** sum(t >= m for m in steps), text,
                     span=1.25 * max(steps, default=1))
 
@@ -303,7 +300,7 @@ def cyclic_cosine(lr: float, period: int, end: float = 0.0) -> Schedule:
 
 def one_cycle(lr: float, T: int, peak: float = 0.3, start: float | None = None,
               end: float | None = None) -> Schedule:
-    """Up to lr in the first `peak` share of T steps, down to `end` after it: two cosines.
+    """Up to lr in the first `peak` share of T steps, then down to `end`: two cosines.
 
     `start` is lr/25 and `end` start/10000 unless given. Source: Smith and Topin 2018,
     "Super-convergence", in the shape PyTorch gives it.
@@ -390,7 +387,7 @@ class Plateau(Schedule):
             self.heard = 0
 
     def observe(self, metric: Any) -> None:
-        """Count a report without improvement (NaN is none); at patience + 1, drop lr."""
+        """Count reports without improvement (NaN is none); at patience + 1, drop lr."""
         value = float(metric)
         if not self.running:
             return

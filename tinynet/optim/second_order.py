@@ -46,9 +46,7 @@ class FlatOptimizer(Optimizer):
     float32 for weights in float16.
 
     Attributes: ``evaluations`` counts calls of the closure, ``iterations`` accepted
-    steps,
-    ``converged`` says whether the last `step` ended at a gradient below
-    `tolerance_grad`.
+    steps; ``converged``: the last `step` ended at a gradient below `tolerance_grad`.
     """
 
     def __init__(self, params: Iterable[Any], lr: float = 1.0, *, max_iter: int = 20,
@@ -58,11 +56,12 @@ class FlatOptimizer(Optimizer):
         check_whole("max_iter", max_iter)
         check_number("tolerance_grad", tolerance_grad)
         if len(self.param_groups) > 1:
-            raise ValueError(f"{type(self).__name__} sees one long vector: it takes one parameter "
-                             f"group, got {len(self.param_groups)}")
+            raise ValueError(f"{self.kind} sees one long vector: it takes one "
+                             f"parameter group, got {len(self.param_groups)}")
         if not (line_search_fn in ("strong_wolfe", None) or callable(line_search_fn)):
-            raise ValueError(f"line_search_fn={line_search_fn!r}: choose 'strong_wolfe', None, or "
-                             "a function (phi, start, alpha) -> Point")
+            raise ValueError(f"line_search_fn={line_search_fn!r}: choose "
+                             "'strong_wolfe', None, or a function (phi, start, alpha) "
+                             "-> Point")
         self.search = strong_wolfe if isinstance(line_search_fn, str) else line_search_fn
         self.max_iter = max_iter
         self.tolerance_grad = tolerance_grad
@@ -76,12 +75,12 @@ class FlatOptimizer(Optimizer):
     def check(self, h: Settings) -> None:
         super().check(h)
         if h.weight_decay or h.l1 or h.max_norm:
-            raise ValueError(f"{type(self).__name__} sees one long vector: penalties belong into "
+            raise ValueError(f"{self.kind} sees one long vector: penalties belong into "
                              "the loss")
 
     def direction(self, x: Array, g: Array, closure: Closure) -> Array:
         """The step to the minimum of the model at `x`, where the gradient is `g`."""
-        raise TypeError(f"{type(self).__name__} has no direction(self, x, g, closure)")
+        raise TypeError(f"{self.kind} has no direction(self, x, g, closure)")
 
     def learn(self, s: Array, y: Array) -> None:
         """A step `s` changed the gradient by `y`: learn the curvature from that."""
@@ -97,7 +96,7 @@ class FlatOptimizer(Optimizer):
     def step(self, closure: Closure | None = None) -> Any:
         """Up to `max_iter` iterations; returns the loss before the first of them."""
         if closure is None:
-            raise TypeError(f"{type(self).__name__}.step needs a closure that computes the loss: "
+            raise TypeError(f"{self.kind}.step needs a closure that computes the loss: "
                             "step(lambda: loss(model(x), y))")
         self._settings(self.param_groups[0])
         x = self._flat([p.data for p in self.params])
@@ -111,7 +110,7 @@ class FlatOptimizer(Optimizer):
                     vars(self).update(before)
                     self._write(x)
                 if isinstance(error, MemoryError):
-                    raise out_of_memory(f"{type(self).__name__}.step", (x,), error) from None
+                    raise out_of_memory(f"{self.kind}.step", (x,), error) from None
                 raise
 
     def _iterate(self, closure: Closure, x: Array) -> float:
@@ -173,7 +172,7 @@ class FlatOptimizer(Optimizer):
         self.evaluations += 1
         loss = self.evaluate(closure)
         if loss is None or all(p.grad is None for p in self.params):
-            raise RuntimeError(f"{type(self).__name__} got no loss or no gradient: its closure "
+            raise RuntimeError(f"{self.kind} got no loss or no gradient: its closure "
                                "must return the loss, computed from the parameters")
         grads = [p.grad for p in self.params]
         g = self._flat([xp.zeros_like(p.data) if grad is None else grad.data
@@ -183,18 +182,19 @@ class FlatOptimizer(Optimizer):
 
     def _warn_if_changed(self, here: Point, again: Point) -> None:
         """C7: a loss that differs at the same weights is that of another batch."""
-        before, now = here.value, again.value
+        before = here.value
+        now = again.value
         if abs(now - before) > math.sqrt(np.finfo(here.x.dtype).eps) * (1e-3 + abs(before)):
             warnings.warn(
                 f"the closure's loss was {before:.6g} and is now {now:.6g} at the same weights: "
-                f"{type(self).__name__} needs the same loss each time (the full batch, no "
+                f"{self.kind} needs the same loss each time (the full batch, no "
                 "dropout); on mini-batches use SGD or Adam", RuntimeWarning, stacklevel=3)
 
     def _flat(self, arrays: list[Array]) -> Array:
         try:
             return xp.concatenate([wide(a).reshape(-1) for a in arrays])
         except MemoryError as error:
-            what = f"{type(self).__name__}'s flat vector"
+            what = f"{self.kind}'s flat vector"
             raise out_of_memory(what, arrays, error) from None
 
     def _write(self, x: Array) -> None:
@@ -206,18 +206,19 @@ class FlatOptimizer(Optimizer):
             place += p.size
 
     def gradient_graph(self, closure: Closure) -> Tensor:
-        """The flat gradient at the present weights, which can be differentiated again."""
+        """The flat gradient at the present weights, to be differentiated again."""
         self.evaluations += 1
         with enable_grad():
             loss = closure()
             if not graph_is_alive(loss):
-                raise RuntimeError(f"{type(self).__name__} differentiates the loss twice: its "
-                                   "closure must return the loss and not call backward()")
+                raise RuntimeError(f"{self.kind} differentiates the loss twice: its "
+                                   "closure must return the loss and not call "
+                                   "backward()")
             parts = grad(loss, self.params, create_graph=True)
             return concatenate([g.reshape(-1) for g in parts])
 
     def pull_back(self, gradient: Tensor, v: Array) -> Array:
-        """d(gradient . v) / d weights = H v, flat; `gradient` as of `gradient_graph`."""
+        """d(gradient . v) / d weights = H v, flat; `gradient` of `gradient_graph`."""
         if gradient.node is None:  # a linear loss: its gradient is constant
             return xp.zeros_like(v)
         v = v.astype(gradient.dtype, copy=False)
@@ -264,8 +265,9 @@ class Newton(FlatOptimizer):
         except np.linalg.LinAlgError:  # NumPy raises where CuPy fills in NaN
             pass
         self.fallbacks += 1
-        warnings.warn("the Hessian is not positive definite: Newton replaces its eigenvalues by "
-                      "their absolute values", RuntimeWarning, stacklevel=4)
+        warnings.warn("the Hessian is not positive definite: Newton replaces its "
+                      "eigenvalues by their absolute "
+                      "values", RuntimeWarning, stacklevel=4)
         values, vectors = xp.linalg.eigh(h)
         sizes = xp.abs(values)
         sizes = xp.maximum(sizes, 1e-6 * sizes.max())  # no step is 1e6 times too long

@@ -18,7 +18,7 @@ def check_entries(what: str, state: Mapping[str, Any], entries: Iterable[str]) -
 
 
 def copied(what: str, saved: Any, like: Array, dtype: DType | None = None) -> Array:
-    """A copy of a saved array, which lies in memory as `like` does and has its shape."""
+    """A copy of a saved array, which must have the shape of `like` and lies like it."""
     shape = getattr(saved, "shape", None)
     if shape != like.shape:
         raise ValueError(f"{what} has shape {shape}, the parameter {like.shape}")
