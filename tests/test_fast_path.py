@@ -89,13 +89,18 @@ def plain_loss(model: nn.Module, x: np.ndarray, labels: Any, calls: dict[str, nn
     return F.cross_entropy(y, labels), parameters
 
 
+FEW_STEPS_OR_MANY = pytest.mark.parametrize("steps", [
+    4, pytest.param(20, marks=pytest.mark.slow)])
+
+
+@FEW_STEPS_OR_MANY
 @pytest.mark.numpy_only("compares with NumPy's plain twins")
-def test_20_steps_from_the_plain_paths_weights() -> None:
+def test_steps_from_the_plain_paths_weights(steps: int) -> None:
     tn.manual_seed(3)
     model = net()
     optimizer = optim.SGD(model.named_parameters(), lr=0.01, momentum=0.9)
     worst_loss, worst_gradient = 0.0, 0.0
-    for seed in range(20):
+    for seed in range(steps):
         x, labels = pictures(seed=seed)
         calls: dict[str, nn.module.Call] = {}
         optimizer.zero_grad()
@@ -116,21 +121,23 @@ def test_20_steps_from_the_plain_paths_weights() -> None:
     assert worst_gradient < 2e-5
 
 
+@FEW_STEPS_OR_MANY
 @pytest.mark.numpy_only("compares with NumPy's plain twins")
-def test_20_steps_run_freely_in_float64(monkeypatch: pytest.MonkeyPatch, float64: None) -> None:
+def test_steps_run_freely_in_float64(monkeypatch: pytest.MonkeyPatch, float64: None,
+                                     steps: int) -> None:
     x, labels = pictures(8, "f8")
 
     def train() -> tuple[list[float], dict[str, Any]]:
         tn.manual_seed(3)
         model = net(dropout=0.5)
         optimizer = optim.SGD(model.named_parameters(), lr=0.05, momentum=0.9)
-        return [step(model, optimizer, tn.tensor(x), labels) for _ in range(20)], weights(model)
+        return [step(model, optimizer, tn.tensor(x), labels) for _ in range(steps)], weights(model)
 
     used = []
     conv2d = winograd.conv2d
     monkeypatch.setattr(winograd, "conv2d", lambda *a: used.append(1) or conv2d(*a))
     fast = train()
-    assert len(used) == 20 * 5
+    assert len(used) == steps * 5
     with force_algorithm("plain"):
         slow = train()
     assert np.allclose(fast[0], slow[0], rtol=1e-10, atol=0)

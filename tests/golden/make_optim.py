@@ -1,7 +1,7 @@
 """Write optim.npz: trajectories made by PyTorch and Keras, for tests/optim/test_golden.py.
 
     python -m pip install torch keras
-    KERAS_BACKEND=torch python tests/golden/make_optim.py
+    KERAS_BACKEND=torch python -m tests.golden.make_optim
 
 Two things are recorded, all in float64:
 

@@ -1,10 +1,13 @@
 """What a user writes, for type checkers: mypy --strict and pyright must find nothing wrong here.
 
 Never run, but read by type checkers: `python -m tests.typing.check` compares what they say with the
-lines marked "error:" at the end, which are wrong on purpose.
+lines marked "error:" at the end, which are wrong on purpose, and with the types that lines marked
+"is:" name: an editor completes after an expression what its type has.
 """
 
 from __future__ import annotations
+
+from typing import reveal_type
 
 import numpy as np
 
@@ -81,6 +84,20 @@ def training(images: np.ndarray, labels: np.ndarray) -> float:
     print(history)
     model.eval()
     return float(loss)
+
+
+def completed(model: Net, x: Tensor, weight: Tensor) -> None:
+    """After each of these an editor completes the methods of what the line says."""
+    reveal_type(F.conv2d(x, weight))  # is: Tensor
+    reveal_type(F.cross_entropy(x, [0, 1]))  # is: Tensor
+    reveal_type(model(x))  # is: Tensor
+    reveal_type(model.conv(x).sum(axis=1))  # is: Tensor
+    reveal_type(nn.Sequential(nn.Linear(2, 2))(x))  # is: Tensor
+    reveal_type(tn.tensor([1.0]))  # is: Tensor
+    reveal_type(tn.exp(x) + 1)  # is: Tensor
+    reveal_type(x @ weight)  # is: Tensor
+    reveal_type(tn.grad(x.sum(), x))  # is: Tensor
+    reveal_type(model.scale)  # is: Parameter
 
 
 def wrong(x: Tensor) -> None:
