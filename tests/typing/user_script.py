@@ -90,6 +90,9 @@ def completed(model: Net, x: Tensor, weight: Tensor) -> None:
     """After each of these an editor completes the methods of what the line says."""
     reveal_type(F.conv2d(x, weight))  # is: Tensor
     reveal_type(F.cross_entropy(x, [0, 1]))  # is: Tensor
+    reveal_type(F.softmax(x))  # is: Tensor
+    reveal_type(F.mse_loss(x, x))  # is: Tensor
+    reveal_type(tn.mean(x))  # is: Tensor
     reveal_type(model(x))  # is: Tensor
     reveal_type(model.conv(x).sum(axis=1))  # is: Tensor
     reveal_type(nn.Sequential(nn.Linear(2, 2))(x))  # is: Tensor

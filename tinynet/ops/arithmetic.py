@@ -12,7 +12,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from ..operation import primitive
 from ..tensor import Tensor, wrap
 
 P = ParamSpec("P")
+R = TypeVar("R")
 _HALF = np.dtype(np.float16)
 _FLOAT32 = np.dtype(np.float32)
 _FLOAT64 = np.dtype(np.float64)
@@ -46,7 +47,7 @@ def without_derivative(forward: Callable[P, Array]) -> Callable[P, Any]:
     return call
 
 
-def widened(function: Callable[P, Any]) -> Callable[P, Any]:
+def widened(function: Callable[P, R]) -> Callable[P, R]:
     """`function`, its first argument in the dtype that `backend.accumulator` says:
     float16 is computed in float32, gradients too, and the result rounded back; integers
     become floats. Other arguments of float16 follow the first.
