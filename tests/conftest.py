@@ -6,6 +6,7 @@ A parameter that is a lambda is named by its source.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -35,6 +36,8 @@ hypothesis.settings.load_profile("tinynet")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job: no ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name, entry in load().items():
         config.addinivalue_line("markers", f"{name}: {entry['title']}")
 
