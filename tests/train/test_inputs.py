@@ -207,6 +207,19 @@ def test_predictions_over_a_loader_are_those_of_its_pictures_in_their_order(opti
     assert batches.get_state() == before
 
 
+@pytest.mark.parametrize("wrap", [lambda batch: batch, tn.tensor, lambda batch: [batch],
+                                  lambda batch: (batch, None)],
+                         ids=["array", "tensor", "list", "tuple"])
+def test_a_loader_without_labels_gives_its_pictures_and_not_the_first_of_each_batch(
+        wrap: Callable[[Any], Any]) -> None:
+    model = nn.Linear(2, 3)
+    trainer = train.Trainer(model, optim.SGD(model.parameters(), lr=0.1), progress=False)
+    batches = [wrap(POINTS[i:i + 8]) for i in range(0, len(POINTS), 8)]
+    assert np.allclose(trainer.predict(batches), trainer.predict(POINTS))
+    assert np.allclose(train.predict_views(model, batches, lambda x: [x], average="score"),
+                       train.predict_views(model, POINTS, lambda x: [x], average="score"))
+
+
 @pytest.mark.parametrize("read", [
     lambda t, batches: t.evaluate(batches), lambda t, batches: t.predict(batches),
     lambda t, batches: train.recompute_batch_norm(t.model, batches),

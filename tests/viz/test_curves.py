@@ -96,6 +96,14 @@ def test_numbers_that_are_not_finite_are_drawn_over(tmp_path: Path,
     assert [file.name for file in tmp_path.iterdir()] == ["step.png"]
 
 
+@pytest.mark.parametrize(("table", "column"), [("ratios", "update_ratio"), ("steps", "loss")])
+def test_numbers_near_the_end_of_the_floats_are_drawn_over(table: str, column: str,
+                                                           tmp_path: Path) -> None:
+    """An axis adds margins to its ends, and the ends would become infinite."""
+    plot_history(spoilt(table, column, 1.7e308, None), tmp_path / "huge.png")
+    assert (tmp_path / "huge.png").stat().st_size > 0
+
+
 def test_an_empty_history_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no steps yet: train before plotting"):
         plot_history(History(), tmp_path / "x.png")

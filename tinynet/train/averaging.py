@@ -28,7 +28,7 @@ from ..nn.module import Call, Modes, Module, modes_kept, modes_of, observe, set_
 from ..nn.norm import BatchNorm1d, BatchNorm2d
 from ..optim.averaging import Average
 from .callbacks import Callback, Run
-from .predict import as_tensor, undisturbed
+from .predict import as_tensor, pictures_of, undisturbed
 
 BatchNorm = BatchNorm1d | BatchNorm2d
 
@@ -91,7 +91,7 @@ def _measure(model: Module, norms: list[BatchNorm], batches: Iterable[Any],
         for norm in norms:
             norm.training = True
         for batch in undisturbed(batches):
-            images = batch[0] if isinstance(batch, tuple | list) else batch
+            images = pictures_of(batch)
             seen += len(images)
             # a running mean with these weights is the mean of all so far
             for norm in norms:

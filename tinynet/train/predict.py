@@ -110,7 +110,12 @@ def picture_batches(images: Any, batch_size: int) -> Iterator[Any]:
     if is_pictures(images):
         return (images[i : i + batch_size] for i in range(0, len(images), batch_size))
     check_keeps_order(images)
-    return (batch[0] for batch in evaluation_batches(images))
+    return map(pictures_of, evaluation_batches(images))
+
+
+def pictures_of(batch: Any) -> Any:
+    """A batch is its pictures, or a tuple or list that begins with them."""
+    return batch[0] if isinstance(batch, tuple | list) else batch
 
 
 def check_keeps_order(loader: Any) -> None:

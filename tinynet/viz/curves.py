@@ -22,6 +22,8 @@ from .canvas import GOOD, QUIET, TRAIN, VAL, entitle, look, new_figure, save
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_LARGEST = 1e100
+
 
 def plot_history(history: History, path: str | os.PathLike[str], smooth: float = 0.9,
                  title: str = "") -> None:
@@ -32,7 +34,7 @@ def plot_history(history: History, path: str | os.PathLike[str], smooth: float =
     """
     if not history.steps:
         raise ValueError("this history has no steps yet: train before plotting it")
-    history = _with_whole_axes(history)
+    history = _drawable(history)
     figure, axes = new_figure(2, 2, (11, 7.2))
     to_epochs = _epochs_of(history)
     _draw_loss(axes[0], history, to_epochs, smooth)
@@ -189,9 +191,17 @@ def _draw_ratio(panel: Axes, history: History, to_epochs: Callable[[Any], Any]) 
     panel.legend(loc="lower left", frameon=False)
 
 
-def _with_whole_axes(history: History) -> History:
-    """A copy whose counts of steps and epochs can be an axis: gaps lie on a line, or are rows."""
+def _drawable(history: History) -> History:
+    """A copy whose counts of steps and epochs can be an axis: gaps lie on a line, or are rows.
+
+    Numbers that an axis could not multiply by its margins are infinite, and so not drawn.
+    """
     whole = History.from_dict(history.state_dict())
+    for columns in (whole.steps, whole.epochs, whole.ratios):
+        for name, values in columns.items():
+            numbers = np.array(values)
+            too_large = np.abs(numbers) > _LARGEST
+            columns[name] = np.where(too_large, np.copysign(np.inf, numbers), numbers).tolist()
     for table, name in (("steps", "step"), ("epochs", "epoch"), ("epochs", "step"),
                         ("ratios", "step")):
         columns = getattr(whole, table)
