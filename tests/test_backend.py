@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import tinynet as tn
-from tinynet import Tensor, functional as F
+from tinynet import Tensor, data, functional as F
 from tinynet.backend import (
     accumulator,
     add_up,
@@ -265,7 +265,12 @@ def test_a_masked_array_is_refused_since_its_mask_would_be_forgotten() -> None:
         lambda: Tensor(xp.ones(2)) + masked, lambda: masked + Tensor(xp.ones(2)),
         lambda: Tensor(xp.ones(2)).copy_(masked), lambda: Tensor(xp.ones(2))[masked > 1],
         lambda: F.mse_loss(Tensor(xp.ones(2)), masked), lambda: tn.sum(masked),
-        lambda: F.cross_entropy(Tensor(xp.ones((2, 3))), np.ma.masked_array([0, 1], [1, 0]))]
+        lambda: F.cross_entropy(Tensor(xp.ones((2, 3))), np.ma.masked_array([0, 1], [1, 0])),
+        lambda: tn.one_hot(np.ma.masked_array([0, 1], [1, 0]), 2), lambda: to_numpy(masked),
+        lambda: data.DataLoader(masked, np.zeros(2, int)),
+        lambda: data.DataLoader(np.zeros(2), np.ma.masked_array([0, 1], [1, 0])),
+        lambda: data.from_arrays(masked.reshape(2, 1, 1, 1), np.zeros(2, int)),
+        lambda: data.from_arrays(np.zeros((2, 1, 1, 1)), np.ma.masked_array([0, 1], [1, 0]))]
     for call in calls:
         with pytest.raises(TypeError, match=r"masked array of shape .* give x.filled\(value\)"):
             call()

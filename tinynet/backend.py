@@ -193,7 +193,7 @@ def asarray(x: Any, dtype: DType = None) -> Array:
     `np.asarray` does.
     """
     if isinstance(x, np.ndarray) and type(x) is not np.ndarray:
-        x = _without_subclass(x)
+        x = without_subclass(x)
     if isinstance(x, xp.ndarray):
         if x.dtype.kind not in _NUMBERS:
             raise TypeError(f"cannot make a tensor of an array of {x.dtype}: its items "
@@ -221,7 +221,7 @@ def asarray(x: Any, dtype: DType = None) -> Array:
 _NUMBERS = frozenset("biufc")  # kinds of dtypes
 
 
-def _without_subclass(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def without_subclass(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"cannot make a tensor of a masked array of shape {x.shape}: "
                         "its mask would be forgotten; give x.filled(value)")
@@ -232,7 +232,7 @@ def to_numpy(x: Any) -> np.ndarray[Any, Any]:
     """`x` as a NumPy array on the host (on NumPy: `x` itself, no copy)."""
     if on_gpu and isinstance(x, xp.ndarray):
         return xp.asnumpy(x)  # type: ignore[no-any-return]
-    return np.asarray(x)
+    return without_subclass(np.asanyarray(x))
 
 
 def synchronize() -> None:
@@ -262,7 +262,7 @@ def check_range(what: str, values: Any, upper: int, hint: str = "") -> None:
     """
     if on_gpu and isinstance(values, xp.ndarray):
         return
-    array = np.asarray(values)
+    array = to_numpy(values)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{what} must be integers, got {array.dtype}. {hint}".rstrip())
     if array.size and (array.min() < 0 or array.max() >= upper):

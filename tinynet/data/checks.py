@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import without_subclass
+
 
 def check_images(images: Any) -> None:
     """TypeError unless `images` is an array of numbers, ValueError unless it is (N, C, H, W)."""
     if not hasattr(images, "dtype") or hasattr(images, "requires_grad"):
         raise TypeError(f"images must be an array, got {type(images).__name__}: pictures are "
                         "prepared before they become tensors; a list of them needs np.stack")
+    check_not_masked(images)
     if images.dtype.kind not in "uif":
         raise TypeError(f"images must be an array of numbers, got {images.dtype}: convert them "
                         "with .astype('uint8') or .astype('float32')")
@@ -29,6 +32,12 @@ def check_images(images: Any) -> None:
     if shape[3] in (1, 3, 4) and min(shape[1:3]) > 4:
         raise ValueError(f"images must be (N, C, H, W), got shape {shape}, which looks like "
                          "(N, H, W, C): use images.transpose(0, 3, 1, 2)")
+
+
+def check_not_masked(images: Any) -> None:
+    """TypeError for a masked array: what stands under its mask would be learned."""
+    if isinstance(images, np.ndarray):
+        without_subclass(images)
 
 
 def check_size(size: Any) -> tuple[int, int]:

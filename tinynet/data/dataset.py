@@ -103,7 +103,8 @@ def from_arrays(images: Any, labels: Any, classes: Sequence[str] | None = None,
     >>> from_arrays(np.zeros((6, 1, 28, 28), np.float32), [0, 1, 2, 0, 1, 2], name="digits")
     Dataset('digits': 6 pictures 1x28x28 float32, 3 classes)
     """
-    images, labels = np.asanyarray(images), np.asanyarray(labels)
+    images = np.asanyarray(images)
+    labels = to_numpy(labels)
     if labels.dtype.kind not in "ui":
         raise TypeError(f"labels must be integers, got {labels.dtype}: class numbers 0, 1, 2 ...; "
                         "for one-hot rows use labels.argmax(1)")

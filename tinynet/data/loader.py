@@ -25,7 +25,7 @@ from ..backend import Array, asarray, check_range, is_array, on_gpu, to_numpy, x
 from ..checks import check_whole
 from ..random import check_seed, key, permutation
 from .augment import Call
-from .checks import check_call
+from .checks import check_call, check_not_masked
 from .dataset import Dataset, digest
 
 Batch = tuple[Array, Array]
@@ -63,6 +63,7 @@ class DataLoader:
                             "dataset.labels, batch_size)")
         if not hasattr(images, "shape"):
             raise TypeError(f"images must be an array, got {type(images).__name__}: use np.stack")
+        check_not_masked(images)
         if labels is None:
             raise TypeError("labels must be one integer for each picture, got None: to predict "
                             "without labels, give the pictures to Trainer.predict")
