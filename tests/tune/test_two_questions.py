@@ -21,6 +21,10 @@ def _layers(thing: Any) -> bool:
     return isinstance(thing, type) and issubclass(thing, nn.Module)
 
 
+def _noise(thing: Any) -> bool:
+    return _layers(thing) or thing is nn.marginalize
+
+
 def _callbacks(thing: Any) -> bool:
     return isinstance(thing, type) and issubclass(thing, train.Callback)
 
@@ -53,8 +57,9 @@ KINDS: dict[str, tuple[Callable[[Any], bool] | None, set[str]]] = {
     "functional.regularize": (None, {"dropout", "drop_path", "l1_penalty", "l2_penalty"}),
     "functional.dropconnect": (None, {"dropconnect_linear", "dropconnect_conv2d"}),
     "functional.fractional": (None, {"fractional_max_pool2d"}),
-    "nn.dropout": (_layers, {"Dropout", "Dropout2d"}),
-    "nn.noise": (None, {"marginalize"}),
+    "nn.noise": (_noise, {"Dropout", "Dropout2d", "DropConnectLinear", "DropConnectConv2d",
+                          "FractionalMaxPool2d", "marginalize"}),
+    "nn.blocks": (_layers, {"Residual", "ResidualBlock"}),
     "train.averaging": (None, {"WeightAveraging", "recompute_batch_norm"}),
     "train.ensemble": (None, {"Ensemble", "Snapshots"}),
     "optim.averaging": (None, {"EMA", "SWA"}),
