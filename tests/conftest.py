@@ -85,7 +85,8 @@ SETTINGS: dict[str, Callable[[], Any]] = {
     "single_threaded_blas users": lambda: len(kernel_threads._blas_users),
     "NumPy's floating-point warnings": np.geterr,
     "grad mode": _loaded("tinynet.graph", "is_grad_enabled"),
-    "forced convolution algorithm": _loaded("tinynet.kernels.conv", "get_algorithm"),
+    "forced body of kernels": _loaded("tinynet.kernels.kernel", "forced"),
+    "reading mode": _loaded("tinynet.kernels.kernel", "reading"),
 }
 
 

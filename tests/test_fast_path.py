@@ -17,7 +17,7 @@ import pytest
 import tinynet as tn
 from tests.arrays import host
 from tinynet import data, functional as F, models, nn, optim, random
-from tinynet.kernels import threads as kernel_threads, winograd
+from tinynet.kernels import kernel, threads as kernel_threads, winograd
 from tinynet.kernels.conv import force_algorithm
 
 SIZE, BATCH = 32, 16
@@ -154,7 +154,7 @@ def test_forced_to_be_plain_no_kernel_cuts_blocks(monkeypatch: pytest.MonkeyPatc
     with monkeypatch.context() as patch, force_algorithm("plain"):
         patch.setattr(kernel_threads._Job, "run", refuse)
         nn.CrossEntropyLoss()(model(tn.tensor(x)), labels).backward()
-    assert kernel_threads.forced is None
+    assert kernel.forced is None
 
 
 @pytest.mark.numpy_only("threads are NumPy's")

@@ -21,13 +21,13 @@ LONG_LINES = 0.17  # share of lines over 88 columns; ruff forbids any over 100
 PARAMETERS = 8
 FUNCTION_LINES = 60  # of code
 FILE_LINES = 350  # of code
-LIBRARY_LINES = 14_600  # of code
+LIBRARY_LINES = 14_700  # of code
 
 # Named exceptions: each a function whose parameters are settings that users type by name.
 MANY_PARAMETERS = {
     "data/loader.py: __init__", "functional/dropconnect.py: dropconnect_reference",
     "functional/dropconnect.py: _dropconnect", "functional/dropconnect.py: dropconnect_conv2d",
-    "functional/norm.py: _either_norm", "models.py: resnet",
+    "functional/norm.py: batch_norm", "models.py: resnet",
     "nn/blocks.py: __init__", "nn/noise.py: __init__",
     "train/trainer.py: __init__",
 }

@@ -13,9 +13,8 @@ from hypothesis.extra import numpy as hnp
 import tinynet as tn
 from tests.arrays import close, equal, host
 from tinynet import Tensor, grad, random
-from tinynet.backend import xp
+from tinynet.backend import broadcast_to, sum_to, xp
 from tinynet.calculus import jvp
-from tinynet.kernels.broadcast import broadcast_to, sum_to
 
 shapes = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 

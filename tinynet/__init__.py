@@ -29,6 +29,7 @@ from .gradcheck import GradcheckError as GradcheckError, gradcheck as gradcheck
 from .graph import (
     enable_grad as enable_grad, is_grad_enabled as is_grad_enabled, no_grad as no_grad,
 )
+from .kernels.kernel import plain as plain
 from .kernels.threads import (
     get_num_workers as get_num_workers, set_num_workers as set_num_workers,
 )

@@ -4,12 +4,13 @@ trace`.
 The first prints the versions, the backend, the device and the threads: the lines to
 paste into a bug report. The second differentiates every operation numerically and
 prints the comparison. The third follows a training step of a small net through the
-files of the library. Read next: `gradcheck/check.py`.
+files of the library, with plain kernels. Read next: `gradcheck/check.py`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -19,6 +20,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .backend import get_default_dtype, name, on_gpu, to_numpy, xp
+from .kernels.kernel import plain
 from .kernels.threads import get_num_workers
 
 
@@ -98,6 +100,8 @@ def trace(argv: Sequence[str]) -> int:
         "time of each layer.")
     parser.add_argument("--picture", metavar="FILE", help="also draw it, for example step.png")
     parser.add_argument("--list", action="store_true", help="also list the functions of each file")
+    parser.add_argument("--fast", action="store_true", help="with the fast kernels, "
+                        "which enter more files than their plain twins")
     options = parser.parse_args(argv)
     pictures, _ = data.load_shapes(train=512, test=64)
     mean, deviation = data.channel_statistics(pictures.images)
@@ -107,7 +111,8 @@ def trace(argv: Sequence[str]) -> int:
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
                           nn.MaxPool2d(2), nn.Dropout(0.2), nn.Flatten(), nn.Linear(8 * 256, 10))
     optimizer = optim.Adam(model.named_parameters(), lr=1e-3)
-    found = train.trace(model, optimizer, functional.cross_entropy, loader)
+    with contextlib.nullcontext() if options.fast else plain():
+        found = train.trace(model, optimizer, functional.cross_entropy, loader)
     print(found)
     if options.list:
         print(found.listing())

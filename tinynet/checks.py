@@ -1,4 +1,4 @@
-"""What every floor checks about the numbers it is given.
+"""What every floor checks about what it is given: numbers, windows, pictures, functions.
 
 Each function returns what it has checked, or raises an error that names the argument
 and the value.
@@ -6,11 +6,18 @@ and the value.
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Real
 from operator import index
 from typing import Any
+
+import numpy as np
+
+from .backend import without_subclass
+
+Pair = tuple[int, int]
 
 
 def check_whole(what: str, value: Any, least: int = 1) -> int:
@@ -75,3 +82,159 @@ def check_positive(what: str, value: Any, instead: str = "") -> float:
     if isinstance(value, Real) and 0.0 < float(value) < math.inf:
         return float(value)
     raise ValueError(f"{what} must be a number > 0{instead}, got {value!r}")
+
+
+# Arguments of layers, and the windows that follow from them: all sizes are (rows, columns)
+
+
+def pair(what: str, value: Any, least: int) -> Pair:
+    """`value`, one integer or two (height, width), as two; neither below `least`."""
+    given = value
+    if not isinstance(value, tuple | list):
+        given = (value, value)
+    try:
+        two = [index(v) for v in given]
+    except TypeError:
+        two = []
+    if len(two) != 2 or min(two) < least:
+        raise ValueError(f"{what} must be an integer of at least {least} or two of "
+                         f"them (height, width), got {value!r}")
+    return two[0], two[1]
+
+
+def images(what: str, x: Any) -> tuple[int, int, int, int]:
+    """The shape of `x`, which must be (N, C, H, W), N > 0 images."""
+    shape = tuple(x.shape)
+    if len(shape) != 4:
+        hint = ""
+        if len(shape) == 3:
+            hint = ": add the batch axis with x[None]"
+        raise ValueError(f"{what}: x must have shape (N, C, H, W), got {shape}{hint}")
+    if not shape[0]:
+        raise ValueError(f"{what}: x of shape {shape} holds no images: leave empty "
+                         "batches out")
+    return shape
+
+
+def float_of_one_dtype(what: str, **arrays: Any) -> None:
+    """All arrays (None does not count) must be floats of the same dtype."""
+    found = {name: a.dtype for name, a in arrays.items() if a is not None}
+    if len(set(found.values())) > 1 or any(dtype.kind != "f" for dtype in found.values()):
+        text = ", ".join(f"{name} is {dtype}" for name, dtype in found.items())
+        raise TypeError(f"{what}: {text}: all must be floats of one dtype, convert "
+                        "with .astype('float32')")
+
+
+def window_count(what: str, size: Pair, kernel: Pair, stride: Pair, padding: Pair,
+                 dilation: Pair = (1, 1)) -> Pair:
+    """How many windows fit: floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1."""
+    span = (dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1)
+    room = (size[0] + 2 * padding[0], size[1] + 2 * padding[1])
+    if span[0] > room[0] or span[1] > room[1]:
+        raise ValueError(f"{what}: the kernel spans {span} pixels, but the image has "
+                         f"{room} with its padding: use a smaller kernel, more padding "
+                         "or larger images")
+    return count(size, kernel, stride, padding, dilation)
+
+
+def count(size: Sequence[int], kernel: Pair, stride: Pair, padding: Pair,
+          dilation: Pair = (1, 1)) -> Pair:
+    """`window_count` of sizes that have been checked."""
+    rows, columns = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d
+                     in zip(size, kernel, stride, padding, dilation, strict=True))
+    return rows, columns
+
+
+def taps(kernel: Pair, stride: Pair, out: Pair, dilation: Pair = (1, 1)
+         ) -> Iterator[tuple[int, int, slice, slice]]:
+    """For each place (i, j) in a window, in reading order: the rows and columns that the windows,
+    `out` of them, meet there. Such a *tap* of an image is a strided view of it.
+    """
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            top = i * dilation[0]  # where the first window has this place; the others follow
+            left = j * dilation[1]
+            rows = slice(top, top + stride[0] * (out[0] - 1) + 1, stride[0])
+            columns = slice(left, left + stride[1] * (out[1] - 1) + 1, stride[1])
+            yield i, j, rows, columns
+
+
+# Pictures, and functions of yours
+
+def check_images(images: Any) -> None:
+    """TypeError unless `images` is an array of numbers, ValueError unless it is (N, C, H, W)."""
+    if not hasattr(images, "dtype") or hasattr(images, "requires_grad"):
+        raise TypeError(f"images must be an array, got {type(images).__name__}: pictures are "
+                        "prepared before they become tensors; a list of them needs np.stack")
+    check_not_masked(images)
+    if images.dtype.kind not in "uif":
+        raise TypeError(f"images must be an array of numbers, got {images.dtype}: convert them "
+                        "with .astype('uint8') or .astype('float32')")
+    shape = tuple(images.shape)
+    if len(shape) != 4:
+        raise ValueError(f"images must be (N, C, H, W), got shape {shape}: grey pictures "
+                         "(N, H, W) need images[:, None], a single one (C, H, W) images[None]")
+    if shape[3] in (1, 3, 4) and min(shape[1:3]) > 4:
+        raise ValueError(f"images must be (N, C, H, W), got shape {shape}, which looks like "
+                         "(N, H, W, C): use images.transpose(0, 3, 1, 2)")
+
+
+def check_not_masked(images: Any) -> None:
+    """TypeError for a masked array: what stands under its mask would be learned."""
+    if isinstance(images, np.ndarray):
+        without_subclass(images)
+
+
+def check_size(size: Any) -> tuple[int, int]:
+    """(height, width) of a size in pixels: one side, or both.
+
+    >>> check_size(224), check_size((20, 30))
+    ((224, 224), (20, 30))
+    """
+    pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
+    if len(pair) != 2 or not all(isinstance(v, int | np.integer) and v > 0 for v in pair):
+        raise ValueError(f"size must be a side or (height, width) in whole pixels, got {size!r}")
+    return int(pair[0]), int(pair[1])
+
+
+def two_numbers(pair: Any) -> tuple[float, float]:
+    """`pair` if it is two numbers; else (nan, nan), for which no comparison holds."""
+    if isinstance(pair, tuple | list) and len(pair) == 2 and all(
+            isinstance(v, Real) for v in pair):
+        return pair[0], pair[1]
+    return math.nan, math.nan
+
+
+def check_range_of(what: str, pair: Any, above: float, upto: float = math.inf
+                   ) -> tuple[float, float]:
+    """(low, high), for which above < low <= high <= upto must hold."""
+    low, high = two_numbers(pair)
+    if not above < low <= high <= upto:
+        limit = f" to {upto:g}" if math.isfinite(upto) else ""
+        raise ValueError(f"{what} must be (low, high), low <= high, more than {above:g}{limit}, "
+                         f"got {pair!r}")
+    return low, high
+
+
+def check_call(what: str, function: Any, *arguments: str) -> None:
+    """TypeError unless `function` can be called with as many arguments as are named.
+
+    >>> check_call("transform", np.copy, "images", "keys")
+    >>> check_call("transform", lambda images: images, "images", "keys")
+    Traceback (most recent call last):
+        ...
+    TypeError: transform must be a function of (images, keys), but <lambda>(images) ...
+    """
+    wanted = f"{what} must be a function of ({', '.join(arguments)})"
+    if not callable(function):
+        raise TypeError(f"{wanted}, got {function!r}")
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some functions written in C do not tell
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise TypeError(f"{wanted}, but {name}{signature} cannot be called so ({error}): give it "
+                        "these parameters, also where it ignores some") from error

@@ -51,6 +51,7 @@ from typing import Any, Literal, ParamSpec, overload
 from .backend import Array, out_of_memory
 from .fast_calls import fast_call
 from .graph import Node, Pullbacks
+from .kernels import kernel
 from .operands import FLOAT64, NDARRAY, as_array, as_data, unpack
 from .rules import Rules, Vjp
 from .tensor import Tensor, grad, record, wrap
@@ -136,7 +137,8 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
     backward)``, where ``backward(g, wanted)`` returns a gradient or None for each
     input; with `has_aux` it returns ``(y, backward, aux)`` and the call ``(Tensor,
     aux)``: aux is for statistics, never differentiated. `reference` takes the same
-    arguments and options.
+    arguments and options, and returns y, with `has_aux` ``(y, aux)``; inside `plain()`
+    it is what is called.
     """
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -145,6 +147,8 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
 
         @functools.wraps(forward)
         def call(*args: Any, **options: Any) -> Any:
+            if kernel.reading:
+                return reference(*args, **options)
             raw, nodes, tensors, recorded = unpack(args, fusion.name)
             needs = tuple([recorded and n is not None for n in nodes])
             y, backward, *aux = compute(*raw, needs=needs, **options)

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from . import graph
-from .backend import Array, DType, asarray, out_of_memory, to_numpy, xp
+from .backend import Array, DType, asarray, out_of_memory, sum_to, to_numpy, xp
 from .graph import Leaf, Node, Operation, clock, mode, newest_first, recording
-from .kernels.broadcast import sum_to
 from .kernels.elementwise import add as add_arrays
 
 Axis = int | tuple[int, ...] | None

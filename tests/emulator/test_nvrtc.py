@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.emulator import compiler
-from tests.kernels import test_device
+from tests.kernels import test_gpu
 from tinynet import Tensor, random
 from tinynet.backend import xp
 from tinynet.optim import SGD, Adam, RMSprop
@@ -30,16 +30,16 @@ UPDATES = (lambda p: SGD(p, 0.1), lambda p: SGD(p, 0.1, momentum=0.9), RMSprop, 
 def own_sources() -> set[tuple[str, str]]:
     """Name and source of every kernel of the library, for all types that it is made for."""
     for dtype in DTYPES:
-        test_device.test_batch_norm((2, 3, 4, 4), True, dtype, "c")
-        test_device.test_convolution((1, 2, 4, 4), (2, 2, 3, 3), ((1, 1), (1, 1), (1, 1), 1),
+        test_gpu.test_batch_norm((2, 3, 4, 4), True, dtype, "c")
+        test_gpu.test_convolution((1, 2, 4, 4), (2, 2, 3, 3), ((1, 1), (1, 1), (1, 1), 1),
                                      dtype, "c")
-        test_device.test_max_pool((1, 1, 4, 4), ((2, 2), (2, 2), (0, 0)), dtype, False)
-        test_device.test_softmax_cross_entropy(dtype)
+        test_gpu.test_max_pool((1, 1, 4, 4), ((2, 2), (2, 2), (0, 0)), dtype, False)
+        test_gpu.test_softmax_cross_entropy(dtype)
         for make in UPDATES:
             p = Tensor(xp.ones(3, dtype), requires_grad=True)
             p.grad = Tensor(p.data)
             make([p]).step()
-    test_device.test_move()
+    test_gpu.test_move()
     random.bits(random.key(1, np.arange(2)), 3)
     return {(name.removeprefix("tinynet_"), source) for name, source in compiler.sources
             if name.startswith("tinynet_")}

@@ -12,6 +12,7 @@ from tests.kernels.measure import error
 from tinynet import Tensor, functional as F, grad, std, var
 from tinynet.backend import asarray, xp
 from tinynet.kernels import precision
+from tinynet.kernels.kernel import kernel
 
 BOUND = {"f2": 2e-3, "f4": 2e-6, "f8": 1e-9}
 FAR = [("f4", 0.0), ("f4", 1e3), ("f4", -1e5), ("f2", 1000.0), ("f8", 1e5)]
@@ -24,7 +25,7 @@ LAYOUTS = {
 }
 NORMS = {
     "batch norm": lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
-    "batch norm with ReLU": lambda x, w, b: F.batch_norm_relu(x, None, None, w, b, training=True),
+    "batch norm with ReLU": lambda x, w, b: F.batch_norm(x, None, None, w, b, True, with_relu=True),
     "group norm": lambda x, w, b: F.group_norm(x, 4, w, b),
     "layer norm of pixels": lambda x, w, b: F.layer_norm(x.transpose(0, 2, 3, 1), 16, w, b),
 }
@@ -115,15 +116,15 @@ def test_variance_of_integers_is_a_float() -> None:
 
 
 @pytest.mark.numpy_only("on a GPU kernels compute float16 in float32 themselves")
-def test_widened_computes_in_float32_and_rounds_once() -> None:
+def test_a_wide_kernel_computes_in_float32_and_rounds_once() -> None:
     seen = []
 
-    @precision.widened
-    def kernel(x: Any, factor: float) -> Any:
+    @kernel(wide=True)
+    def scaled(x: Any, factor: float) -> Any:
         seen.append(x.dtype)
         return x * factor, x.astype("f8")
 
     x = np.ones(3, "f2")
-    assert [a.dtype for a in kernel(x, 2.0)] == [np.float16, np.float64]
-    assert [a.dtype for a in kernel(x.astype("f4"), 2.0)] == [np.float32, np.float64]
+    assert [a.dtype for a in scaled(x, 2.0)] == [np.float16, np.float64]
+    assert [a.dtype for a in scaled(x.astype("f4"), 2.0)] == [np.float32, np.float64]
     assert seen == [np.float32, np.float32]

@@ -7,7 +7,8 @@ import pytest
 
 from tests.arrays import equal, host
 from tinynet.backend import asarray, xp
-from tinynet.kernels.windows import bordered, count, inside, taps, view
+from tinynet.checks import count, taps
+from tinynet.kernels.windows import bordered, inside, view
 
 CASES = [((5, 7), (3, 3), (1, 1), (0, 0), (1, 1)), ((9, 8), (2, 3), (2, 1), (1, 2), (1, 1)),
          ((11, 12), (3, 2), (3, 2), (2, 0), (2, 3)), ((4, 4), (4, 4), (1, 1), (0, 0), (1, 1))]

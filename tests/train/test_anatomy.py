@@ -46,7 +46,7 @@ def test_time_is_counted_once_and_backward_belongs_to_the_layer() -> None:
 def test_files_are_entered_where_the_work_is() -> None:
     whole = anatomy()
     found = {(row.name, row.layer): row for row in whole.rows}
-    assert {"nn/layers.py", "functional/dense.py"} <= found["2", "Linear"].files
+    assert {"nn/layers.py", "functional/linear.py"} <= found["2", "Linear"].files
     assert "functional/loss.py" in found["loss", ""].files
     assert {"optim/optimizer.py", "optim/first_order.py"} <= found["update", ""].files
     assert "tensor.py" in found["walk", ""].files

@@ -42,7 +42,7 @@ KINDS: dict[str, tuple[Callable[[Any], bool] | None, set[str]]] = {
     "train.callbacks": (_callbacks, {"EarlyStopping", "ReportToSchedule", "ClipGradients"}),
     "tune.sanity": (None, {"check_initial_loss", "overfit_small", "find_lr"}),
     "nn.init": (None, {"xavier_normal_", "kaiming_normal_", "orthogonal_"}),
-    "nn.norm": (_layers, {"BatchNorm1d", "BatchNorm2d", "LayerNorm", "GroupNorm"}),
+    "nn.layers": (_layers, {"BatchNorm1d", "BatchNorm2d", "LayerNorm", "GroupNorm"}),
     "optim.schedule": (None, {"cosine", "linear", "step_decay", "warmup"}),
     "optim.clip": (None, {"clip_grad_norm_", "clip_grad_value_"}),
     "tune.rates": (None, {"label_rates"}),

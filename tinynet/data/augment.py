@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, DType, asarray, get_default_dtype, to_numpy, xp
-from ..checks import check_probability
+from ..checks import check_call, check_images, check_probability
 from ..kernels import memory
 from ..kernels.threads import BLOCK_BYTES, pmap
 from ..random import key, mask
-from .checks import check_call, check_images
 
 Numbers = float | Sequence[float]
 Call = Callable[[Array, Array | None], Array]

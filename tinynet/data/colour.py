@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, asarray, xp
+from ..checks import check_images, two_numbers
 from ..kernels import memory
 from ..random import key, normal, uniform
 from .augment import Transform, as_dtype, channel_moments, in_blocks, working_dtype
-from .checks import check_images, two_numbers
 
 _LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue look (ITU-R BT.601); they sum to 1
 

@@ -13,11 +13,10 @@ from __future__ import annotations
 import math
 
 from ..backend import Array, xp
-from ..checks import check_whole
+from ..checks import check_images, check_range_of, check_size, check_whole
 from ..kernels import memory
 from ..random import integers, key, uniform
 from .augment import Transform, in_blocks
-from .checks import check_images, check_range_of, check_size
 from .resample import resize, window
 
 Size = int | tuple[int, int]

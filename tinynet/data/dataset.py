@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import check_range, to_numpy
+from ..checks import check_images
 from ..random import key, permutation
-from .checks import check_images
 
 _DIGESTED = 1 << 25  # bytes of pictures that a digest reads: 32 MB
 

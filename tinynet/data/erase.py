@@ -11,11 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..backend import Array, xp
-from ..checks import check_probability, check_whole
+from ..checks import check_probability, check_range_of, check_whole
 from ..kernels import memory
 from ..random import bits, integers, key, mask, normal
 from .augment import Numbers, Transform, in_blocks, per_channel
-from .checks import check_range_of
 from .crops import random_box
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .checks import check_size
+from ..checks import check_size
 from .dataset import Dataset
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import math
 from numbers import Real
 
 from ..backend import Array, xp
+from ..checks import two_numbers
 from ..random import uniform
 from .augment import Numbers, Transform
-from .checks import two_numbers
 from .resample import sample
 
 Range = float | tuple[float, float]

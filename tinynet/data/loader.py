@@ -22,10 +22,9 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, asarray, check_range, is_array, on_gpu, to_numpy, xp
-from ..checks import check_whole
+from ..checks import check_call, check_not_masked, check_whole
 from ..random import check_seed, key, permutation
 from .augment import Call
-from .checks import check_call, check_not_masked
 from .dataset import Dataset, digest
 
 Batch = tuple[Array, Array]

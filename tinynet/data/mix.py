@@ -17,11 +17,10 @@ from __future__ import annotations
 import math
 
 from ..backend import Array, check_range, get_default_dtype, on_gpu, xp
-from ..checks import check_probability, check_whole
+from ..checks import check_images, check_probability, check_whole
 from ..kernels import memory
 from ..random import beta, key
 from .augment import as_dtype, in_blocks, show, working_dtype
-from .checks import check_images
 
 
 class BatchTransform:

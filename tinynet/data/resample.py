@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..backend import Array, xp
+from ..checks import check_images, check_size
 from ..kernels import memory
 from .augment import as_dtype, in_blocks, per_channel, working_dtype
-from .checks import check_images, check_size
 
 
 def window(images: Array, top: Array, left: Array, height: Array, width: Array,

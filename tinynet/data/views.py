@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..backend import Array
-from ..checks import check_whole
-from .checks import check_images, check_size
+from ..checks import check_images, check_size, check_whole
 from .crops import Size, crop
 from .resample import resize
 

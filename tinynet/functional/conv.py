@@ -2,23 +2,92 @@
 
 The reference is a definition to read: copy out every window (`unfold`), multiply by the weights.
 It serves gradients of gradients; the plain forward and backward are `kernels/conv.py`, read next.
+
+`unfold` copies windows out, `fold` adds them into place. They are adjoint, each is the other's
+gradient: what is composed of them and a product is exact at any order.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..backend import Array
+from ..backend import Array, accumulator, xp
+from ..checks import Pair, float_of_one_dtype, images, pair, taps, window_count
 from ..kernels import conv as kernel
 from ..kernels.channels import channel_sum
-from ..operation import fused
+from ..operation import fused, primitive
 from ..ops.shape import pad, reshape
 from ..tensor import Tensor
-from .checks import Pair, float_of_one_dtype, images, pair, window_count
-from .windows import unfold
+
+
+@primitive(lambda g, x_shape, kernel, dilation, padding, stride:
+           _fold(g, x_shape[2:], kernel, dilation, padding, stride))
+def _unfold(x: Array, kernel: Pair, dilation: Pair, padding: Pair, stride: Pair) -> Array:
+    n, c, h, w = x.shape
+    count = window_count("unfold", (h, w), kernel, stride, padding, dilation)
+    if padding != (0, 0):
+        x = xp.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
+    out = xp.empty((n, c, *kernel, *count), x.dtype)
+    for i, j, rows, columns in taps(kernel, stride, count, dilation):
+        out[:, :, i, j] = x[:, :, rows, columns]
+    return out.reshape(n, c * math.prod(kernel), math.prod(count))
+
+
+@primitive(lambda g, kernel, dilation, padding, stride:
+           _unfold(g, kernel, dilation, padding, stride))
+def _fold(x: Array, size: Pair, kernel: Pair, dilation: Pair, padding: Pair,
+          stride: Pair) -> Array:
+    count = window_count("fold", size, kernel, stride, padding, dilation)
+    n = x.shape[0]
+    x = x.reshape(n, -1, *kernel, *count)
+    border = [s + 2 * p for s, p in zip(size, padding, strict=True)]
+    y = xp.zeros((n, x.shape[1], *border), accumulator(x.dtype))
+    for i, j, rows, columns in taps(kernel, stride, count, dilation):
+        y[:, :, rows, columns] += x[:, :, i, j]
+    inside = y[:, :, padding[0] : padding[0] + size[0], padding[1] : padding[1] + size[1]]
+    return inside.astype(x.dtype, copy=False)
+
+
+def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
+           stride: Any = 1) -> Tensor:
+    """Every window of an image as a column (im2col).
+
+    Shapes: x (N, C, H, W); result (N, C kH kW, L) for L windows, from left to right and down.
+
+    >>> from tinynet import xp
+    >>> unfold(xp.arange(6.0).reshape(1, 1, 2, 3), kernel_size=2)[0].tolist()
+    [[0.0, 1.0], [1.0, 2.0], [3.0, 4.0], [4.0, 5.0]]
+    """
+    images("unfold", x)
+    return _unfold(x, *_window_options(kernel_size, dilation, padding, stride))
+
+
+def fold(columns: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
+         stride: Any = 1) -> Tensor:
+    """Columns of windows added into an image, where they overlap summed (col2im).
+
+    Shapes: columns (N, C kH kW, L); result (N, C, *output_size). The opposite of `unfold` in
+    shape, and its adjoint: sum(unfold(x) * c) = sum(x * fold(c)).
+    """
+    size = pair("output_size", output_size, 1)
+    kernel, *others = _window_options(kernel_size, dilation, padding, stride)
+    dilation, padding, stride = others
+    count = window_count("fold", size, kernel, stride, padding, dilation)
+    shape = tuple(columns.shape)
+    if len(shape) != 3 or shape[1] % math.prod(kernel) or shape[2] != math.prod(count):
+        raise ValueError(f"fold: columns of shape {shape} do not fit: a {kernel} kernel over "
+                         f"{size} pixels needs (N, a multiple of {math.prod(kernel)}, "
+                         f"{math.prod(count)})")
+    return _fold(columns, size, kernel, *others)
+
+
+def _window_options(kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> list[Pair]:
+    return [pair("kernel_size", kernel_size, 1), pair("dilation", dilation, 1),
+            pair("padding", padding, 0), pair("stride", stride, 1)]
 
 
 def conv2d_reference(x: Any, weight: Any, bias: Any = None, *, stride: Pair, padding: Pair,

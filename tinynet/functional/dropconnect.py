@@ -31,6 +31,7 @@ from typing import Any
 
 from .. import random
 from ..backend import Array, add_up, on_gpu, xp
+from ..checks import Pair
 from ..kernels import conv as kernel, winograd
 from ..kernels.im2col import Shape, by_group, columns_back, columns_of, filters_of, matrix_of
 from ..kernels.memory import as_nchw, as_nhwc, empty, scratch
@@ -41,11 +42,9 @@ from ..ops.arithmetic import clip, erf, exp, maximum, sqrt, widened
 from ..ops.shape import moveaxis, reshape
 from ..random import place_in_batch
 from ..tensor import Tensor
-from .checks import Pair
-from .conv import checked, conv2d
-from .dense import linear
+from .conv import checked, conv2d, unfold
+from .linear import linear
 from .regularize import draw_key
-from .windows import unfold
 
 _EXAMPLES = 8  # of a block at most
 _MASKED_BYTES = 1 << 26 if on_gpu else 5 << 18  # of masked weights at a time

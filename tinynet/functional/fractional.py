@@ -27,6 +27,7 @@ from typing import Any
 
 from .. import random
 from ..backend import Array, xp
+from ..checks import Pair, float_of_one_dtype, images, pair
 from ..kernels.elementwise import keep
 from ..kernels.memory import as_nchw, as_nhwc, empty
 from ..kernels.threads import BLOCK_BYTES, pmap
@@ -34,7 +35,6 @@ from ..operation import fused
 from ..ops.shape import reshape
 from ..random import default_generator, place_in_batch
 from ..tensor import Tensor
-from .checks import Pair, float_of_one_dtype, images, pair
 from .pool import first_largest
 
 _SPLIT = 1 << 24  # u is a multiple of 1 / _SPLIT, so that a_i is exact in integers

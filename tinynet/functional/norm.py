@@ -14,15 +14,16 @@ from operator import index
 from typing import Any
 
 from ..backend import Array, DType, accumulator, wide, xp
-from ..kernels import channels, norm as kernel
+from ..checks import float_of_one_dtype
+from ..kernels import channels, gpu, norm as kernels
+from ..kernels.kernel import kernel
 from ..kernels.precision import centred, variance
 from ..operation import fused, primitive
-from ..ops.arithmetic import square, widened
+from ..ops.arithmetic import astype, square, widened
 from ..ops.reduction import mean, sum as total, var
 from ..ops.shape import reshape
 from ..tensor import Tensor
 from .activation import relu
-from .checks import float_of_one_dtype
 
 
 def _channels(v: Any, ndim: int) -> Any:
@@ -35,24 +36,34 @@ def _all_but_channels(x: Any) -> tuple[int, ...]:
 
 
 def batch_norm_reference(x: Any, weight: Any = None, bias: Any = None, *, eps: float,
-                         with_relu: bool) -> tuple[Any, None]:
-    """Centre, divide by the deviation, scale, shift, ReLU: a line each."""
-    axes, ndim = _all_but_channels(x), len(x.shape)
-    centred = x - mean(x, axes, True)
-    y = centred * (mean(square(centred), axes, True) + eps) ** -0.5
-    y = y if weight is None else y * _channels(weight, ndim)
-    y = y if bias is None else y + _channels(bias, ndim)
-    return relu(y) if with_relu else y, None
+                         with_relu: bool) -> tuple[Any, tuple[Array, Array]]:
+    """Centre, divide by the deviation, scale, shift, ReLU: a line each; and the statistics."""
+    axes = _all_but_channels(x)
+    ndim = len(x.shape)
+    dtype = x.dtype
+    x = astype(x, accumulator(dtype))
+    m = mean(x, axes, True)
+    rest = mean(x - m, axes, True)  # what the rounding of m left, of a mean far from zero
+    centred = x - m - rest
+    v = mean(square(centred), axes, True)
+    y = centred * (v + eps) ** -0.5
+    if weight is not None:
+        y = y * _channels(weight, ndim)
+    if bias is not None:
+        y = y + _channels(bias, ndim)
+    if with_relu:
+        y = relu(y)
+    return astype(y, dtype), (_data(m + rest).reshape(-1), _data(v).reshape(-1))
 
 
 @fused(reference=batch_norm_reference, has_aux=True)
 def _batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float,
                 with_relu: bool, needs: Sequence[bool]) -> Any:
-    y, statistics = kernel.batch_norm(x, weight, bias, eps, with_relu)
+    y, statistics = kernels.batch_norm(x, weight, bias, eps, with_relu)
     gate = y if with_relu else None
 
     def backward(g: Array, wanted: Sequence[bool]) -> list[Array | None]:
-        found = kernel.batch_norm_backward(g, x, weight, statistics, wanted[0], gate)
+        found = kernels.batch_norm_backward(g, x, weight, statistics, wanted[0], gate)
         return [dx if w else None for dx, w in zip(found, wanted, strict=True)]
 
     return y, backward, (statistics.mean, statistics.var)
@@ -104,13 +115,15 @@ def _data(running: Any) -> Array:
 
 
 def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
-               training: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:
+               training: bool = False, momentum: float = 0.1, eps: float = 1e-5, *,
+               with_relu: bool = False) -> Tensor:
     r"""y = weight (x - m) / sqrt(v + eps) + bias, for each channel (axis 1) of x
 
     In training m and v are the mean and (biased) variance of the batch, and the running arrays
     move by `momentum`, the share of the NEW value: running <- (1 - momentum) running + momentum
     batch; there the variance is the unbiased one. In evaluation m and v are the running arrays,
-    so what comes out for a sample does not depend on its batch.
+    so what comes out for a sample does not depend on its batch. `with_relu` gives max(y, 0), in one
+    operation that saves two passes over the images.
 
     Shapes: x (N, C), (N, C, L) or (N, C, H, W), the others (C,) or None (without running arrays
     the batch's statistics are used). Source: Ioffe and Szegedy 2015, algorithm 1; lecture id E10.
@@ -122,18 +135,6 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
     >>> mean.tolist(), var.tolist()                  # 0.1 * 2, and 0.9 * 1 + 0.1 * 2
     ([0.2], [1.1])
     """
-    return _either_norm(x, running_mean, running_var, weight, bias, training, momentum, eps, False)
-
-
-def batch_norm_relu(x: Any, running_mean: Any, running_var: Any, weight: Any = None,
-                    bias: Any = None, training: bool = False, momentum: float = 0.1,
-                    eps: float = 1e-5) -> Tensor:
-    """relu(batch_norm(...)) in one operation, which saves two passes over the images."""
-    return _either_norm(x, running_mean, running_var, weight, bias, training, momentum, eps, True)
-
-
-def _either_norm(x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any,
-                 training: bool, momentum: float, eps: float, with_relu: bool) -> Tensor:
     shape = tuple(x.shape)
     if len(shape) not in (2, 3, 4):
         raise ValueError(f"batch_norm: x must have shape (N, C), (N, C, L) or (N, C, H, W), got "
@@ -151,10 +152,18 @@ def _either_norm(x: Any, running_mean: Any, running_var: Any, weight: Any, bias:
                          f"of shape {shape}: use a larger batch (drop a last batch of one), "
                          "evaluation mode, or GroupNorm or LayerNorm")
     y, (m, v) = _batch_norm(x, weight, bias, eps=eps, with_relu=with_relu)
-    for running, value, factor in ((running_mean, m, 1.0), (running_var, v, count / (count - 1))):
-        if training and running is not None:
-            kernel.move(_data(running), value, momentum, factor)
+    if training and running_mean is not None:
+        move(_data(running_mean), m, momentum)
+    if training and running_var is not None:
+        move(_data(running_var), v, momentum, count / (count - 1))
     return y
+
+
+@kernel(gpu=gpu.move)
+def move(running: Array, value: Array, share: float, factor: float = 1.0) -> None:
+    """running <- (1 - share) running + share factor value, in place."""
+    running *= 1.0 - share
+    running += (share * (value * factor)).astype(running.dtype)
 
 
 def _folded(running_mean: Array, running_var: Array, weight: Any, bias: Any, eps: float,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, accumulator, add_up, float_dtype, on_gpu, wide, xp
+from ..checks import Pair, float_of_one_dtype, images, pair, window_count
 from ..kernels import memory, pool as kernels
 from ..operation import fused, primitive
 from ..ops.arithmetic import logical_and, logical_or
@@ -18,8 +19,7 @@ from ..ops.indexing import take_along_axis
 from ..ops.reduction import argmax, max as largest, mean
 from ..ops.shape import expand_dims, pad, reshape, squeeze
 from ..tensor import Tensor
-from .checks import Pair, float_of_one_dtype, images, pair, window_count
-from .windows import unfold
+from .conv import unfold
 
 _MANY_TAPS = 64  # of a window: more are added up region by region
 

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, accumulator, float_dtype, xp
+from ..checks import float_of_one_dtype
 from ..kernels import elementwise, memory
 from ..operation import primitive
 from ..ops.arithmetic import abs as absolute, astype, square
 from ..ops.reduction import sum as total
 from ..random import batch_mask, default_generator
 from ..tensor import Tensor
-from .checks import float_of_one_dtype
 
 
 @primitive(lambda g, mask, scale: _masked(g, mask, scale))

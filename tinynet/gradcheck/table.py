@@ -189,8 +189,8 @@ TABLES: dict[str, list[Case]] = {
     "norm": [
         row("_batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b), (4, 2, 3, 2), (2,),
             (2,)),
-        row("_batch_norm", lambda x, w, b: F.batch_norm_relu(x, None, None, w, b), (5, 3), (3,),
-            (3,)),
+        row("_batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b, with_relu=True),
+            (5, 3), (3,), (3,)),
         row("_scale_and_shift", norm._scale_and_shift, (4, 2, 3, 2), (2,), (2,)),
         row("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), (2, 4, 3), (4,), (4,)),
         row("_normalise", lambda x: F.layer_norm(x, (3, 2)), (2, 3, 2)),

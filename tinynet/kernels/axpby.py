@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, DType
+from .kernel import kernel
 from .memory import scratch
 from .threads import blas_libraries
 
@@ -32,10 +33,14 @@ def _routine(dtype: DType) -> Any:
     Whole numbers are passed with 64 bits: a routine that wants 32 takes the lower half.
     """
     letter, real = _TYPES.get(dtype, (None, None))
-    for library, name in product(blas_libraries() if letter else (), _NAMES):
-        if found := getattr(ctypes.CDLL(library.filepath), name.format(letter), None):
-            vector = (real, ctypes.c_void_p, ctypes.c_int64)
-            found.argtypes, found.restype = (ctypes.c_int64, *vector, *vector), None
+    if letter is None:
+        return None
+    for library, name in product(blas_libraries(), _NAMES):
+        found = getattr(ctypes.CDLL(library.filepath), name.format(letter), None)
+        if found is not None:
+            vector = (real, ctypes.c_void_p, ctypes.c_int64)  # factor, start, numbers to the next
+            found.argtypes = (ctypes.c_int64, *vector, *vector)
+            found.restype = None
             return found
     return None
 
@@ -48,6 +53,7 @@ def plain_axpby(a: float, x: Array, b: float, y: Array, work: Array | None = Non
     y += work
 
 
+@kernel(plain=plain_axpby, small=0, of=1)
 def axpby(a: float, x: Array, b: float, y: Array, work: Array | None = None) -> None:
     """Overwrite y with a x + b y, for writeable rows without gaps, alike in length and dtype.
 

@@ -19,27 +19,40 @@ Cost for n numbers: 2 n operations (3 n with a centre) and 2 n numbers read or w
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from ..backend import Array, DType, on_gpu, wide, xp
+from .kernel import kernel
 from .memory import as_nhwc, empty, scratch
-from .precision import widened
-from .threads import BLOCK_BYTES, is_plain, pmap
+from .threads import BLOCK_BYTES, pmap
 
 _ROW = 8192  # NumPy's buffer, in numbers
 NEAR = 4.0  # deviations between the mean and 0 up to which x * scale + shift is as good
+
+
+class Statistics(NamedTuple):
+    """Of a batch, a value for each channel; the deviation is sqrt(var + eps)."""
+
+    mean: Array
+    var: Array
+    deviation: Array
 
 
 class Rows:
     """An array with channels in axis 1 as a matrix of long rows: some pixels, all channels each."""
 
     def __init__(self, x: Array) -> None:
-        self.channels, self.dtype, self.shape = x.shape[1], x.dtype, x.shape
+        self.channels = x.shape[1]
+        self.dtype = x.dtype
+        self.shape = x.shape
         pixels = x.size // self.channels
+        # Pixels of a row: a power of two that divides them all, for about _ROW numbers.
         self.repeats = math.gcd(pixels, 1 << (_ROW // self.channels).bit_length())
-        self.rows, self.width = pixels // self.repeats, self.repeats * self.channels
-        self.step = max(1, BLOCK_BYTES // (self.width * x.itemsize))
+        self.rows = pixels // self.repeats
+        self.width = self.repeats * self.channels
+        self.step = max(1, BLOCK_BYTES // (self.width * x.itemsize))  # rows of a block
 
     def matrix(self, x: Array) -> Array:
         """x as (rows, width); a view if channels are last in memory."""
@@ -101,15 +114,13 @@ def plain_scale_and_shift(x: Array, scale: Array, shift: Array, relu: bool = Fal
     return y.astype(dtype, copy=False)
 
 
-@widened
+@kernel(plain=plain_scale_and_shift, wide=True)
 def scale_and_shift(x: Array, scale: Array, shift: Array, relu: bool = False,
                     centre: Array | None = None) -> Array:
     """(x - centre) * scale + shift, a value of each for each channel (axis 1); max(., 0) if `relu`.
 
     `centre` is None for 0.
     """
-    if is_plain(x):
-        return plain_scale_and_shift(x, scale, shift, relu, centre)
     r = Rows(x)
     rows = r.matrix(x)
     y = empty((r.rows, r.width), r.dtype)
@@ -136,12 +147,11 @@ def plain_channel_sum(x: Array) -> Array:
     return x.sum((0, *range(2, x.ndim)), dtype=np.float64).astype(x.dtype)
 
 
-@widened
+@kernel(plain=plain_channel_sum, wide=True)
 def channel_sum(x: Array) -> Array:
     """The sum of each channel (axis 1): the gradient of a bias."""
-    if is_plain(x):
-        return plain_channel_sum(x)
     r = Rows(x)
-    rows, parts = r.matrix(x), r.parts(1)
+    rows = r.matrix(x)
+    parts = r.parts(1)
     pmap(lambda i, j: sum_rows(rows[i:j], parts[0, i // r.step]), r.rows, r.step)
     return r.total(parts[0]).astype(x.dtype)

@@ -12,20 +12,20 @@ float16 is computed in float32, whose products BLAS knows: the transforms of Win
 leave two digits of it.
 
 `force_algorithm` overrules the choice, for tests: gradient checks in float64 reach every one. A GPU
-has one way of its own, in `device.py`.
+has one way of its own, in `gpu.py`.
 Read next: `winograd.py` and `im2col.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
-from ..backend import Array, on_gpu
-from . import device, im2col, threads, winograd
+from ..backend import Array
+from ..checks import Pair
+from . import gpu, im2col, kernel as bodies, winograd
 from .im2col import Shape
-from .precision import widened
-from .windows import Pair
+from .kernel import kernel
 
 ALGORITHMS = ("plain", "im2col", "winograd")
 MIN_CHANNELS = 16  # of input and of output, for Winograd
@@ -34,11 +34,10 @@ MIN_TILES = 16  # of the whole batch, for Winograd
 
 def get_algorithm() -> str | None:
     """The algorithm in force: None means chosen by shape."""
-    return threads.forced
+    return bodies.forced
 
 
-@contextlib.contextmanager
-def force_algorithm(name: str | None) -> Iterator[None]:
+def force_algorithm(name: str | None) -> AbstractContextManager[None]:
     """Use one of `ALGORITHMS` inside the block, wherever it applies; None chooses by shape.
 
     >>> with force_algorithm("plain"):
@@ -47,26 +46,22 @@ def force_algorithm(name: str | None) -> Iterator[None]:
     """
     if name is not None and name not in ALGORITHMS:
         raise ValueError(f"algorithm must be None or one of {', '.join(ALGORITHMS)}, got {name!r}")
-    before, threads.forced = threads.forced, name
-    try:
-        yield
-    finally:
-        threads.forced = before
+    return bodies.forcing(name)
 
 
 def choose(s: Shape) -> str:
     """The algorithm for a convolution of these sizes."""
     fits = (s.kernel == (3, 3) and s.stride == (1, 1) == s.dilation and s.groups == 1
             and max(s.padding) <= 2)
-    if threads.forced is not None and (fits or threads.forced != "winograd"):
-        return threads.forced
-    rows, columns = (-(-size // winograd.TILE) for size in s.out)
+    if bodies.forced is not None and (fits or bodies.forced != "winograd"):
+        return bodies.forced
+    rows, columns = (-(-size // winograd.TILE) for size in s.out)  # of tiles, rounded up
     mostly_full = rows * columns * winograd.TILE**2 <= 2 * s.out[0] * s.out[1]  # few hang over far
     enough = min(s.c, s.o) >= MIN_CHANNELS and s.n * rows * columns >= MIN_TILES
     return "winograd" if fits and enough and mostly_full else "im2col"
 
 
-@widened
+@kernel(plain=im2col.plain_conv2d, gpu=gpu.conv2d, small=0, wide=True)
 def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
            dilation: Pair = (1, 1), groups: int = 1) -> Array:
     """y[n, o, p, q] = sum over c, i, j of w[o, c, i, j] x[n, c, P(p, i), Q(q, j)]
@@ -80,24 +75,17 @@ def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
     [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
     """
     s = Shape(x, w, stride, padding, dilation, groups)
-    if on_gpu:
-        return device.conv2d(x, w, s)
-    algorithm = choose(s)
-    if algorithm == "winograd":
+    if choose(s) == "winograd":
         return winograd.conv2d(x, w, padding)
-    return (im2col.conv2d if algorithm == "im2col" else im2col.plain_conv2d)(x, w, s)
+    return im2col.conv2d(x, w, s)
 
 
-@widened
+@kernel(plain=im2col.plain_conv2d_backward, gpu=gpu.conv2d_backward, small=0, wide=True)
 def conv2d_backward(g: Array, x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
                     dilation: Pair = (1, 1), groups: int = 1,
                     wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
     """Gradients (dx, dw) from the gradient `g` of y; None for what is not `wanted`."""
     s = Shape(x, w, stride, padding, dilation, groups)
-    if on_gpu:
-        return device.conv2d_backward(g, x, w, s, wanted)
-    algorithm = choose(s)
-    if algorithm == "winograd":
+    if choose(s) == "winograd":
         return winograd.conv2d_backward(g, x, w, padding, wanted)
-    backward = im2col.conv2d_backward if algorithm == "im2col" else im2col.plain_conv2d_backward
-    return backward(g, x, w, s, wanted)
+    return im2col.conv2d_backward(g, x, w, s, wanted)

@@ -13,15 +13,26 @@ Read next: `norm.py`.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..backend import Array, is_array, on_gpu, xp
+from ..backend import Array, is_array, xp
+from . import gpu
+from .kernel import kernel
 from .memory import empty_like, memory_order
-from .threads import BLOCK_BYTES, is_plain, pmap
+from .threads import BLOCK_BYTES, pmap
 
 
+def at_once(f: Callable[..., Array], *arrays: Array, out: Array | None = None) -> Array:
+    """f(*arrays), into `out` if given."""
+    if out is None:
+        return f(*arrays)
+    return f(*arrays, out=out)
+
+
+@kernel(plain=at_once, of=1)
 def elementwise(f: Callable[..., Array], *arrays: Array, out: Array | None = None) -> Array:
     """f(*arrays), which must be element-wise and take ``out=``; into `out` if given.
 
@@ -29,11 +40,9 @@ def elementwise(f: Callable[..., Array], *arrays: Array, out: Array | None = Non
     [2.0, 2.0, 2.0]
     """
     x = arrays[0]
-    if is_plain(x):
-        return f(*arrays) if out is None else f(*arrays, out=out)
     rows = flat_rows(arrays if out is None else (*arrays, out))
     if rows is None:
-        return f(*arrays) if out is None else f(*arrays, out=out)
+        return at_once(f, *arrays, out=out)
     if out is None:
         out = empty_like(x, np.result_type(*arrays))
         rows.append(out.transpose(memory_order(out)).reshape(-1))
@@ -61,9 +70,10 @@ def flat_rows(arrays: Sequence[Array]) -> list[Array] | None:
     return rows
 
 
+@kernel(plain=operator.add)
 def add(a: Array, b: Array) -> Array:
     """a + b, of which one may be a Python number."""
-    if not is_array(a) or is_plain(a) or not is_array(b) or a.dtype != b.dtype:
+    if not is_array(b) or a.dtype != b.dtype:
         return a + b
     return elementwise(xp.add, a, b)
 
@@ -71,6 +81,7 @@ def add(a: Array, b: Array) -> Array:
 _BITS = {2: np.int16, 4: np.int32, 8: np.int64}  # integers of as many bytes
 
 
+@kernel(gpu=gpu.keep)
 def keep(x: Array, mask: Array, out: Array | None = None) -> Array:
     """x where the boolean mask is true, else 0: for infinities and nan as well.
 
@@ -80,10 +91,8 @@ def keep(x: Array, mask: Array, out: Array | None = None) -> Array:
     >>> keep(xp.asarray([1.0, xp.inf, xp.nan]), xp.asarray([True, False, False])).tolist()
     [1.0, 0.0, 0.0]
     """
-    if on_gpu:
-        return xp.where(mask, x, x.dtype.type(0))
     bits = _BITS[x.itemsize]
-    whole = xp.negative(mask.view(np.int8))
+    whole = xp.negative(mask.view(np.int8))  # 0 or -1, which `and` widens to 0 or all ones
     if out is None:
         return xp.bitwise_and(x.view(bits), whole).view(x.dtype)
     xp.bitwise_and(x.view(bits), whole, out=out.view(bits))

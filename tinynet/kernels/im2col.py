@@ -24,10 +24,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..backend import Array, xp
+from ..checks import Pair, count, taps
 from .memory import as_nchw, as_nhwc, empty, scratch
 from .sums import sum_if
 from .threads import pmap
-from .windows import Pair, bordered, count, inside, taps, view
+from .windows import bordered, inside, view
 
 CHUNK_BYTES = 1 << 20  # of columns in a block
 FEW_CHANNELS = 8  # below this, runs of channels are shorter than those of pixels
@@ -36,11 +37,15 @@ FEW_CHANNELS = 8  # below this, runs of channels are shorter than those of pixel
 class Shape:
     """All sizes of a convolution."""
 
-    def __init__(self, x: Array, w: Array, stride: Pair, padding: Pair, dilation: Pair,
-                 groups: int) -> None:
-        (self.n, self.c, *self.size), (self.o, self.inner, *kernel) = x.shape, w.shape
-        self.kernel, self.stride, self.padding = (kernel[0], kernel[1]), stride, padding
-        self.dilation, self.groups = dilation, groups
+    def __init__(self, x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
+                 dilation: Pair = (1, 1), groups: int = 1) -> None:
+        self.n, self.c, *self.size = x.shape
+        self.o, self.inner, *kernel = w.shape  # inner: input channels of one group
+        self.kernel = (kernel[0], kernel[1])
+        self.stride = stride
+        self.padding = padding
+        self.dilation = dilation
+        self.groups = groups
         self.out = count(self.size, self.kernel, stride, padding, dilation)
         self.padded = (self.size[0] + 2 * padding[0], self.size[1] + 2 * padding[1])
         self.taps = self.inner * kernel[0] * kernel[1]  # columns of A in one group
@@ -55,8 +60,9 @@ def _all_windows(x: Array, s: Shape) -> Array:
 
 def columns_of(x: Array, s: Shape) -> Array:
     """A for a block of images: (groups, pixels, taps), taps being (kH, kW, C / groups)."""
-    if s.is_pointwise:
+    if s.is_pointwise:  # a pixel is its own window: a view of channels-last memory
         return x.transpose(0, 2, 3, 1).reshape(-1, s.groups, s.inner).swapaxes(0, 1)
+    # Axes of found: 0 image, 1 group, 2 channel, 3 and 4 pixel (H', W'), 5 and 6 tap (kH, kW).
     found = _all_windows(bordered(x, s.padding), s)
     if s.inner < FEW_CHANNELS:  # runs of W' neighbours: A^T is what lies in memory
         a = scratch("im2col", (s.groups, *s.kernel, s.inner, len(x), *s.out), x.dtype)
@@ -69,6 +75,7 @@ def columns_of(x: Array, s: Shape) -> Array:
 
 def matrix_of(w: Array, s: Shape) -> Array:
     """The weights as W: (groups, taps, O / groups)."""
+    # (group, output, channel, kH, kW) to (group, kH, kW, channel, output): taps as in `columns_of`
     w = w.reshape(s.groups, -1, s.inner, *s.kernel).transpose(0, 3, 4, 2, 1)
     return w.reshape(s.groups, s.taps, -1)
 
@@ -92,7 +99,8 @@ def _images(s: Shape, itemsize: int) -> int:
 
 def conv2d(x: Array, w: Array, s: Shape) -> Array:
     """x (N, C, H, W) with weights (O, C / groups, kH, kW)."""
-    matrix, y = matrix_of(w, s), empty((s.n, *s.out, s.o), x.dtype)
+    matrix = matrix_of(w, s)
+    y = empty((s.n, *s.out, s.o), x.dtype)
 
     def block(i: int, j: int) -> None:
         np.matmul(columns_of(x[i:j], s), matrix, out=by_group(y[i:j], s))
@@ -104,8 +112,11 @@ def conv2d(x: Array, w: Array, s: Shape) -> Array:
 def conv2d_backward(g: Array, x: Array, w: Array, s: Shape,
                     wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
     """Gradients (dx, dw) of `conv2d`; one that is not `wanted` is None."""
-    g, matrix = as_nhwc(g), matrix_of(w, s)
-    dx = empty((s.n, *s.size, s.c), x.dtype) if wanted[0] else None
+    g = as_nhwc(g)
+    matrix = matrix_of(w, s)
+    dx = None
+    if wanted[0]:
+        dx = empty((s.n, *s.size, s.c), x.dtype)
 
     def block(i: int, j: int, out: Array | None = None) -> None:
         dy = by_group(g[i:j], s)
@@ -115,7 +126,11 @@ def conv2d_backward(g: Array, x: Array, w: Array, s: Shape,
             columns_back(dy, matrix.swapaxes(1, 2), dx[i:j], s)
 
     dw = sum_if(wanted[1], block, s.n, _images(s, x.itemsize), matrix.shape, x.dtype)
-    return None if dx is None else as_nchw(dx), None if dw is None else filters_of(dw, s)
+    if dx is not None:
+        dx = as_nchw(dx)
+    if dw is not None:
+        dw = filters_of(dw, s)
+    return dx, dw
 
 
 def columns_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:
@@ -128,26 +143,33 @@ def columns_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:
     border = scratch("im2col border", (len(dx), *s.padded, s.groups, s.inner), dx.dtype)
     border[...] = 0
     for i, j, rows, columns in taps(s.kernel, s.stride, s.out, s.dilation):
-        border[:, rows, columns] += da[:, :, :, :, i, j]
+        border[:, rows, columns] += da[:, :, :, :, i, j]  # one tap meets no pixel twice
     as_nchw(dx)[...] = inside(as_nchw(border.reshape(len(dx), *s.padded, s.c)), s.padding)
 
 
 # The plain twins: the same sums with the whole of A in memory.
 
 
-def plain_conv2d(x: Array, w: Array, s: Shape) -> Array:
+def plain_conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
+                 dilation: Pair = (1, 1), groups: int = 1) -> Array:
     """Windows times weights, group by group: one copy and one product (`tensordot`) each."""
-    found, weights = _all_windows(bordered(x, s.padding), s), w.reshape(s.groups, -1, *w.shape[1:])
+    s = Shape(x, w, stride, padding, dilation, groups)
+    found = _all_windows(bordered(x, s.padding), s)
+    weights = w.reshape(s.groups, -1, *w.shape[1:])
+    # Summed over channels and taps: axes 1, 4, 5 of (N, C, H', W', kH, kW), 1, 2, 3 of weights.
     y = [xp.tensordot(found[:, k], weights[k], ((1, 4, 5), (1, 2, 3))) for k in range(s.groups)]
     return xp.concatenate(y, axis=3).transpose(0, 3, 1, 2)
 
 
-def plain_conv2d_backward(g: Array, x: Array, w: Array, s: Shape,
+def plain_conv2d_backward(g: Array, x: Array, w: Array, stride: Pair = (1, 1),
+                          padding: Pair = (0, 0), dilation: Pair = (1, 1), groups: int = 1,
                           wanted: Sequence[bool] = (True, True)
                           ) -> tuple[Array | None, Array | None]:
+    s = Shape(x, w, stride, padding, dilation, groups)
     dx = dw = None
-    weights, g = w.reshape(s.groups, -1, *w.shape[1:]), g.reshape(s.n, s.groups, -1, *s.out)
-    if wanted[1]:
+    weights = w.reshape(s.groups, -1, *w.shape[1:])
+    g = g.reshape(s.n, s.groups, -1, *s.out)
+    if wanted[1]:  # summed over images and pixels
         found = _all_windows(bordered(x, s.padding), s)
         dw = xp.concatenate([xp.tensordot(g[:, k], found[:, k], ((0, 2, 3), (0, 2, 3)))
                              for k in range(s.groups)])

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, DType, on_gpu, xp
+from ..backend import Array, DType, xp
 from .allocator import Allocator, aligned
+from .kernel import kernel
 
 POOLED_BYTES = 1 << 18  # smaller arrays are cheap to allocate
 
@@ -29,19 +30,19 @@ _counting = threading.Lock()
 layout_copies = 0
 
 
+@kernel(plain=xp.empty, small=0)  # every caller in the library gives the dtype
 def empty(shape: tuple[int, ...], dtype: DType = np.float32) -> Array:
     """An uninitialised array; large ones reuse memory that died before."""
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
-    if on_gpu or nbytes < POOLED_BYTES:
+    if nbytes < POOLED_BYTES:
         return xp.empty(shape, dtype)
     return _allocator.take(nbytes).view(dtype).reshape(shape)
 
 
+@kernel(plain=xp.empty_like, small=POOLED_BYTES)
 def empty_like(x: Array, dtype: DType = None) -> Array:
     """An uninitialised array of the shape and memory order of `x`, and its dtype or another."""
-    if on_gpu or x.nbytes < POOLED_BYTES:
-        return xp.empty_like(x, dtype)
     order = memory_order(x)
     dense = empty(tuple(x.shape[i] for i in order), dtype or x.dtype)
     return dense.transpose(np.argsort(order))
@@ -49,15 +50,18 @@ def empty_like(x: Array, dtype: DType = None) -> Array:
 
 def memory_order(x: Array) -> tuple[int, ...]:
     """The axes of `x` from the slowest to the fastest in memory."""
-    return tuple(sorted(range(x.ndim), key=lambda i: -abs(x.strides[i])))
+    return tuple(sorted(range(x.ndim), key=lambda i: -abs(x.strides[i])))  # flipped: below 0
 
 
+def _fresh(name: str, shape: tuple[int, ...], dtype: DType = np.float32) -> Array:
+    return xp.empty(shape, dtype)
+
+
+@kernel(gpu=_fresh)
 def scratch(name: str, shape: tuple[int, ...], dtype: DType = np.float32) -> Array:
     """A work array of this thread, kept by name: the next call with that name overwrites it."""
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
-    if on_gpu:
-        return xp.empty(shape, dtype)
     memory = _local.__dict__.get(name)
     if memory is None or memory.nbytes < nbytes:
         memory = _local.__dict__[name] = aligned(nbytes)

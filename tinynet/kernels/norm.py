@@ -21,25 +21,18 @@ Source: Ioffe and Szegedy 2015, algorithm 1; lecture id E10. Read next: `pool.py
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..backend import Array, on_gpu, xp
-from . import device
-from .channels import Rows, far_centre, per_channel, scale_and_shift, sum_rows
+from ..backend import Array, xp
+from . import gpu
+from .channels import Rows, Statistics, far_centre, per_channel, scale_and_shift, sum_rows
 from .elementwise import keep_positive
+from .kernel import kernel
 from .memory import empty
-from .precision import moments, widened
-from .threads import is_plain, pmap
-
-
-class Statistics(NamedTuple):
-    """Of a batch, a value for each channel; the deviation is sqrt(var + eps)."""
-
-    mean: Array
-    var: Array
-    deviation: Array
+from .precision import moments
+from .threads import pmap
 
 
 def plain_statistics(x: Array) -> tuple[Array, Array]:
@@ -47,18 +40,15 @@ def plain_statistics(x: Array) -> tuple[Array, Array]:
     return mean.reshape(-1), var.reshape(-1)
 
 
-@widened
+@kernel(plain=plain_statistics, wide=True)
 def statistics(x: Array) -> tuple[Array, Array]:
     """Mean and (biased) variance of each channel, axis 1 of x, in float64."""
-    if on_gpu:
-        return device.statistics(x, 0.0)[:2]
-    if is_plain(x):
-        return plain_statistics(x)
     r = Rows(x)
     rows = r.matrix(x)
-    sample = rows[:: max(1, r.rows // 16)]
+    sample = rows[:: max(1, r.rows // 16)]  # 16 rows or so, from all over the batch
     rough = (r.total(sample) / (len(sample) * r.repeats)).astype(r.dtype)
-    shift, parts = r.tile(rough), r.parts(2)
+    shift = r.tile(rough)
+    parts = r.parts(2)  # of sums of d = x - rough, and of d^2
 
     def block(i: int, j: int) -> None:
         d = np.subtract(rows[i:j], shift, out=r.work(j - i))
@@ -72,19 +62,16 @@ def statistics(x: Array) -> tuple[Array, Array]:
     return rough + first, np.maximum(second - first * first, 0)
 
 
-@widened
+@kernel(gpu=gpu.batch_norm, wide=True)
 def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float,
                relu: bool = False) -> tuple[Array, Statistics]:
     """y and the batch's statistics, for x (N, C), (N, C, L) or (N, C, H, W).
 
     weight and bias (C,), or None for 1 and 0; with `relu` y is max(y, 0).
     """
-    if on_gpu:
-        of = Statistics(*device.statistics(x, eps))
-        return device.batch_norm(x, of.mean, of.deviation, weight, bias, relu), of
     mean, var = statistics(x)
     deviation = xp.sqrt(var + eps)
-    scale = (1.0 if weight is None else weight) / deviation
+    scale = _or_one(weight) / deviation
     centre = far_centre(mean, deviation, x.dtype)
     shift = -_rest(mean, centre) * scale
     if bias is not None:
@@ -97,20 +84,17 @@ def _rest(mean: Array, centre: Array | None) -> Array:
     return mean if centre is None else mean - centre
 
 
-def move(running: Array, value: Array, share: float, factor: float = 1.0) -> None:
-    """running <- (1 - share) running + share factor value, in place."""
-    if on_gpu:
-        return device.move(running, value, share, factor)
-    running *= 1.0 - share
-    running += (share * (value * factor)).astype(running.dtype)
+def _or_one(weight: Array | None) -> Any:
+    return 1.0 if weight is None else weight
 
 
 def _coefficients(dw: Array, db: Array, weight: Array | None, of: Statistics, n: int,
                   rest: Array) -> tuple[Array, Array, Array]:
     """A, P and Q of dx = A g + P (x - c) + Q, for `rest` = m - c."""
-    a = (1.0 if weight is None else weight) / of.deviation
+    a = _or_one(weight) / of.deviation
     p = -a * dw / (n * of.deviation)
-    return a, p, -a * db / n - p * rest
+    q = -a * db / n - p * rest
+    return a, p, q
 
 
 def plain_batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics,
@@ -126,13 +110,13 @@ def plain_batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Stat
     dw = ((g * d).sum(axes, dtype=np.float64) - rest * db) / of.deviation
     dx = None
     if want_x:
-        a, p, q = (per_channel(v, x) for v in
-                   _coefficients(dw, db, weight, of, x.size // x.shape[1], rest))
+        coefficients = _coefficients(dw, db, weight, of, x.size // x.shape[1], rest)
+        a, p, q = (per_channel(v, x) for v in coefficients)
         dx = g * a + d * p + q
     return dx, dw.astype(x.dtype), db.astype(x.dtype)
 
 
-@widened
+@kernel(plain=plain_batch_norm_backward, gpu=gpu.batch_norm_backward, wide=True)
 def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics,
                         want_x: bool = True, y: Array | None = None
                         ) -> tuple[Array | None, Array, Array]:
@@ -141,17 +125,15 @@ def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics
     Give `y` if ReLU was part of it: then g counts where y > 0, and waits between the two passes in
     the memory of dx. dx is None unless `want_x`.
     """
-    if on_gpu:
-        return device.batch_norm_backward(g, x, of.mean, of.deviation, weight, want_x, y)
-    if is_plain(x):
-        return plain_batch_norm_backward(g, x, weight, of, want_x, y)
     r = Rows(x)
     rows = r.matrix(x)
     dy = r.matrix(g)
-    gate: Any = None if y is None else r.matrix(y)
     dx = empty(rows.shape, x.dtype)
-    dz = dy if y is None else dx
-    parts = r.parts(2)
+    dz = dy  # the gradient in front of the ReLU
+    if y is not None:
+        gate = r.matrix(y)
+        dz = dx  # each place is read before dx is written there
+    parts = r.parts(2)  # of sums of dz, and of dz (x - c)
     nearest = of.mean.astype(x.dtype)
     c = r.tile(nearest)
 
@@ -167,8 +149,9 @@ def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics
     db, dw = r.total(parts)
     dw = (dw - (of.mean - nearest) * db) / of.deviation
     centre = far_centre(of.mean, of.deviation, x.dtype)
-    a, p, q = (r.tile(v) for v in _coefficients(dw, db, weight, of, x.size // r.channels,
-                                                _rest(of.mean, centre)))
+    rest = _rest(of.mean, centre)
+    coefficients = _coefficients(dw, db, weight, of, x.size // r.channels, rest)
+    a, p, q = (r.tile(v) for v in coefficients)
 
     def apply(i: int, j: int) -> None:
         out = np.multiply(dz[i:j], a, out=dx[i:j])
@@ -181,6 +164,9 @@ def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics
         d += q
         out += d
 
-    if want_x:
-        pmap(apply, r.rows, r.step)
-    return (r.shaped(dx) if want_x else None, dw.astype(x.dtype), db.astype(x.dtype))
+    dw = dw.astype(x.dtype)
+    db = db.astype(x.dtype)
+    if not want_x:
+        return None, dw, db
+    pmap(apply, r.rows, r.step)
+    return r.shaped(dx), dw, db

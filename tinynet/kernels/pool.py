@@ -14,7 +14,7 @@ Cost for 2x2 windows and n inputs: the largest takes 0.75 n operations forward a
 memory moves 1.25 n and 2.5 n numbers, because a block of images stays in the cache for all taps.
 (The mean: 1 n and 0.25 n operations, 1.75 n numbers each way.) The plain twins do the same to the
 whole batch at once; on CuPy they are what runs, but for the largest's way back, one launch of
-`device.py`. Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition",
+`gpu.py`. Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition",
 section II (subsampling, the mean). Read next: `loss.py`.
 """
 
@@ -25,13 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, DType, accumulator, on_gpu, xp
-from . import device
+from ..backend import Array, DType, accumulator, xp
+from ..checks import Pair, count, taps
+from . import gpu
 from .elementwise import keep
+from .kernel import kernel
 from .memory import as_nchw, as_nhwc, empty_nhwc, scratch
-from .precision import widened
-from .threads import BLOCK_BYTES, is_plain, pmap
-from .windows import Pair, bordered, count, inside, taps, view
+from .threads import BLOCK_BYTES, pmap
+from .windows import bordered, inside, view
 
 
 def _taps(x: Array, kernel: Pair, stride: Pair, out: Pair) -> list[Array]:
@@ -46,8 +47,9 @@ def _images(shape: tuple[int, ...], itemsize: int) -> int:
 
 def _forward(f: Any, outside: float, x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """f(f(tap 0, tap 1), tap 2) ..."""
-    x, out = as_nchw(as_nhwc(x)), count(x.shape[2:], kernel, stride, padding)
+    x = as_nchw(as_nhwc(x))
     n, c = x.shape[:2]
+    out = count(x.shape[2:], kernel, stride, padding)
     y = empty_nhwc(n, c, *out, x.dtype)
 
     def block(i: int, j: int) -> None:
@@ -65,20 +67,23 @@ def _backward(give: Callable[[int, int, list[Array], bool], None], shape: tuple[
               dtype: DType, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """dx of `shape`; give(i, j, places, add) adds to the places of the taps or overwrites them."""
     n, c, h, w = shape
-    dx, out = empty_nhwc(n, c, h, w, dtype), count(shape[2:], kernel, stride, padding)
-    once = kernel == stride and padding == (0, 0)  # each pixel lies in one window: nothing to add
-    once = once and (h, w) == (out[0] * kernel[0], out[1] * kernel[1])
+    dx = empty_nhwc(n, c, h, w, dtype)
+    out = count(shape[2:], kernel, stride, padding)
+    # Where windows tile the image, each pixel lies in one of them: nothing to add up, and no
+    # pixel that no window covers and that would have to be set to 0.
+    tiled = kernel == stride and padding == (0, 0)
+    tiled = tiled and (h, w) == (out[0] * kernel[0], out[1] * kernel[1])
 
     def block(i: int, j: int) -> None:
-        border = dx[i:j]
+        border = dx[i:j]  # the image with its border: without one, dx itself
         if padding != (0, 0):
             size = (j - i, h + 2 * padding[0], w + 2 * padding[1], c)
             border = as_nchw(scratch("pool border", size, dtype))
-        if not once:
+        if not tiled:
             border[...] = 0
-        give(i, j, _taps(border, kernel, stride, out), not once)
+        give(i, j, _taps(border, kernel, stride, out), not tiled)
         if padding != (0, 0):
-            dx[i:j] = inside(border, padding)
+            dx[i:j] = inside(border, padding)  # what came to the border belongs to nobody
 
     pmap(block, n, _images(shape, dx.itemsize))
     return dx
@@ -89,10 +94,9 @@ def plain_max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Arr
     return view(bordered(x, padding, -np.inf), kernel, stride, out).max(axis=(4, 5))
 
 
+@kernel(plain=plain_max_pool2d, small=0)
 def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
-    """The largest value of each window: x (N, C, H, W) to (N, C, H', W') as by `windows.count`."""
-    if is_plain(x, 0):
-        return plain_max_pool2d(x, kernel, stride, padding)
+    """The largest value of each window: x (N, C, H, W) to (N, C, H', W') as by `checks.count`."""
     return _forward(np.maximum, -np.inf, x, kernel, stride, padding)
 
 
@@ -102,7 +106,7 @@ def _winners(taps: list[Array], y: Array, inner: list[Array], with_nan: bool) ->
     `inner` are the taps of `_inner`, or empty without a border. A tap that is nan wins a window
     whose largest value is nan; that need not be asked unless the windows are `with_nan`.
     """
-    free = xp.ones_like(y, bool)
+    free = xp.ones_like(y, bool)  # windows that no tap has won so far
     for k, tap in enumerate(taps):
         won = tap == y
         if with_nan:
@@ -110,7 +114,7 @@ def _winners(taps: list[Array], y: Array, inner: list[Array], with_nan: bool) ->
         if inner:
             won &= inner[k]  # -inf in the image is as large as the border
         won &= free
-        free ^= won
+        free ^= won  # won lies within free: the exclusive or takes it out
         yield won
 
 
@@ -134,14 +138,10 @@ def plain_max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride
     return inside(dx, padding)
 
 
-@widened
+@kernel(plain=plain_max_pool2d_backward, gpu=gpu.max_pool2d_backward, small=0, wide=True)
 def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair,
                         padding: Pair) -> Array:
     """dx from the gradient g of y = max_pool2d(x, ...)."""
-    if on_gpu:
-        return device.max_pool2d_backward(g, x, y, kernel, stride, padding)
-    if is_plain(g, 0):
-        return plain_max_pool2d_backward(g, x, y, kernel, stride, padding)
     g, x, y = (as_nchw(as_nhwc(a)) for a in (g, x, y))
     inner = _inner(x.shape, kernel, stride, padding)
 
@@ -163,11 +163,9 @@ def plain_avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Arr
     return found.mean(axis=(4, 5), dtype=accumulator(x.dtype)).astype(x.dtype, copy=False)
 
 
-@widened
+@kernel(plain=plain_avg_pool2d, small=0, wide=True)
 def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """The mean of each window; zeros around the image count as values."""
-    if is_plain(x, 0):
-        return plain_avg_pool2d(x, kernel, stride, padding)
     y = _forward(np.add, 0, x, kernel, stride, padding)
     y *= 1 / (kernel[0] * kernel[1])
     return y
@@ -175,23 +173,25 @@ def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
 
 def plain_avg_pool2d_backward(g: Array, shape: tuple[int, ...], kernel: Pair, stride: Pair,
                               padding: Pair) -> Array:
-    (n, c, h, w), (ph, pw) = shape, padding
+    n, c, h, w = shape
+    ph, pw = padding
     dx = xp.zeros((n, c, h + 2 * ph, w + 2 * pw), g.dtype)
     for place in _taps(dx, kernel, stride, g.shape[2:]):
         place += g / (kernel[0] * kernel[1])
     return inside(dx, padding)
 
 
-@widened
+@kernel(plain=plain_avg_pool2d_backward, small=0, wide=True)
 def avg_pool2d_backward(g: Array, shape: tuple[int, ...], kernel: Pair, stride: Pair,
                         padding: Pair) -> Array:
     """dx, of shape (N, C, H, W), from the gradient g of y = avg_pool2d(x, ...)."""
-    if is_plain(g, 0):
-        return plain_avg_pool2d_backward(g, shape, kernel, stride, padding)
     share = as_nchw(as_nhwc(g)) * (1 / (kernel[0] * kernel[1]))
 
     def give(i: int, j: int, places: list[Array], add: bool) -> None:
         for place in places:
-            place[...] = place + share[i:j] if add else share[i:j]
+            if add:
+                place += share[i:j]
+            else:
+                place[...] = share[i:j]
 
     return _backward(give, shape, g.dtype, kernel, stride, padding)

@@ -1,4 +1,4 @@
-r"""What keeps the digits: float16 is computed in float32, and means far from zero cost nothing.
+r"""What keeps the digits: means far from zero cost nothing.
 
     d = (x - c) - (m - c),   v = sum(d^2) / n,      c = the mean m rounded to x's dtype
 
@@ -11,49 +11,11 @@ variance"). Cost for n numbers: 6 n operations in 4 passes. Read next: `channels
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 
-from ..backend import Array, is_array, on_gpu, wide
-
-P = ParamSpec("P")
-R = TypeVar("R")
-_HALF = np.dtype(np.float16)
-_SINGLE = np.dtype(np.float32)
-
-
-def widened(kernel: Callable[P, R]) -> Callable[P, R]:
-    """`kernel`, which computes in float32 for arrays of float16 and rounds once, at the end.
-
-    On a GPU kernels see to that themselves (`device.py`).
-    """
-    if on_gpu:
-        return kernel
-
-    @functools.wraps(kernel)
-    def call(*args: Any, **options: Any) -> Any:
-        if not any(_is_half(a) for a in args):
-            return kernel(*args, **options)
-        found = kernel(*[wide(a) if _is_half(a) else a for a in args], **options)
-        if isinstance(found, tuple):
-            return tuple(_narrow(a) for a in found)
-        return _narrow(found)
-
-    return call
-
-
-def _is_half(a: Any) -> bool:
-    return is_array(a) and a.dtype == _HALF
-
-
-def _narrow(a: Any) -> Any:
-    """A float32 result as float16; statistics, which are float64, stay as they are."""
-    if is_array(a) and a.dtype == _SINGLE:
-        return a.astype(_HALF)
-    return a
+from ..backend import Array, wide
 
 
 def centred(x: Array, axes: Any) -> tuple[Array, Array]:

@@ -17,6 +17,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..backend import Array, DType, on_gpu, xp
+from . import kernel as bodies
+from .kernel import kernel
 from .memory import empty, scratch
 from .threads import BLOCK_BYTES, pmap
 
@@ -27,6 +29,7 @@ def plain_sum_parts(parts: Array) -> Array:
     return parts.sum(axis=0)
 
 
+@kernel(plain=plain_sum_parts, small=0)
 def sum_parts(parts: Array) -> Array:
     """parts[0] + parts[1] + ..., in this order; cut along the other axes into blocks."""
     rows = parts.reshape(len(parts), -1)
@@ -56,17 +59,20 @@ def sum_blocks(work: Callable[[int, int, Array], None], n: int, step: int, shape
     >>> sum_blocks(lambda i, j, out: np.copyto(out, j - i), 10, 3, (2,), np.float32).tolist()
     [10.0, 10.0]
     """
-    blocks, nbytes = -(-n // step), math.prod(shape) * np.dtype(dtype).itemsize
-    # Of a lane; on a GPU, where `pmap` is one call, there is one.
-    length = n if on_gpu else step * -(-blocks // max(4, PARTS_BYTES // nbytes))
+    blocks = -(-n // step)  # rounded up, as all divisions here: the last one may be shorter
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize  # of a partial sum
+    lanes = max(4, PARTS_BYTES // nbytes)  # at most
+    length = step * -(-blocks // lanes)  # of a lane: a number of whole blocks
+    if on_gpu or bodies.forced == "plain":  # there `pmap` is one call
+        length = n
     parts = empty((-(-n // length), *shape), dtype)
 
     def lane(i: int, j: int) -> None:
-        total = parts[i // length]
+        total = parts[i // length]  # lane k begins at k * length
         work(i, min(j, i + step), total)
         for a in range(i + step, j, step):
             part = scratch("part", shape, dtype)
-            work(a, min(j, a + step), part)
+            work(a, min(j, a + step), part)  # a worker's own, overwritten by the next block
             total += part
 
     pmap(lane, n, length)

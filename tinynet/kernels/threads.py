@@ -31,22 +31,14 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any
 
-from ..backend import Array, on_gpu
 from ..checks import check_whole
+from .kernel import at_once, kernel
 
 BLOCK_BYTES = 1 << 20  # of each operand; in shorter calls workers queue for the interpreter lock
-SERIAL_BYTES = 1 << 18  # below this, handing work to a thread costs more than it saves
-
-forced: str | None = None  # by `conv.force_algorithm`; "plain" is for all kernels
 
 _workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 Work = Callable[[int, int], None]
-
-
-def is_plain(x: Array, below: int = SERIAL_BYTES) -> bool:
-    """Whether a kernel takes its plain twin for `x`: on a GPU, if forced, or `below` some bytes."""
-    return on_gpu or forced == "plain" or x.nbytes < below
 
 
 def get_num_workers() -> int:
@@ -64,14 +56,13 @@ def set_num_workers(n: int) -> None:
     _workers = n
 
 
+@kernel(plain=at_once, small=0)
 def pmap(work: Work, n: int, step: int) -> None:
     """Call work(i, j) for every block [i, j) of 0 .. n, `step` long, on worker threads.
 
     `work` writes its block of an output; it returns nothing. An exception in any block is raised
     here after the others have stopped.
     """
-    if on_gpu:
-        return work(0, n)
     job = _Job(work, n, step)
     return _surely(job.run, job.end)
 

@@ -9,7 +9,7 @@ weight decay 3 or 9 calls for a block.
 
 `sgd`, `adam` and `squares` describe the `Update` of one tensor, or return None if its arrays
 are small or do not lie in memory alike: the caller then takes the plain rule. On a GPU an
-update is one launch (`device.py`). `run` does all updates of a net at once: it has a few large
+update is one launch (`gpu.py`). `run` does all updates of a net at once: it has a few large
 tensors and many small ones, and cut into blocks together they keep all workers busy to the end.
 Blocks are larger than the cache alone would ask for, since a worker needs the interpreter lock
 between two calls: with calls shorter than some 20 us the workers mostly wait for each other.
@@ -25,12 +25,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, on_gpu
-from . import device
+from ..backend import Array
+from . import gpu
 from .axpby import axpby
 from .elementwise import flat_rows
+from .kernel import SERIAL_BYTES, kernel
 from .memory import scratch
-from .threads import SERIAL_BYTES, get_num_workers, pmap
+from .threads import get_num_workers, pmap
 
 BLOCK = 1 << 18  # numbers of each array
 SMALL_BYTES = 1 << 13  # below this the plain rule is quicker
@@ -54,12 +55,14 @@ class Update(NamedTuple):
     rows: Sequence[Any]
 
 
+def _one_by_one(updates: Sequence[Update]) -> None:
+    for step, rows in updates:
+        step(*rows)
+
+
+@kernel(gpu=_one_by_one)
 def run(updates: Sequence[Update]) -> None:
     """Do all updates; whatever can fail does so before the first number is written."""
-    if on_gpu:
-        for step, rows in updates:
-            step(*rows)
-        return
     parts = []
     for step, rows in updates:
         for i in range(0, rows[0].size, BLOCK):
@@ -111,17 +114,24 @@ def _decayed(g: Array, x: Array, l2: float, spare: Array) -> Array:
     return spare
 
 
-def _launch(kernel: Callable[..., None], decay: Decay, arrays: Sequence[Array | None],
-            *settings: Any) -> Update:
-    """The update of `arrays` on a GPU by a kernel that knows of the L2 term."""
-    def step(x: Array, *others: Array) -> None:
-        if decay.shrink != 1.0:
-            x *= decay.shrink
-        kernel(x, *others, *settings, decay.l2)
+def _launched(launch: Callable[..., None], slots: int) -> Callable[..., Update]:
+    """What describes the update of x, g and `slots` more arrays by one launch on a GPU."""
 
-    return Update(step, arrays)
+    def describe(*given: Any) -> Update:
+        arrays = given[: 2 + slots]
+        *settings, decay = given[2 + slots :]
+
+        def step(x: Array, *others: Array) -> None:
+            if decay.shrink != 1.0:
+                x *= decay.shrink
+            launch(x, *others, *settings, decay.l2)
+
+        return Update(step, arrays)
+
+    return describe
 
 
+@kernel(gpu=_launched(gpu.sgd, 1))
 def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool,
         decay: Decay) -> Update | None:
     """v <- momentum v + g;  x <- x - lr v  (nesterov: lr (g + momentum v)).
@@ -139,11 +149,10 @@ def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nestero
             axpby(decay.l2, x, 1.0, v, work)  # one pass less than `_decayed`
         axpby(-lr * momentum if nesterov else -lr, v, 1.0, x, work)
 
-    if on_gpu:
-        return _launch(device.sgd, decay, (x, g, v), lr, momentum, nesterov)
     return _update(step, decay, (x, g) if v is None else (x, g, v))
 
 
+@kernel(gpu=_launched(gpu.adam, 2))
 def adam(x: Array, g: Array, m: Array, v: Array, rate: float, betas: tuple[float, float],
          eps: float, decay: Decay) -> Update | None:
     """m, v <- leaky means of g and g^2;  x <- x - rate m / (sqrt(v) + eps).
@@ -162,11 +171,10 @@ def adam(x: Array, g: Array, m: Array, v: Array, rate: float, betas: tuple[float
         np.divide(m, work, out=work)
         axpby(-rate, work, 1.0, x, work)
 
-    if on_gpu:
-        return _launch(device.adam, decay, (x, g, m, v), rate, betas, eps)
     return _update(step, decay, (x, g, m, v))
 
 
+@kernel(gpu=_launched(gpu.squares, 1))
 def squares(x: Array, g: Array, s: Array, lr: float, shares: tuple[float, float], eps: float,
             inside: bool, decay: Decay) -> Update | None:
     """s <- keep s + add g^2;  x <- x - lr g / (sqrt(s) + eps), or sqrt(s + eps) if `inside`.
@@ -189,6 +197,4 @@ def squares(x: Array, g: Array, s: Array, lr: float, shares: tuple[float, float]
         np.divide(g, work, out=work)
         axpby(-lr, work, 1.0, x, work)
 
-    if on_gpu:
-        return _launch(device.squares, decay, (x, g, s), lr, shares, eps, inside)
     return _update(step, decay, (x, g, s))

@@ -35,10 +35,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..backend import Array, DType
+from ..checks import Pair
 from .memory import as_nchw, as_nhwc, empty, per_thread, scratch
 from .sums import sum_if
 from .threads import pmap
-from .windows import Pair
 
 TILE, WINDOW = 4, 6  # outputs and inputs of a tile, each way
 SMALL_PRODUCT = 100**3  # m n k up to which OpenBLAS multiplies without copying its operands

@@ -10,14 +10,16 @@ from .blocks import (
     Residual as Residual, ResidualBlock as ResidualBlock, conv_bn_relu as conv_bn_relu,
     linear_decay as linear_decay,
 )
-from .container import ModuleList as ModuleList, Sequential as Sequential
 from .layers import (
-    AdaptiveAvgPool2d as AdaptiveAvgPool2d, AvgPool2d as AvgPool2d, Conv2d as Conv2d,
+    AdaptiveAvgPool2d as AdaptiveAvgPool2d, AvgPool2d as AvgPool2d,
+    BatchNorm1d as BatchNorm1d, BatchNorm2d as BatchNorm2d, Conv2d as Conv2d,
     CrossEntropyLoss as CrossEntropyLoss, ELU as ELU, Flatten as Flatten, GELU as GELU,
     GlobalAvgPool2d as GlobalAvgPool2d, GlobalMaxPool2d as GlobalMaxPool2d,
-    HingeLoss as HingeLoss, Identity as Identity, LeakyReLU as LeakyReLU,
-    Linear as Linear, LogSoftmax as LogSoftmax, MaxPool2d as MaxPool2d,
-    MSELoss as MSELoss, ReLU as ReLU, Sigmoid as Sigmoid, Softmax as Softmax,
+    GroupNorm as GroupNorm, HingeLoss as HingeLoss, Identity as Identity,
+    LayerNorm as LayerNorm, LeakyReLU as LeakyReLU,
+    Linear as Linear, LogSoftmax as LogSoftmax, MaxPool2d as MaxPool2d, ModuleList as ModuleList,
+    MSELoss as MSELoss, ReLU as ReLU, Sequential as Sequential,
+    Sigmoid as Sigmoid, Softmax as Softmax,
     Softplus as Softplus, Tanh as Tanh,
 )
 from .module import (
@@ -29,10 +31,6 @@ from .noise import (
     Dropout as Dropout, Dropout2d as Dropout2d,
     FractionalMaxPool2d as FractionalMaxPool2d, Noise as Noise,
     marginalize as marginalize,
-)
-from .norm import (
-    BatchNorm1d as BatchNorm1d, BatchNorm2d as BatchNorm2d, GroupNorm as GroupNorm,
-    LayerNorm as LayerNorm,
 )
 from .profile import Profile as Profile, ProfileRow as ProfileRow, profile as profile
 from .summary import Row as Row, Summary as Summary, summary as summary

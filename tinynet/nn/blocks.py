@@ -21,11 +21,9 @@ from .. import functional as F
 from ..checks import check_choice, check_probability, check_whole
 from ..random import Generator
 from ..tensor import Tensor
-from .container import Sequential
-from .layers import Conv2d, Identity
+from .layers import BatchNorm2d, Conv2d, Identity, Sequential
 from .module import Module
 from .noise import Noise
-from .norm import BatchNorm2d
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1) -> Sequential:

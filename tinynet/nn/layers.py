@@ -1,20 +1,28 @@
-"""The layers that are one function of `functional` each, from Linear to the losses.
+"""The layers that are one function of `functional` each, from Linear to the norms; and
+Sequential, which holds them.
 
 A layer keeps what the function needs besides its input: parameters, and settings that
 are checked once, when it is made. Formulas and gradients stand with the functions. A
 layer prints itself: what its `__init__` was given, where that is not the default.
 
-Read next: `norm.py`.
+Read next: `noise.py`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self, overload
 
 from .. import functional as F
-from ..checks import check_choice, check_positive, check_probability, check_whole
-from ..functional.checks import Pair, pair
+from ..checks import (
+    Pair,
+    check_choice,
+    check_positive,
+    check_probability,
+    check_whole,
+    pair,
+)
 from ..functional.loss import check_reduction
 from ..ops.shape import reshape
 from ..tensor import Tensor
@@ -327,3 +335,239 @@ class HingeLoss(Module):
 
     def forward(self, scores: Any, target: Any) -> Tensor:
         return F.hinge_loss(scores, target, margin=self.margin, reduction=self.reduction)
+
+
+# Normalisation: only batch norm keeps buffers, and differs in training and evaluation
+
+
+class _Norm(Module):
+    """What they share: eps, and a scale and a shift that start at 1 and 0 (or are None)."""
+
+    def __init__(self, shape: tuple[int, ...], eps: float, affine: bool, bias: bool = True
+                 ) -> None:
+        check_positive("eps", eps)
+        self.eps = eps
+        self.weight = empty_parameter(affine, *shape)
+        self.bias = empty_parameter(affine and bias, *shape)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> Self:
+        """Scale 1, shift 0."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+        return self
+
+
+class _BatchNorm(_Norm):
+    axes: tuple[int, ...] = ()  # how many axes an input may have
+    layout = ""
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1,
+                 affine: bool = True, *, relu: bool = False) -> None:
+        if momentum is None or not 0.0 <= momentum <= 1.0:
+            raise ValueError(f"momentum must lie between 0 and 1, got {momentum}: it "
+                             "is the weight of the NEW batch, usually 0.1")
+        self.num_features = check_whole("num_features", num_features)
+        super().__init__((num_features,), eps, affine)
+        self.affine = affine
+        self.momentum = momentum
+        self.relu = relu
+        self.running_mean = Buffer(empty(num_features))
+        self.running_var = Buffer(empty(num_features))
+        self.reset_running_stats()
+
+    def reset_running_stats(self) -> Self:
+        """Forget the past: running mean 0, running variance 1."""
+        init.zeros_(self.running_mean)
+        init.ones_(self.running_var)
+        return self
+
+    def forward(self, x: Any) -> Tensor:
+        check_dtype(x, self.running_mean)
+        if len(x.shape) not in self.axes or x.shape[1] != self.num_features:
+            raise ValueError(f"{type(self).__name__}({self.num_features}) takes inputs "
+                             f"of shape {self.layout} with C = {self.num_features}, "
+                             f"got {tuple(x.shape)}")
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
+                            self.training, self.momentum, self.eps, with_relu=self.relu)
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalisation of feature vectors (N, C) or sequences (N, C, L).
+
+    In training: mean and variance of each channel over the batch, and
+
+        running_mean <- (1 - momentum) running_mean + momentum mean
+        running_var  <- (1 - momentum) running_var  + momentum var n / (n - 1)
+
+    so `momentum` is the weight of the NEW value, and the running variance is unbiased.
+    In evaluation the running statistics take the place of the batch's. With `relu` the
+    output is max(0, y), computed in the same pass over memory. Source: Ioffe and
+    Szegedy 2015; CS231n lecture 8 (E10).
+
+    >>> norm = BatchNorm1d(1)
+    >>> y = norm(tn.tensor([[1.0], [3.0]]))
+    >>> norm.running_mean, norm.running_var           # 0.1 * 2, and 0.9 * 1 + 0.1 * 2
+    (Buffer([0.2]), Buffer([1.1]))
+    """
+
+    axes = (2, 3)
+    layout = "(N, C) or (N, C, L)"
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalisation of images (N, C, H, W), see `BatchNorm1d`: each channel over N, H, W."""
+
+    axes = (4,)
+    layout = "(N, C, H, W)"
+
+
+class LayerNorm(_Norm):
+    """Each sample by itself, over its last axes, which have the lengths
+    `normalized_shape`.
+
+    The same in training and evaluation. Source: Ba, Kiros and Hinton 2016.
+    """
+
+    def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5,
+                 elementwise_affine: bool = True, bias: bool = True) -> None:
+        lengths: Any = normalized_shape
+        if not isinstance(lengths, tuple | list):
+            lengths = [lengths]
+        self.normalized_shape = tuple(check_whole("normalized_shape", n) for n in lengths)
+        self.elementwise_affine = elementwise_affine
+        super().__init__(self.normalized_shape, eps, elementwise_affine, bias)
+
+    def forward(self, x: Any) -> Tensor:
+        check_dtype(x, self.weight)
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+class GroupNorm(_Norm):
+    """Each sample by itself, over `num_groups` groups of its channels: x (N, C, ...).
+
+    The same in training and evaluation, and for any batch size. Source: Wu and He 2018.
+    """
+
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
+                 ) -> None:
+        self.num_groups = check_whole("num_groups", num_groups)
+        self.num_channels = check_whole("num_channels", num_channels)
+        if num_channels % num_groups:
+            raise ValueError(f"num_groups={num_groups} must divide "
+                             f"num_channels={num_channels}")
+        self.affine = affine
+        super().__init__((num_channels,), eps, affine)
+
+    def forward(self, x: Any) -> Tensor:
+        check_dtype(x, self.weight)
+        if len(x.shape) < 2 or x.shape[1] != self.num_channels:
+            raise ValueError(f"GroupNorm takes inputs of shape (N, C, ...) with C = "
+                             f"{self.num_channels}, got {tuple(x.shape)}")
+        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+# Modules made of modules; a plain list or dict of them works as well (see `module.py`)
+
+
+def _checked(owner: str, name: str, item: object) -> Module:
+    if isinstance(item, Module):
+        return item
+    if isinstance(item, type) and issubclass(item, Module):
+        raise TypeError(f"{owner}: item {name} is the class {item.__name__}: write "
+                        f"{item.__name__}() to make a layer")
+    if isinstance(item, list | tuple):
+        raise TypeError(f"{owner}: item {name} is a {type(item).__name__}: unpack it "
+                        "with a star, as in Sequential(*layers)")
+    raise TypeError(f"{owner}: item {name} is {item!r}, not a Module; a function needs "
+                    "one around it whose forward calls it")
+
+
+class _Listed(Module):
+    """Modules kept by name in one dict, in order: "0", "1", ... or names of their own."""
+
+    def __init__(self, items: Mapping[str, Any]) -> None:
+        kind = type(self).__name__
+        self._items = {name: _checked(kind, name, item) for name, item in items.items()}
+
+    def _attributes(self) -> Iterable[tuple[str, Any]]:
+        # "0.weight", not "_items.0.weight"
+        return (pair for key, value in vars(self).items()
+                for pair in (self._items.items() if key == "_items" else [(key, value)]))
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._items.values())
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> Module | Self:
+        """One module, or with a slice a container of the same modules (they are shared)."""
+        items = list(self._items.values())
+        if isinstance(index, slice):
+            return self._like(items[index])
+        if not -len(items) <= index < len(items):
+            raise IndexError(f"index {index} is out of range for {len(items)} modules")
+        return items[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        name = list(self._items)[index]
+        self._items[name] = _checked(type(self).__name__, name, module)
+
+    def _like(self, items: list[Module]) -> Self:
+        made = type(self).__new__(type(self))
+        _Listed.__init__(made, _numbered(items))
+        return made
+
+
+def _numbered(items: Iterable[Any]) -> dict[str, Any]:
+    return {str(i): item for i, item in enumerate(items)}
+
+
+class Sequential(_Listed):
+    """y = fn(... f2(f1(x))): layers one after the other, named "0", "1", ...
+
+    A single dict gives them other names. Indexing gives a layer, a slice a shorter
+    Sequential that shares the layers.
+
+    >>> from tinynet import nn
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    >>> len(net), net[-1], [name for name, _ in net.named_parameters()]
+    (3, Linear(in_features=3, out_features=1),
+     ['0.weight', '0.bias', '2.weight', '2.bias'])
+    """
+
+    def __init__(self, *layers: Module | Mapping[str, Module]) -> None:
+        named = len(layers) == 1 and isinstance(layers[0], Mapping)
+        super().__init__(layers[0] if named else _numbered(layers))  # type: ignore[arg-type]
+
+    def forward(self, x: Any) -> Tensor:
+        for layer in self:
+            x = layer(x)
+        return x
+
+
+class ModuleList(_Listed):
+    """A list of modules; the network that holds it says in its forward how they are
+    used.
+
+    >>> from tinynet import nn
+    >>> layers = nn.ModuleList([nn.Linear(2, 2) for _ in range(3)])
+    >>> len(layers.append(nn.ReLU())), layers.named_parameters()[-1][0]
+    (4, '2.bias')
+    """
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        super().__init__(_numbered(modules))
+
+    def append(self, module: Module) -> Self:
+        """Add a module at the end."""
+        name = str(len(self))
+        self._items[name] = _checked("ModuleList", name, module)
+        return self

@@ -11,7 +11,7 @@ right for any net but costs a pass for each.
 
 In the lecture p is the probability of KEEPING a value; here, as in PyTorch, it is that
 of zeroing one: keep = 1 - p. Formulas and cost of DropConnect and of fractional pooling
-stand in `functional/`. Read next: `container.py`.
+stand in `functional/`. Read next: `blocks.py`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .. import functional as F
-from ..checks import check_choice, check_probability, check_whole
-from ..functional.checks import Pair
+from ..checks import Pair, check_choice, check_probability, check_whole
 from ..functional.fractional import fractional_size
 from ..graph import no_grad
 from ..random import Generator, default_generator, key

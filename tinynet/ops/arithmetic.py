@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from ..backend import Array, accumulator, as_float, asarray, float_dtype, xp
-from ..kernels import elementwise, special
+from ..kernels import elementwise, erf as erf_kernel
 from ..operands import unpack
 from ..operation import primitive
 from ..tensor import Tensor, wrap
@@ -189,7 +189,7 @@ def sigmoid(x: Array) -> Array:
 @primitive(lambda g, x: g * exp(-x * x) * (2.0 / math.sqrt(math.pi)))
 def erf(x: Array) -> Array:
     """The error function, 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x."""
-    return special.erf(x)
+    return erf_kernel.erf(x)
 
 
 @primitive(lambda g, x: g * sign(x))

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..backend import Array, xp
 from ..checks import check_whole
-from ..kernels import broadcast
 from ..operation import primitive
 from ..tensor import Tensor
 
@@ -145,13 +145,13 @@ def flatten(x: Any, start_axis: int = 0) -> Tensor:
 @primitive(lambda g: g)
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
     """`x` stretched to `shape` as in arithmetic; a large result is a view, nothing is copied."""
-    return broadcast.broadcast_to(x, shape)
+    return backend.broadcast_to(x, shape)
 
 
 @primitive(lambda g, x_shape: broadcast_to(g, x_shape))
 def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
     """The opposite of `broadcast_to`: stretched axes are summed."""
-    return broadcast.sum_to(x, shape)
+    return backend.sum_to(x, shape)
 
 
 @primitive(lambda g, axis: flip(g, axis))

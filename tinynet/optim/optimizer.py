@@ -29,13 +29,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from ..backend import Array, accumulator, on_gpu, out_of_memory, wide, xp
 from ..checks import check_number, check_positive, check_whole
 from ..graph import enable_grad
-from ..kernels import update
+from ..kernels import kernel, update
 from ..tensor import Tensor
 from .clip import clipped_by_norm, clipped_by_value
 from .interrupts import held
@@ -249,7 +250,9 @@ class Optimizer:
         """
         loss = None if closure is None else self.evaluate(closure)
         changes = self._changes()
-        with held():  # what can fail does so in the first line: nothing is written yet
+        # What can fail does so in the first line: nothing is written yet. A debugger's
+        # ctrl-C does not wait.
+        with nullcontext() if kernel.reading else held():
             self._run(changes)
             for change in changes:
                 for old, new in change.arrays:
@@ -301,8 +304,11 @@ class Optimizer:
 
     def _run(self, changes: list[Change]) -> None:
         """The updates in place."""
+        updates = [change.fused for change in changes if change.fused is not None]
+        if not updates:
+            return
         try:
-            update.run([change.fused for change in changes if change.fused is not None])
+            update.run(updates)
         except MemoryError as error:
             raise self._out_of_memory([change.p.data for change in changes], error) from None
 
@@ -332,7 +338,7 @@ class Optimizer:
         if h.l1:
             g = g + h.l1 * xp.sign(x)
         bounded = h.max_norm is not None and x.ndim > 1
-        if self.fused and not bounded:
+        if self.fused and not bounded and not kernel.reading:
             fused = self.in_place(h, x, g, *slots)
             if fused is not None:
                 return Change(name, p, state, [], fused)

@@ -17,7 +17,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -94,8 +94,7 @@ def trace(model: Module, optimizer: Optimizer, loss: Callable[[Any, Any], Tensor
     """
     step = _Step(model, optimizer, loss, loader)
     step.run()
-    with step.profiled():
-        step.run()
+    step.run(step.profiled())
     seen = step.account
     timed = []
     for _ in range(repeat):
@@ -115,6 +114,9 @@ def trace(model: Module, optimizer: Optimizer, loss: Callable[[Any, Any], Tensor
 def _at(seconds: dict[Stage, float], run: _Account, place: int) -> float:
     """What the stage at `place` took: each step numbers its calls on."""
     return seconds[run.stages()[place]]
+
+
+_NOTHING = nullcontext()
 
 
 class _Account(Watcher):
@@ -208,11 +210,11 @@ class _Step:
         self.parameters = [p.data for p in model.parameters()]
         self.account = _Account()
 
-    def run(self) -> None:
+    def run(self, profiled: AbstractContextManager[None] = _NOTHING) -> None:
         account = _Account()
         self.account = account
         account.count_none_of(self.parameters)
-        with watching(account), observe(account.called):
+        with watching(account), observe(account.called), profiled:
             with self._timed(BATCH):
                 images, labels = next(iter(self.loader))
             output = self.model(images)

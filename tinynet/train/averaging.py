@@ -24,8 +24,8 @@ from typing import Any, Literal
 
 from ..checks import check_choice, check_whole
 from ..graph import no_grad
+from ..nn.layers import BatchNorm1d, BatchNorm2d
 from ..nn.module import Call, Modes, Module, modes_kept, modes_of, observe, set_modes
-from ..nn.norm import BatchNorm1d, BatchNorm2d
 from ..optim.averaging import Average
 from .callbacks import Callback, Run
 from .predict import as_tensor, pictures_of, undisturbed

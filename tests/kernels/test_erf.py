@@ -9,7 +9,7 @@ import pytest
 
 from tests.arrays import host
 from tinynet.backend import asarray
-from tinynet.kernels.special import erf
+from tinynet.kernels.erf import erf
 
 
 def test_erf_over_its_range() -> None:

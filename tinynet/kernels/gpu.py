@@ -8,7 +8,7 @@ plain twin beside the CPU's fast path, of the name in its text, and equals it.
 In the lines of C++, T is the arrays' type and A the one to compute in: float for float16. Sums run
 in double, as they do on the CPU. `i` counts the elements of the output. Arrays marked raw are
 indexed by hand. Nothing here reads a value back: there is no transfer and no wait.
-Read next: `norm.py`, `update.py`, `im2col.py`, which call these where `on_gpu` is true.
+Read next: `kernel.py`, which takes these where there is a GPU.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import functools
 from typing import Any
 
 from ..backend import Array, xp
-from .windows import Pair, inside, view
+from ..checks import Pair
+from .channels import Statistics
+from .im2col import Shape
+from .windows import inside, view
 
 _TYPES = """
 template<class X> struct tn_wide { typedef X type; };
@@ -57,7 +60,7 @@ def _spread(v: Any, x: Array) -> Any:
     return v.reshape(-1, *(1,) * (x.ndim - 2)) if hasattr(v, "reshape") else v
 
 
-def statistics(x: Array, eps: float) -> tuple[Array, Array, Array]:
+def statistics(x: Array, eps: float) -> Statistics:
     """Mean, variance and sqrt(variance + eps) of each channel, in float64.
 
     Summed is x minus the first value of its channel, so that a large mean costs no digits.
@@ -72,29 +75,32 @@ def statistics(x: Array, eps: float) -> tuple[Array, Array, Array]:
     mean = first.astype("float64")
     var, deviation = xp.empty((2, x.shape[1]))
     kernel(x, _spread(first, x), x.size / x.shape[1], eps, mean, var, deviation, axis=_axes(x))
-    return mean, var, deviation
+    return Statistics(mean, var, deviation)
 
 
-def batch_norm(x: Array, mean: Array, deviation: Array, weight: Array | None, bias: Array | None,
-               relu: bool) -> Array:
-    """weight (x - mean) / deviation + bias, then max(., 0) if `relu`.
-
-    Plain twin: `channels.plain_scale_and_shift`.
-    """
+def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float,
+               relu: bool = False) -> tuple[Array, Statistics]:
+    """weight (x - mean) / deviation + bias, then max(., 0) if `relu`; and the statistics."""
+    of = statistics(x, eps)
     kernel = _elementwise(
         "batch_norm", "T x, float64 mean, float64 deviation, T weight, T bias, bool relu", "T y",
         "A v = (A)(x - mean) / (A)deviation * (A)weight + (A)bias; y = relu && v < 0 ? (A)0 : v")
-    weight, bias = 1.0 if weight is None else weight, 0.0 if bias is None else bias
-    return kernel(x, *(_spread(v, x) for v in (mean, deviation, weight, bias)), relu)
+    weight = 1.0 if weight is None else weight
+    bias = 0.0 if bias is None else bias
+    spread = [_spread(v, x) for v in (of.mean, of.deviation, weight, bias)]
+    return kernel(x, *spread, relu), of
 
 
-def batch_norm_backward(g: Array, x: Array, mean: Array, deviation: Array, weight: Array | None,
-                        want_x: bool, y: Array | None) -> tuple[Array | None, Array, Array]:
+def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics,
+                        want_x: bool = True, y: Array | None = None
+                        ) -> tuple[Array | None, Array, Array]:
     """(dx, dweight, dbias), g counting where y > 0 if y is given.
 
     Plain twin: `norm.plain_batch_norm_backward`.
     """
-    gate, mean, deviation = x if y is None else y, _spread(mean, x), _spread(deviation, x)
+    gate = x if y is None else y
+    mean = _spread(of.mean, x)
+    deviation = _spread(of.deviation, x)
     dw, db = (xp.empty(x.shape[1], x.dtype) for _ in range(2))  # gradients share no memory
     open_ = "(all || gate > (T)0 ? (double)g : 0.0)"
     _two_sums("batch_norm_sums", "T g, T x, T gate, float64 mean, float64 deviation, bool all",
@@ -134,21 +140,26 @@ def _columns(x: Array, s: Any) -> Array:
     return found.reshape(s.groups, s.taps, -1)
 
 
-def conv2d(x: Array, w: Array, s: Any) -> Array:
+def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
+           dilation: Pair = (1, 1), groups: int = 1) -> Array:
     """y[o, pixel] = sum over taps of w[o, tap] columns[tap, pixel]; twin: `im2col.plain_conv2d`."""
-    columns, y = _columns(x, s), xp.empty((s.o, s.n, *s.out), x.dtype)
+    s = Shape(x, w, stride, padding, dilation, groups)
+    columns = _columns(x, s)
+    y = xp.empty((s.o, s.n, *s.out), x.dtype)
     by_group = y.reshape(s.groups, -1, columns.shape[2])
     for weights, a, out in zip(w.reshape(s.groups, -1, s.taps), columns, by_group, strict=True):
         xp.dot(weights, a, out=out)
     return y.swapaxes(0, 1)
 
 
-def conv2d_backward(g: Array, x: Array, w: Array, s: Any, wanted: Any = (True, True)
+def conv2d_backward(g: Array, x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
+                    dilation: Pair = (1, 1), groups: int = 1, wanted: Any = (True, True)
                     ) -> tuple[Array | None, Array | None]:
     """dw = g columns^T; dx gathers, for each pixel, its places in w^T g.
 
     Plain twin: `im2col.plain_conv2d_backward`.
     """
+    s = Shape(x, w, stride, padding, dilation, groups)
     g = g.swapaxes(0, 1).reshape(s.groups, s.o // s.groups, -1)
     dx = dw = None
     if wanted[1]:
@@ -221,13 +232,28 @@ def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair
                   xp.empty_like(x))
 
 
+# Elementwise
+
+
+def keep(x: Array, mask: Array, out: Array | None = None) -> Array:
+    """x where the mask is true, else 0."""
+    return xp.where(mask, x, x.dtype.type(0))
+
+
+def erf(x: Array) -> Array:
+    """The error function."""
+    from cupyx.scipy import special
+
+    return special.erf(x)
+
+
 # Loss
 
 
 def softmax_cross_entropy(z: Array, labels: Array) -> tuple[Array, Array]:
     """Losses (N,) and probabilities (N, C); the loss of a label out of range is NaN.
 
-    Plain twin: `loss.plain_softmax_cross_entropy`.
+    Twin: `loss.softmax_cross_entropy`.
     """
     kernel = _elementwise(
         "softmax_cross_entropy", "raw T z, I label, int32 C", "T loss, raw T p", """
@@ -239,7 +265,8 @@ def softmax_cross_entropy(z: Array, labels: Array) -> tuple[Array, Array]:
         bool known = label >= 0 && label < C;
         loss = known ? log(sum) - ((A)z[row + label] - top) : (A)nan("");""")
     z = xp.ascontiguousarray(z)
-    losses, p = xp.empty(len(z), z.dtype), xp.empty_like(z)
+    losses = xp.empty(len(z), z.dtype)
+    p = xp.empty_like(z)
     kernel(z, labels, z.shape[1], losses, p)
     return losses, p
 

@@ -13,8 +13,9 @@ is a pass over the array. The twin that tests hold it to is Python's `math.erf`.
 
 from __future__ import annotations
 
-from ..backend import Array, as_float, on_gpu, xp
-from .precision import widened
+from ..backend import Array, as_float, xp
+from . import gpu
+from .kernel import kernel
 
 _A = (1.85777706184603153e-1, 3.16112374387056560e00, 1.13864154151050156e02,
       3.77485237685302021e02, 3.20937758913846947e03)
@@ -37,7 +38,7 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
     return y
 
 
-@widened
+@kernel(gpu=gpu.erf, wide=True)
 def erf(x: Array) -> Array:
     """The error function, element by element, in the dtype of `x`; float16 in float32, in which
     no coefficient and no power of 6 overflows.
@@ -45,10 +46,6 @@ def erf(x: Array) -> Array:
     >>> erf(xp.array([0.0, 0.3, -1.0, 9.0])).round(12).tolist()
     [0.0, 0.328626759459, -0.84270079295, 1.0]
     """
-    if on_gpu:
-        from cupyx.scipy import special
-
-        return special.erf(x)
     x = as_float(x)
     size = xp.minimum(xp.abs(x), 6)
     small = xp.minimum(size, 0.46875) ** 2
