@@ -89,7 +89,7 @@ def set_default_dtype(dtype: DType) -> None:
 
 
 _HALF = np.dtype(np.float16)
-_PLAIN = "fd"  # the characters of float32 and float64, which are computed as they are
+PLAIN = "fd"  # the characters of float32 and float64, which are computed as they are
 _ndarray = xp.ndarray
 FILL = 1 << 12  # a smaller result is filled: cheaper than the view NumPy makes of a small array
 MANY = 1 << 12  # float32 numbers that are added one after the other without losing digits
@@ -133,7 +133,7 @@ def as_float(x: Any) -> Any:
     (dtype('float32'), 3.0)
     """
     if isinstance(x, _ndarray):
-        if x.dtype.char in _PLAIN:
+        if x.dtype.char in PLAIN:
             return x
         return x.astype(float_dtype(x.dtype), copy=False)
     if isinstance(x, int | np.integer | np.bool_):
@@ -149,7 +149,7 @@ def wide(x: Array) -> Array:
 
 def total(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """The sum over `axis` in the dtype in which it was added up."""
-    if x.size <= MANY and x.dtype.char in _PLAIN:
+    if x.size <= MANY and x.dtype.char in PLAIN:
         return x.sum(axis=axis, keepdims=keepdims)
     count = 0
     if not on_gpu:
@@ -200,7 +200,9 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
     """
     lead = x.ndim - len(shape)
     y = x
-    dtype = accumulator(x.dtype, x.size // (math.prod(shape) or 1))
+    dtype = x.dtype
+    if x.size > MANY or dtype.char not in PLAIN:
+        dtype = accumulator(dtype, x.size // (math.prod(shape) or 1))
     if lead > 0:
         y = xp.add.reduce(y, 0 if lead == 1 else tuple(range(lead)), dtype)
     if y.shape != shape:
@@ -208,8 +210,8 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
         y = y.sum(stretched, dtype, keepdims=True)
         if y.shape != shape:
             raise ValueError(f"an array of shape {x.shape} cannot be summed to shape {shape}")
-    if x.dtype.kind == "f":
-        y = y.astype(x.dtype, copy=False)  # of float16, rounded once
+    if y.dtype is not x.dtype and x.dtype.kind == "f":
+        y = y.astype(x.dtype)  # of float16, rounded once
     return y
 
 

@@ -69,6 +69,28 @@ def _iterate(self: Tensor) -> Any:
     return (self[i] for i in range(len(self)))
 
 
+_ELSEWHERE = {  # what users of PyTorch type, and what it is here
+    "dim": "ndim", "numel": "size", "unsqueeze": "expand_dims(axis)", "t": "T",
+    "clamp": "clip(low, high)", "to": "astype(dtype)", "type": "astype(dtype)",
+    "float": "astype('float32')", "double": "astype('float64')", "half": "astype('float16')",
+    "long": "astype('int64')", "int": "astype('int32')", "cpu": "numpy()", "detach_": "detach()",
+    "add": "x + y", "sub": "x - y", "mul": "x * y", "div": "x / y", "pow": "x ** y",
+    "mm": "x @ y", "bmm": "x @ y", "relu": "F.relu(x)", "softmax": "F.softmax(x, axis)",
+    "log_softmax": "F.log_softmax(x, axis)", "gather": "tn.take_along_axis(x, indices, axis)",
+    "cuda": "TINYNET_BACKEND=cupy, set before Python starts",
+}
+
+
+def _missing(name: str, here: str) -> property:
+    """Says what `name` is called here. (A `__getattr__` would slow down all attributes.)"""
+
+    def hint(self: Tensor) -> Any:
+        text = f"{type(self).__name__} has no {name!r}: here it is {here}"
+        raise AttributeError(text, name=name, obj=self)
+
+    return property(hint)
+
+
 _OTHERS: dict[str, Any] = {
     "reshape": _reshape, "view": _reshape, "transpose": _transpose, "permute": _transpose,
     "T": property(shape.transpose), "__iter__": _iterate,
@@ -90,3 +112,5 @@ def attach() -> None:
             _in_place, symbol=symbol, apply=getattr(operator, name)))
     for name, method in _OTHERS.items():
         setattr(Tensor, name, method)
+    for name, here in _ELSEWHERE.items():
+        setattr(Tensor, name, _missing(name, here))
