@@ -85,17 +85,16 @@ _BITS = {2: np.int16, 4: np.int32, 8: np.int64}  # integers of as many bytes
 def keep(x: Array, mask: Array, out: Array | None = None) -> Array:
     """x where the boolean mask is true, else 0: for infinities and nan as well.
 
-    By the bits: true is -1, all bits set, and false none. NumPy's `where` takes ten times as long,
-    and a product with the mask makes nan of what is infinite.
+    The bits, read as a whole number, times 1 or 0. NumPy's `where` takes ten times as
+    long, and a product of floats with the mask makes nan of what is infinite.
 
     >>> keep(xp.asarray([1.0, xp.inf, xp.nan]), xp.asarray([True, False, False])).tolist()
     [1.0, 0.0, 0.0]
     """
     bits = _BITS[x.itemsize]
-    whole = xp.negative(mask.view(np.int8))  # 0 or -1, which `and` widens to 0 or all ones
     if out is None:
-        return xp.bitwise_and(x.view(bits), whole).view(x.dtype)
-    xp.bitwise_and(x.view(bits), whole, out=out.view(bits))
+        return xp.multiply(x.view(bits), mask).view(x.dtype)
+    xp.multiply(x.view(bits), mask, out=out.view(bits))
     return out
 
 
