@@ -18,6 +18,7 @@ from ..operation import primitive
 from ..ops.arithmetic import clip, erf, exp, minimum, sigmoid, tanh, where, widened
 from ..ops.reduction import sum as total
 from ..ops.shape import Axis, as_axis
+from ..tensor import Tensor
 
 # Further out than this sigmoid and Phi are 0 or 1 in any dtype; it stands for inf, so
 # that no 0 * inf makes a nan of a value or a slope that has a limit.
@@ -30,7 +31,14 @@ def _where_positive(x: Array, gate: Array) -> Array:
     return elementwise.relu_backward(x, gate)
 
 
-@primitive(lambda g, y: _where_positive(g, y))
+def _relu_slope(g: Any, y: Any) -> Any:
+    """The gradient: an operation if it is to be differentiated, else the kernel."""
+    if isinstance(g, Tensor):
+        return _where_positive(g, y)
+    return elementwise.relu_backward(g, y)
+
+
+@primitive(lambda g, y: _relu_slope(g, y))
 def relu(x: Array) -> Array:
     """max(x, 0); slope 0 at 0. Keeps its output alone, which the next layer keeps
     anyway.
