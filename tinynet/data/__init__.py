@@ -2,57 +2,26 @@
 
 Arrays only: nothing here knows of tensors or layers. Read next: `dataset.py`, `loader.py`.
 """
+# ruff: noqa: I001  (exported names stand side by side)
 
 from .augment import (
-    Compose,
-    Normalize,
-    RandomApply,
-    RandomHorizontalFlip,
-    Transform,
-    channel_statistics,
+    Compose as Compose, Normalize as Normalize, RandomApply as RandomApply,
+    RandomHorizontalFlip as RandomHorizontalFlip, Transform as Transform,
+    channel_statistics as channel_statistics,
 )
-from .cifar10 import load_cifar10
-from .colour import ColorJitter, PCALighting
-from .crops import RandomCrop, RandomResizedCrop, ResNetCrop
-from .dataset import Dataset, from_arrays
-from .download import DownloadError
-from .erase import Cutout, RandomErasing
-from .folder import from_folder
-from .geometry import LensDistortion, RandomAffine
-from .loader import DataLoader
-from .mix import BatchTransform, CutMix, Mixup
-from .resample import resize
-from .shapes import load_shapes
-from .views import flips, resnet_crops, ten_crops
-
-__all__ = [
-    "BatchTransform",
-    "ColorJitter",
-    "Compose",
-    "CutMix",
-    "Cutout",
-    "DataLoader",
-    "Dataset",
-    "DownloadError",
-    "LensDistortion",
-    "Mixup",
-    "Normalize",
-    "PCALighting",
-    "RandomAffine",
-    "RandomApply",
-    "RandomCrop",
-    "RandomErasing",
-    "RandomHorizontalFlip",
-    "RandomResizedCrop",
-    "ResNetCrop",
-    "Transform",
-    "channel_statistics",
-    "flips",
-    "from_arrays",
-    "from_folder",
-    "load_cifar10",
-    "load_shapes",
-    "resize",
-    "resnet_crops",
-    "ten_crops",
-]
+from .cifar10 import load_cifar10 as load_cifar10
+from .colour import ColorJitter as ColorJitter, PCALighting as PCALighting
+from .crops import (
+    RandomCrop as RandomCrop, RandomResizedCrop as RandomResizedCrop,
+    ResNetCrop as ResNetCrop,
+)
+from .dataset import Dataset as Dataset, from_arrays as from_arrays
+from .download import DownloadError as DownloadError
+from .erase import Cutout as Cutout, RandomErasing as RandomErasing
+from .folder import from_folder as from_folder
+from .geometry import LensDistortion as LensDistortion, RandomAffine as RandomAffine
+from .loader import DataLoader as DataLoader
+from .mix import BatchTransform as BatchTransform, CutMix as CutMix, Mixup as Mixup
+from .resample import resize as resize
+from .shapes import load_shapes as load_shapes
+from .views import flips as flips, resnet_crops as resnet_crops, ten_crops as ten_crops

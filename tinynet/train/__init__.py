@@ -8,6 +8,7 @@
 Start with `trainer.py`. How settings are chosen is `tinynet.tune`; the pictures are in
 `tinynet.viz`.
 """
+# ruff: noqa: I001  (exported names stand side by side)
 
 import sys
 from typing import Any
@@ -15,33 +16,22 @@ from typing import Any
 from ..files import write_atomic as write_atomic
 from .anatomy import Anatomy as Anatomy, trace as trace
 from .averaging import (
-    WeightAveraging as WeightAveraging,
-    averaged as averaged,
+    WeightAveraging as WeightAveraging, averaged as averaged,
     recompute_batch_norm as recompute_batch_norm,
 )
 from .callbacks import (
-    RATIO_HIGH as RATIO_HIGH,
-    RATIO_LOW as RATIO_LOW,
-    BestWeights as BestWeights,
-    Callback as Callback,
-    ClipGradients as ClipGradients,
-    EarlyStopping as EarlyStopping,
-    ReportToSchedule as ReportToSchedule,
-    Run as Run,
-    UpdateRatio as UpdateRatio,
-    ratio_advice as ratio_advice,
+    RATIO_HIGH as RATIO_HIGH, RATIO_LOW as RATIO_LOW, BestWeights as BestWeights,
+    Callback as Callback, ClipGradients as ClipGradients,
+    EarlyStopping as EarlyStopping, ReportToSchedule as ReportToSchedule, Run as Run,
+    UpdateRatio as UpdateRatio, ratio_advice as ratio_advice,
     ratio_warnings as ratio_warnings,
 )
 from .checkpoint import (
-    load_model as load_model,
-    read_model as read_model,
-    save_model as save_model,
+    load_model as load_model, read_model as read_model, save_model as save_model,
 )
 from .detective import NanGuard as NanGuard, find_nonfinite as find_nonfinite
 from .ensemble import (
-    Ensemble as Ensemble,
-    EnsembleRow as EnsembleRow,
-    EnsembleTable as EnsembleTable,
+    Ensemble as Ensemble, EnsembleRow as EnsembleRow, EnsembleTable as EnsembleTable,
     Snapshots as Snapshots,
 )
 from .history import History as History, smooth as smooth
@@ -49,15 +39,11 @@ from .logs import LogFile as LogFile, TensorBoard as TensorBoard
 from .predict import predict_views as predict_views
 from .progress import Progress as Progress
 from .resume import (
-    Checkpoints as Checkpoints,
-    read_checkpoint as read_checkpoint,
-    read_newest as read_newest,
-    save_checkpoint as save_checkpoint,
+    Checkpoints as Checkpoints, read_checkpoint as read_checkpoint,
+    read_newest as read_newest, save_checkpoint as save_checkpoint,
 )
 from .trainer import (
-    Evaluation as Evaluation,
-    Trainer as Trainer,
-    count_correct as count_correct,
+    Evaluation as Evaluation, Trainer as Trainer, count_correct as count_correct,
 )
 
 

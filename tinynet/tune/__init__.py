@@ -20,29 +20,18 @@ the two a run has. Weight decay is an option of every optimizer, and belongs to 
 
 Start with `space.py`, then `search.py`, `recipe.py`; the pictures are in `tinynet.viz`.
 """
+# ruff: noqa: I001  (exported names stand side by side)
 
 from . import recipe as recipe
-from .diagnose import (
-    ADVICE as ADVICE,
-    Diagnosis as Diagnosis,
-    diagnose as diagnose,
-)
+from .diagnose import ADVICE as ADVICE, Diagnosis as Diagnosis, diagnose as diagnose
 from .journal import Journal as Journal
 from .rates import label_rates as label_rates
 from .search import (
-    Search as Search,
-    Trial as Trial,
-    grid_search as grid_search,
-    random_search as random_search,
-    run_trials as run_trials,
+    Search as Search, Trial as Trial, grid_search as grid_search,
+    random_search as random_search, run_trials as run_trials,
     successive_halving as successive_halving,
 )
 from .space import (
-    Choice as Choice,
-    LogUniform as LogUniform,
-    Uniform as Uniform,
-    When as When,
-    grid as grid,
-    hit_probability as hit_probability,
-    sample as sample,
+    Choice as Choice, LogUniform as LogUniform, Uniform as Uniform, When as When,
+    grid as grid, hit_probability as hit_probability, sample as sample,
 )
