@@ -128,7 +128,7 @@ class Place(NamedTuple):
 NAMES = frozenset(random_classes(Transform) | random_classes(BatchTransform))
 # Words that do not stand in the call itself: what these expressions can be.
 WORDS = {
-    "data/augment.py": {"type(self).__name__": NAMES},
+    "data/transform.py": {"type(self).__name__": NAMES},
     "data/mix.py": {"type(self).__name__": NAMES},
     "data/colour.py": {"what": frozenset({"brightness", "contrast", "saturation"})},
     "data/shapes.py": {"split": frozenset({"train", "test"})},
@@ -165,7 +165,7 @@ def test_no_two_places_in_the_library_can_make_the_same_key() -> None:
     assert len(found) > 25
     wordless = [place.where for place in found if not any(place.parts)]
     assert not wordless, "name the purpose of these keys by a word"
-    # mix.py and augment.py name transforms alike, but no class is both
+    # mix.py and transform.py name transforms alike, but no class is both
     clashes = [(one.where, other.where) for one, other in itertools.combinations(found, 2)
                if not apart(one, other)
                and {one.parts[0], other.parts[0]} != {NAMES}]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
 from operator import index
 from typing import Any
@@ -88,7 +88,11 @@ def check_positive(what: str, value: Any, instead: str = "") -> float:
 
 
 def pair(what: str, value: Any, least: int) -> Pair:
-    """`value`, one integer or two (height, width), as two; neither below `least`."""
+    """`value`, one integer or two (height, width), as two; neither below `least`.
+
+    >>> pair("size", 224, 1), pair("size", (20, 30), 1)
+    ((224, 224), (20, 30))
+    """
     given = value
     if not isinstance(value, tuple | list):
         given = (value, value)
@@ -164,19 +168,20 @@ def taps(kernel: Pair, stride: Pair, out: Pair, dilation: Pair = (1, 1)
 def check_images(images: Any) -> None:
     """TypeError unless `images` is an array of numbers, ValueError unless it is (N, C, H, W)."""
     if not hasattr(images, "dtype") or hasattr(images, "requires_grad"):
-        raise TypeError(f"images must be an array, got {type(images).__name__}: pictures are "
-                        "prepared before they become tensors; a list of them needs np.stack")
+        raise TypeError(f"images must be an array, got {type(images).__name__}: "
+                        "tensors are made of prepared pictures; a list needs np.stack")
     check_not_masked(images)
     if images.dtype.kind not in "uif":
-        raise TypeError(f"images must be an array of numbers, got {images.dtype}: convert them "
-                        "with .astype('uint8') or .astype('float32')")
+        raise TypeError(f"images must be an array of numbers, got {images.dtype}: "
+                        "convert them with .astype('uint8') or .astype('float32')")
     shape = tuple(images.shape)
     if len(shape) != 4:
-        raise ValueError(f"images must be (N, C, H, W), got shape {shape}: grey pictures "
-                         "(N, H, W) need images[:, None], a single one (C, H, W) images[None]")
+        raise ValueError(f"images must be (N, C, H, W), got shape {shape}: grey "
+                         "pictures (N, H, W) need images[:, None], a single one (C, H, "
+                         "W) images[None]")
     if shape[3] in (1, 3, 4) and min(shape[1:3]) > 4:
-        raise ValueError(f"images must be (N, C, H, W), got shape {shape}, which looks like "
-                         "(N, H, W, C): use images.transpose(0, 3, 1, 2)")
+        raise ValueError(f"images must be (N, C, H, W), got shape {shape}, which looks "
+                         "like (N, H, W, C): use images.transpose(0, 3, 1, 2)")
 
 
 def check_not_masked(images: Any) -> None:
@@ -185,34 +190,38 @@ def check_not_masked(images: Any) -> None:
         without_subclass(images)
 
 
-def check_size(size: Any) -> tuple[int, int]:
-    """(height, width) of a size in pixels: one side, or both.
+def check_labels(labels: Any, images: Any) -> None:
+    """TypeError unless `labels` are integers, ValueError unless one for each picture."""
+    if labels.dtype.kind not in "ui":
+        raise TypeError(f"labels must be integers, got {labels.dtype}: class numbers "
+                        "0, 1, 2 ...; labels.astype(int) if that is what they are, "
+                        "labels.argmax(1) of one-hot rows")
+    wanted = tuple(images.shape[:1])
+    if labels.shape != wanted:
+        raise ValueError(f"labels must be one number for each picture, shape {wanted}, "
+                         f"got {labels.shape}")
 
-    >>> check_size(224), check_size((20, 30))
-    ((224, 224), (20, 30))
-    """
-    pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
-    if len(pair) != 2 or not all(isinstance(v, int | np.integer) and v > 0 for v in pair):
-        raise ValueError(f"size must be a side or (height, width) in whole pixels, got {size!r}")
-    return int(pair[0]), int(pair[1])
 
-
-def two_numbers(pair: Any) -> tuple[float, float]:
-    """`pair` if it is two numbers; else (nan, nan), for which no comparison holds."""
-    if isinstance(pair, tuple | list) and len(pair) == 2 and all(
-            isinstance(v, Real) for v in pair):
-        return pair[0], pair[1]
+def as_range(value: Any, around: Callable[[Any], tuple[float, float]] | None = None
+             ) -> tuple[float, float]:
+    """(low, high) as given, or around(value) of a number, 0 or more; else (nan, nan),
+    for which no comparison holds."""
+    if around is not None and isinstance(value, Real) and float(value) >= 0.0:
+        return around(value)
+    if (isinstance(value, tuple | list) and len(value) == 2
+            and all(isinstance(v, Real) for v in value)):
+        return value[0], value[1]
     return math.nan, math.nan
 
 
 def check_range_of(what: str, pair: Any, above: float, upto: float = math.inf
                    ) -> tuple[float, float]:
     """(low, high), for which above < low <= high <= upto must hold."""
-    low, high = two_numbers(pair)
+    low, high = as_range(pair)
     if not above < low <= high <= upto:
         limit = f" to {upto:g}" if math.isfinite(upto) else ""
-        raise ValueError(f"{what} must be (low, high), low <= high, more than {above:g}{limit}, "
-                         f"got {pair!r}")
+        raise ValueError(f"{what} must be (low, high), low <= high, more than "
+                         f"{above:g}{limit}, got {pair!r}")
     return low, high
 
 
@@ -236,5 +245,6 @@ def check_call(what: str, function: Any, *arguments: str) -> None:
         signature.bind(*arguments)
     except TypeError as error:
         name = getattr(function, "__name__", type(function).__name__)
-        raise TypeError(f"{wanted}, but {name}{signature} cannot be called so ({error}): give it "
-                        "these parameters, also where it ignores some") from error
+        raise TypeError(f"{wanted}, but {name}{signature} cannot be called so "
+                        f"({error}): give it these parameters, also where it ignores "
+                        "some") from error

@@ -1,15 +1,17 @@
-r"""One counter-based random generator: an integer hash, and no hidden state but a counter.
+r"""One counter-based random generator: an integer hash, and no hidden state but a
+counter.
 
     bits(key, i) = mix(key + (i + 1) * 0x9E3779B97F4A7C15)        (SplitMix64, all modulo 2^64)
     key(a, b, c) = join(join(join(0, a), b), c),       join(h, part) = mix(mix(h + kind) + number)
 
-``mix`` is the SplitMix64 finaliser (Steele, Lea and Flood 2014, "Fast splittable pseudorandom
-number generators", section 5). A *key* is the hash of whatever the draw belongs to, in words and
-numbers, such as (seed, "shuffle", epoch), so a draw depends on nothing else: not on the batch size,
-the order of calls, the number of workers or the backend; and no two purposes share a key, since
-each has a word of its own. Words and numbers are of another kind each: "1" is not 1. NumPy and CuPy
-give the same integers, uniforms, masks and permutations, bit for bit; normals agree to rounding
-(log and cos differ in the last bit).
+``mix`` is the SplitMix64 finaliser (Steele, Lea and Flood 2014, "Fast splittable
+pseudorandom number generators", section 5). A *key* is the hash of whatever the draw
+belongs to, in words and numbers, such as (seed, "shuffle", epoch), so a draw depends on
+nothing else: not on the batch size, the order of calls, the number of workers or the
+backend; and no two purposes share a key, since each has a word of its own. Words and
+numbers are of another kind each: "1" is not 1. NumPy and CuPy give the same integers,
+uniforms, masks and permutations, bit for bit; normals agree to rounding (log and cos
+differ in the last bit).
 
 Two ways to use it::
 
@@ -63,8 +65,9 @@ def _mix_array(z: Array) -> Array:
 
 @functools.cache
 def _gpu_hash() -> Any:
-    """A CuPy kernel: out[i] = mix(part + add + (i % n + 1) golden), `below` for `add` where the
-    highest bit of the part is set: in a signed number it says that it is negative.
+    """A CuPy kernel: out[i] = mix(part + add + (i % n + 1) golden), `below` for `add`
+    where the highest bit of the part is set: in a signed number it says that it is
+    negative.
     """
     mix = "".join(f"z = (z ^ (z >> {shift})) * {factor}ULL; " for shift, factor in _MIX)
     return xp.ElementwiseKernel(
@@ -83,8 +86,8 @@ def _number_of(word: str) -> int:
 def _check_64_bits(what: str, number: int) -> int:
     if not -(1 << 63) <= number <= _MASK:
         shown = number if number.bit_length() < 128 else f"one of {number.bit_length()} bits"
-        raise ValueError(f"{what} must be an integer from -2**63 to 2**64 - 1 (64 bits tell no "
-                         f"others apart), got {shown}")
+        raise ValueError(f"{what} must be an integer from -2**63 to 2**64 - 1 (64 bits "
+                         f"tell no others apart), got {shown}")
     return number
 
 
@@ -96,9 +99,11 @@ def check_seed(seed: Any) -> int:
 
 
 def key(*parts: Any) -> Any:
-    """Hash words and integers (and at most one array of integers, last) to a 64-bit key.
+    """Hash words and integers (and at most one array of integers, last) to a 64-bit
+    key.
 
-    Integers are from -2^63 to 2^64 - 1, and each is distinct from all others and from all words.
+    Integers are from -2^63 to 2^64 - 1, and each is distinct from all others and from
+    all words.
 
     >>> key(0, "shuffle", 1) == key(0, "shuffle", 1), key(0, "shuffle", 1) == key(0, "mixup", 1)
     (True, False)
@@ -117,8 +122,8 @@ def key(*parts: Any) -> Any:
             return _keys(h, part)
         else:
             what = getattr(part, "dtype", type(part).__name__)
-            raise TypeError(f"key part {place} is {what}: parts are words and integers, and only "
-                            "the last may be an array of integers")
+            raise TypeError(f"key part {place} is {what}: parts are words and "
+                            "integers, and only the last may be an array of integers")
     return h
 
 
@@ -155,10 +160,12 @@ _thread = threading.local()
 
 @contextlib.contextmanager
 def share_of_batch(offset: int, rows: int, total: int) -> Iterator[None]:
-    """Inside, the batches of this thread are rows offset .. offset + rows - 1 of `total`.
+    """Inside, the batches of this thread are rows offset .. offset + rows - 1 of
+    `total`.
 
-    Noise layers then cut their masks from those of the whole batch: shares that are computed apart,
-    with the same state of the generator, get what one pass over the whole batch would give them.
+    Noise layers then cut their masks from those of the whole batch: shares that are
+    computed apart, with the same state of the generator, get what one pass over the
+    whole batch would give them.
 
     >>> from tinynet import functional as F
     >>> whole = F.dropout(xp.ones((4, 3)), key=1)
@@ -169,7 +176,8 @@ def share_of_batch(offset: int, rows: int, total: int) -> Iterator[None]:
     share = _Share(check_whole("offset", offset, 0), check_whole("rows", rows, 0),
                    check_whole("total", total))
     if offset + rows > total:
-        raise ValueError(f"offset + rows must be at most total, got {offset} + {rows} > {total}")
+        raise ValueError(f"offset + rows must be at most total, got {offset} + {rows} "
+                         f"> {total}")
     before = getattr(_thread, "share", None)
     _thread.share = share
     try:
@@ -181,14 +189,16 @@ def share_of_batch(offset: int, rows: int, total: int) -> Iterator[None]:
 def place_in_batch(rows: int) -> tuple[int, int]:
     """(offset, total) of an array of `rows` rows within that of the whole batch.
 
-    An array may have several rows for each example, such as one for each word of a sentence.
+    An array may have several rows for each example, such as one for each word of a
+    sentence.
     """
     share = getattr(_thread, "share", None)
     if share is None or share.rows == rows == 0:
         return 0, rows
     if share.rows == 0 or rows % share.rows:
-        raise ValueError(f"noise for {rows} rows was asked for in a share of {share.rows} rows of "
-                         f"a batch of {share.total}: the first axis must be that of the examples")
+        raise ValueError(f"noise for {rows} rows was asked for in a share of "
+                         f"{share.rows} rows of a batch of {share.total}: the first "
+                         "axis must be that of the examples")
     times = rows // share.rows
     return share.offset * times, share.total * times
 
@@ -198,10 +208,11 @@ def _shape(shape: Shape) -> tuple[int, ...]:
 
 
 def bits(key: Any, shape: Shape = (), start: int = 0) -> Array:
-    """Random uint64 words; for an array of keys, `shape` words for each (keys come first).
+    """Random uint64 words; for an array of keys, `shape` words for each (keys come
+    first).
 
-    `start` leaves so many words of the stream out. Hashed in cache-sized blocks: the cost is 8
-    passes over 256 KB that stay in the cache.
+    `start` leaves so many words of the stream out. Hashed in cache-sized blocks: the
+    cost is 8 passes over 256 KB that stay in the cache.
     """
     shape = _shape(shape)
     n = math.prod(shape)
@@ -209,8 +220,8 @@ def bits(key: Any, shape: Shape = (), start: int = 0) -> Array:
     if isinstance(key, int | np.integer):
         key = int(key)
         if not 0 <= key <= _MASK:
-            raise ValueError("key must be from 0 to 2**64 - 1, as random.key makes them, got "
-                             f"{key}")
+            raise ValueError("key must be from 0 to 2**64 - 1, as random.key makes "
+                             f"them, got {key}")
         first = xp.uint64(key + int(before) & _MASK)
         out = xp.empty(n, xp.uint64)
         if on_gpu:
@@ -234,7 +245,8 @@ def bits(key: Any, shape: Shape = (), start: int = 0) -> Array:
 
 
 def _words(key: Any, shape: Shape, width: int = 32, start: int = 0) -> Array:
-    """Random words of 64, 32, 16 or 8 bits: each 64-bit hash gives several, which saves work.
+    """Random words of 64, 32, 16 or 8 bits: each 64-bit hash gives several, which saves
+    work.
 
     `start` leaves so many words of this width out.
     """
@@ -260,10 +272,11 @@ def mask(key: Any, p: float, shape: Shape, width: int = 32, *, offset: int = 0,
          total: int | None = None) -> Array:
     """Booleans that are True with probability `p`; compares integers, so no rounding.
 
-    Each uses up `width` random bits (1, 8, 16 or 32), and `p` counts in multiples of 2^-width: with
-    8 bits the work is a quarter, and 0.5 or 0.75 are still exact; 0.5 needs no more than one.
-    With `offset` these are the rows offset, offset + 1 ... of a mask that has `total` rows, bit for
-    bit: a part of a batch gets its part of the whole batch's mask.
+    Each uses up `width` random bits (1, 8, 16 or 32), and `p` counts in multiples of
+    2^-width: with 8 bits the work is a quarter, and 0.5 or 0.75 are still exact; 0.5
+    needs no more than one. With `offset` these are the rows offset, offset + 1 ... of a
+    mask that has `total` rows, bit for bit: a part of a batch gets its part of the
+    whole batch's mask.
     """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"p must be a probability between 0 and 1, got {p}")
@@ -272,8 +285,8 @@ def mask(key: Any, p: float, shape: Shape, width: int = 32, *, offset: int = 0,
     shape = _shape(shape)
     rows = shape[0] if shape else 1
     if not 0 <= offset <= (offset + rows if total is None else total) - rows:
-        raise ValueError(f"offset must be 0 or more, and {rows} rows from there on must lie in the "
-                         f"total, got offset={offset}, total={total}")
+        raise ValueError(f"offset must be 0 or more, and {rows} rows from there on "
+                         f"must lie in the total, got offset={offset}, total={total}")
     if p == 1.0:
         return xp.ones((*getattr(key, "shape", ()), *shape), bool)
     start = offset * math.prod(shape[1:])
@@ -304,8 +317,8 @@ def _ends(low: float, high: float, dtype: np.dtype[Any]) -> tuple[float, float]:
     """The least and the largest number of `dtype` in [low, high); low twice if both are equal."""
     limit = float(np.finfo(dtype).max)
     if not -limit <= low <= high <= limit:
-        raise ValueError(f"low and high must be numbers with low <= high that {dtype} can hold, "
-                         f"got low={low}, high={high}")
+        raise ValueError(f"low and high must be numbers with low <= high that {dtype} "
+                         f"can hold, got low={low}, high={high}")
     least = dtype.type(low)
     if low == high:
         return float(least), float(least)
@@ -315,7 +328,7 @@ def _ends(low: float, high: float, dtype: np.dtype[Any]) -> tuple[float, float]:
     if float(largest) >= high:
         largest = np.nextafter(largest, dtype.type(-np.inf))
     if least > largest:
-        raise ValueError(f"no {dtype} number lies in [low, high), got low={low}, high={high}")
+        raise ValueError(f"no {dtype} number lies in [low, high), got {low=}, {high=}")
     return float(least), float(largest)
 
 
@@ -330,7 +343,8 @@ def _unit(key: Any, shape: Shape, dtype: np.dtype[Any]) -> Array:
 
 def uniform(key: Any, shape: Shape = (), low: float = 0.0, high: float = 1.0,
             dtype: DType = None) -> Array:
-    """Uniform floats in [low, high), never `high` (unless both are equal), in every float dtype.
+    """Uniform floats in [low, high), never `high` (unless both are equal), in every
+    float dtype.
 
     11 random bits in float16, 24 in float32, 53 in float64.
     """
@@ -355,8 +369,8 @@ def normal(key: Any, shape: Shape = (), mean: float = 0.0, std: float = 1.0,
     """Normal floats by Box and Muller: sqrt(-2 log u1) cos(2 pi u2), computed in float64."""
     dtype = _float_dtype(dtype)
     if not (std >= 0.0 and abs(mean) + _REACH * std <= float(np.finfo(dtype).max)):
-        raise ValueError(f"mean and std must be finite, std 0 or more, and mean +- {_REACH} std "
-                         f"within what {dtype} can hold, got mean={mean}, std={std}")
+        raise ValueError("mean and std must be finite, std 0 or more, and mean +- "
+                         f"{_REACH} std within what {dtype} can hold, got {mean=}, {std=}")
     shape = _shape(shape)
     u = _unit(key, (2, *shape), np.dtype(np.float64))
     if not isinstance(key, int | np.integer):
@@ -368,12 +382,12 @@ def normal(key: Any, shape: Shape = (), mean: float = 0.0, std: float = 1.0,
 def integers(key: Any, low: int, high: int, shape: Shape = ()) -> Array:
     """Integers in low .. high - 1 (int64); high - low up to 2^32, bias below (high - low)/2^32."""
     if not all(isinstance(end, int | np.integer) for end in (low, high)):
-        raise TypeError(f"low and high must be integers, got low={low!r}, high={high!r}")
+        raise TypeError(f"low and high must be integers, got {low=}, {high=}")
     low, high = int(low), int(high)
     if not 0 < high - low <= 1 << 32:
-        raise ValueError(f"high must exceed low by 1 to 2**32, got low={low}, high={high}")
+        raise ValueError(f"high must exceed low by 1 to 2**32, got {low=}, {high=}")
     if not -(1 << 63) <= low < high <= 1 << 63:
-        raise ValueError(f"low .. high - 1 must be int64 numbers, got low={low}, high={high}")
+        raise ValueError(f"low .. high - 1 must be int64 numbers, got {low=}, {high=}")
     span = xp.uint64(high - low)
     words = _words(key, shape).astype(xp.uint64)
     return (words * span >> xp.uint64(32)).astype(xp.int64) + low
@@ -386,9 +400,11 @@ def permutation(key: int, n: int) -> Array:
 
 
 def _log_gamma_draw(parent: int, word: str, shape: float) -> float:
-    """Log of one Gamma(shape, 1) draw by Marsaglia and Tsang (2000); a host loop of keyed draws.
+    """Log of one Gamma(shape, 1) draw by Marsaglia and Tsang (2000); a host loop of
+    keyed draws.
 
-    The logarithm, since a draw of Gamma(0.001) is often smaller than the smallest float.
+    The logarithm, since a draw of Gamma(0.001) is often smaller than the smallest
+    float.
     """
     own = key(word, parent)
     if shape < 1.0:  # boost: Gamma(a) = Gamma(a + 1) * u^(1/a)
@@ -409,14 +425,16 @@ def _log_gamma_draw(parent: int, word: str, shape: float) -> float:
 def beta(key: int, a: float, b: float) -> float:
     """One Beta(a, b) draw, G_a / (G_a + G_b); a Python float, the same on every backend."""
     if not (1e-300 <= a < math.inf and 1e-300 <= b < math.inf):
-        raise ValueError(f"a and b must be positive (1e-300 or more) and finite, got a={a}, b={b}")
+        raise ValueError("a and b must be positive (1e-300 or more) and finite, got "
+                         f"a={a}, b={b}")
     x = _log_gamma_draw(key, "first gamma", a)
     y = _log_gamma_draw(key, "second gamma", b)
     return 0.5 + 0.5 * math.tanh(0.5 * (x - y))  # = e^x / (e^x + e^y), without overflow
 
 
 class Generator:
-    """A stream of draws: every call uses the key (seed, counter) and moves the counter on.
+    """A stream of draws: every call uses the key (seed, counter) and moves the counter
+    on.
 
     >>> rng = Generator(0); state = rng.get_state(); a = rng.uniform(3)
     >>> rng.set_state(state); bool((rng.uniform(3) == a).all())

@@ -252,9 +252,10 @@ X = pictures(2)
 @pytest.mark.parametrize(("mistake", "error", "message"), [
     (lambda: RandomHorizontalFlip(1.5), ValueError, "p must be a probability .* got 1.5"),
     (lambda: RandomHorizontalFlip("half"), ValueError, "p must be a probability .* got 'half'"),
-    (lambda: RandomCrop(0), ValueError, "size must be a side .* got 0"),
-    (lambda: RandomCrop(24.0), ValueError, "size must be a side .* in whole pixels, got 24.0"),
-    (lambda: RandomCrop((8, 8, 3)), ValueError, r"size must be a side .* got \(8, 8, 3\)"),
+    (lambda: RandomCrop(0), ValueError, "size must be an integer of at least 1 .* got 0"),
+    (lambda: RandomCrop(24.0), ValueError, "size must be an integer .* got 24.0"),
+    (lambda: RandomCrop((8, 8, 3)), ValueError,
+     r"size must be an integer .* or two of them .* got \(8, 8, 3\)"),
     (lambda: RandomCrop(24, (4, 4)), ValueError, r"padding must be an integer .* got \(4, 4\)"),
     (lambda: RandomCrop(32, padding=-1), ValueError, "padding must be an integer .* got -1"),
     (lambda: RandomCrop(40, padding=2)(X, KEYS[:2]), ValueError,

@@ -185,11 +185,11 @@ X: Array = xp.zeros((2, 3, 8, 8), "uint8")
     (lambda: ResNetCrop(8, 16), "short_side must be .* got 16"),
     (lambda: RandomResizedCrop(8, scale=0.5), r"scale must be \(low, high\).* got 0.5"),
     (lambda: ResNetCrop(8, (20, 10)), r"short_side must be \(low, high\), low <= high, .*\(20, 10"),
-    (lambda: RandomResizedCrop(0), "size must be a side .* got 0"),
+    (lambda: RandomResizedCrop(0), "size must be an integer of at least 1 .* got 0"),
     (lambda: RandomResizedCrop(8, scale=(0.0, 1.0)), r"scale must .* more than 0 to 1, got \(0.0,"),
     (lambda: RandomResizedCrop(8, scale=(0.5, 2.0)), r"scale must .* more than 0 to 1, got \(0.5,"),
     (lambda: RandomResizedCrop(8, ratio=(2.0, 1.0)), r"ratio must be .* got \(2.0, 1.0\)"),
-    (lambda: resize(X, 0), "size must be a side .* got 0"),
+    (lambda: resize(X, 0), "size must be an integer of at least 1 .* got 0"),
     (lambda: resize(X[0], 4), r"images must be \(N, C, H, W\)"),
 ])
 def test_mistakes_are_named(mistake: Callable[[], Any], message: str) -> None:

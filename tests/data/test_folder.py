@@ -291,5 +291,5 @@ def test_whatever_a_damaged_picture_raises_the_file_is_named(
 
 @pytest.mark.parametrize("size", [0, -3, 2.5, (4, 0), (4, 4, 4), "8"])
 def test_a_size_that_is_none_is_refused(folder: Path, size: Any) -> None:
-    with pytest.raises(ValueError, match="size must be a side or"):
+    with pytest.raises(ValueError, match="size must be an integer of at least 1 or two"):
         from_folder(folder, size=size)

@@ -1,13 +1,12 @@
 """Data: CIFAR-10, the built-in set `shapes`, your own pictures; batches and augmentation.
 
-Arrays only: nothing here knows of tensors or layers. Read next: `dataset.py`, `loader.py`.
+Arrays only: nothing here knows of tensors or layers. Read next: `dataset.py`.
 """
 # ruff: noqa: I001  (exported names stand side by side)
 
 from .augment import (
-    Compose as Compose, Normalize as Normalize, RandomApply as RandomApply,
-    RandomHorizontalFlip as RandomHorizontalFlip, Transform as Transform,
-    channel_statistics as channel_statistics,
+    Normalize as Normalize, RandomApply as RandomApply,
+    RandomHorizontalFlip as RandomHorizontalFlip,
 )
 from .cifar10 import load_cifar10 as load_cifar10
 from .colour import ColorJitter as ColorJitter, PCALighting as PCALighting
@@ -22,6 +21,8 @@ from .folder import from_folder as from_folder
 from .geometry import LensDistortion as LensDistortion, RandomAffine as RandomAffine
 from .loader import DataLoader as DataLoader
 from .mix import BatchTransform as BatchTransform, CutMix as CutMix, Mixup as Mixup
+from .pixels import channel_statistics as channel_statistics
 from .resample import resize as resize
 from .shapes import load_shapes as load_shapes
+from .transform import Compose as Compose, Transform as Transform
 from .views import flips as flips, resnet_crops as resnet_crops, ten_crops as ten_crops

@@ -1,10 +1,11 @@
 """CIFAR-10: 60,000 colour photographs of 10 classes, 32x32 (Krizhevsky 2009).
 
-Two official formats are read. A *binary* file is 10,000 records of 3,073 bytes: the label, then
-1,024 red, 1,024 green and 1,024 blue values, row by row. A *python* file is a pickle of a dict
-with the same numbers; it is a program that is never run (`pickles.py`): the array is built from
-notes of the few calls that official files make. Every file is checked (size, labels, SHA256SUMS
-beside it) before it is used. Read next: `pickles.py`, `download.py`, `loader.py`.
+Two official formats are read. A *binary* file is 10,000 records of 3,073 bytes: the
+label, then 1,024 red, 1,024 green and 1,024 blue values, row by row. A *python* file is
+a pickle of a dict with the same numbers; it is a program that is never run
+(`pickles.py`): the array is built from notes of the few calls that official files make.
+Every file is checked (size, labels, SHA256SUMS beside it) before it is used. Read next:
+`pickles.py`, `download.py`, `loader.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 HASH = "md5:c32a1d4ab5d03f1284b67883e8d87530"
 RECORDS = 10_000  # in each file
 _PIXELS = 3 * 32 * 32
-_BINARY, _PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
+_BINARY = "cifar-10-batches-bin"
+_PYTHON = "cifar-10-batches-py"
 _BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 _CALLS = frozenset({  # what official files, and those saved again by newer versions, ask for
     "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
@@ -41,23 +43,25 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def load_cifar10(root: str | Path | None = None, download: bool = True) -> tuple[Dataset, Dataset]:
-    """(train, test): 50,000 and 10,000 pictures, images uint8 (N, 3, 32, 32), labels int64.
+    """(train, test): 50,000 and 10,000 pictures, images uint8 (N, 3, 32, 32), labels
+    int64.
 
-    The files are looked for in `root`; without it in the folder named by the environment variable
-    TINYNET_DATA and in the cache folder (Linux: ~/.cache/tinynet); each time in the folder itself,
-    and in `cifar-10-batches-bin` and `cifar-10-batches-py` within. If they are nowhere, 170 MB
-    are downloaded once into `root` or the cache folder, unless `download` is False.
+    The files are looked for in `root`; without it in the folder named by the
+    environment variable TINYNET_DATA and in the cache folder (Linux: ~/.cache/tinynet);
+    each time in the folder itself, and in `cifar-10-batches-bin` and
+    `cifar-10-batches-py` within. If they are nowhere, 170 MB are downloaded once into
+    `root` or the cache folder, unless `download` is False.
 
-    Raises FileNotFoundError (not there, or incomplete), DownloadError (no network, or no place to
-    write to), ValueError (a file is damaged, or no CIFAR-10); each names the file and says what
-    to do.
+    Raises FileNotFoundError (not there, or incomplete), DownloadError (no network, or
+    no place to write to), ValueError (a file is damaged, or no CIFAR-10); each names
+    the file and says what to do.
     """
     folder = _find_or_download(_homes(root), download)
     paths = _batches(folder)
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
-        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}: restore them, or remove the "
-                                "folder and load again")
+        raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}: restore them, "
+                                "or remove the folder and load again")
     sums = _read_sums(folder / "SHA256SUMS")
     images = np.empty((len(paths) * RECORDS, 3, 32, 32), np.uint8)
     labels = np.empty(len(paths) * RECORDS, np.int64)
@@ -79,8 +83,8 @@ def _homes(root: str | Path | None) -> list[Path]:
 
     named = os.environ.get("TINYNET_DATA", "")
     if named and not Path(named).is_dir():
-        raise FileNotFoundError(f"TINYNET_DATA={named} is no folder: set it to the folder that "
-                                f"holds {_BINARY}, or unset it")
+        raise FileNotFoundError(f"TINYNET_DATA={named} is no folder: set it to the "
+                                f"folder that holds {_BINARY}, or unset it")
     return [Path(home) for home in (named, pooch.os_cache("tinynet")) if home]
 
 
@@ -100,8 +104,8 @@ def _find_or_download(homes: list[Path], download: bool) -> Path:
                 return folder
     home = homes[-1]
     searched = " or ".join(map(str, homes))
-    by_hand = (f"CIFAR-10 is not in {searched} yet. By hand: fetch {URL} on any machine, unpack "
-               f"it, and set TINYNET_DATA to the folder that holds {_BINARY}.")
+    by_hand = (f"CIFAR-10 is not in {searched} yet. By hand: fetch {URL} on any machine, "
+               f"unpack it, and set TINYNET_DATA to the folder that holds {_BINARY}.")
     if not download:
         raise FileNotFoundError(f"{by_hand} Or load with download=True.")
     size = RECORDS * (1 + _PIXELS)
@@ -121,16 +125,18 @@ def _read_sums(path: Path) -> dict[str, str]:
 
 def _checked_bytes(path: Path, sums: dict[str, str]) -> bytes:
     """The content of a file, after its size and its hash have been found right."""
-    size, least = path.stat().st_size, RECORDS * (1 + _PIXELS)
+    size = path.stat().st_size
+    least = RECORDS * (1 + _PIXELS)
     if path.suffix and size != least:
         raise ValueError(f"{path} has {size:,} bytes instead of {least:,}. {_RENEW}")
     if size > 2 * least:  # names of pictures take about 1 % of an official python file
-        raise ValueError(f"{path} has {size:,} bytes, about {least:,} were expected. {_RENEW}")
+        raise ValueError(f"{path} has {size:,} bytes, about {least:,} were expected. "
+                         f"{_RENEW}")
     data = path.read_bytes()
     expected = sums.get(path.name)
     if expected is not None and hashlib.sha256(data).hexdigest() != expected:
-        raise ValueError(f"{path} differs from its entry in {path.parent / 'SHA256SUMS'}. {_RENEW} "
-                         "If you changed it on purpose, remove that entry.")
+        raise ValueError(f"{path} differs from its entry in {path.parent / 'SHA256SUMS'}. "
+                         f"{_RENEW} If you changed it on purpose, remove that entry.")
     return data
 
 
@@ -181,8 +187,8 @@ def _array(note: Any) -> Bytes:
         _, shape, dtype, by_columns, content = note.state
     kind = _text(dtype.args[0])
     if kind != "u1" or shape != (RECORDS, _PIXELS):
-        raise ValueError(f"data should be uint8 {(RECORDS, _PIXELS)}, it is {kind!r:.20} "
-                         f"{reprlib.repr(shape):.80}")
+        raise ValueError(f"data should be uint8 {(RECORDS, _PIXELS)}, it is "
+                         f"{kind!r:.20} {reprlib.repr(shape):.80}")
     if not isinstance(content, bytes | bytearray):
         content = _text(content).encode("latin1")
     values: Bytes = np.frombuffer(content, np.uint8)

@@ -3,34 +3,35 @@ r"""Other light: brightness, contrast and saturation, and AlexNet's PCA lighting
     brightness   y = b x                              saturation   y = s x + (1 - s) grey(x)
     contrast     y = c x + (1 - c) mean(grey(x))      lighting     y = x + P (a * lambda)
 
-An object is the same in any light, so its label stays (CS231n lecture 8: F5, F6). Factors of 1
-change nothing. Floats are not held to a range: nothing says where white is.
-Read next: `geometry.py`.
+An object is the same in any light, so its label stays (CS231n lecture 8: F5, F6).
+Factors of 1 change nothing. Floats are not held to a range: nothing says where white
+is. Read next: `geometry.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from ..backend import Array, asarray, xp
-from ..checks import check_images, two_numbers
-from ..kernels import memory
+from ..checks import as_range, check_images
 from ..random import key, normal, uniform
-from .augment import Transform, as_dtype, channel_moments, in_blocks, working_dtype
+from .pixels import as_dtype, channel_moments, in_blocks, working_dtype
+from .transform import Transform
 
 _LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue look (ITU-R BT.601); they sum to 1
 
 
 class ColorJitter(Transform):
-    """Random brightness, contrast and saturation, in this order, rounded once at the end (F5).
+    """Random brightness, contrast and saturation, in this order, rounded once at the
+    end (F5).
 
-    Each is a range (low, high) of the factor, or v for (max(0, 1 - v), 1 + v); 0 leaves it out.
-    Brightness multiplies the mean, contrast preserves it (of the grey picture), saturation 0 is
-    grey. Pictures of other than 3 channels are grey as the mean of their channels.
+    Each is a range (low, high) of the factor, or v for (max(0, 1 - v), 1 + v); 0 leaves
+    it out. Brightness multiplies the mean, contrast preserves it (of the grey picture),
+    saturation 0 is grey. Pictures of other than 3 channels are grey as the mean of
+    their channels.
 
     >>> half = ColorJitter(brightness=(0.5, 0.5))
     >>> half(xp.full((1, 3, 1, 1), 100, xp.uint8), xp.zeros(1, xp.uint64)).ravel().tolist()
@@ -55,34 +56,33 @@ class ColorJitter(Transform):
         b = factor("brightness", self.brightness)
         c = factor("contrast", self.contrast)
         s = factor("saturation", self.saturation)
-        out = memory.empty(images.shape, images.dtype)
 
-        def work(i: int, j: int) -> None:
+        def work(block: Array, i: int, j: int) -> None:
             x = b[i:j] * images[i:j]
             if self.contrast != (1.0, 1.0):
                 mean = _grey(x).reshape(j - i, -1).mean(axis=1)[:, None, None, None]
                 x = c[i:j] * x + (1.0 - c[i:j]) * mean
             if self.saturation != (1.0, 1.0):
                 x = s[i:j] * x + (1.0 - s[i:j]) * _grey(x)
-            out[i:j] = as_dtype(x, images.dtype)
+            block[...] = as_dtype(x, images.dtype)
 
-        in_blocks(work, images)
-        return out
+        return in_blocks(work, images)
 
 
 def _factors(what: str, value: float | tuple[float, float]) -> tuple[float, float]:
-    low, high = ((max(0.0, 1.0 - value), 1.0 + value) if isinstance(value, Real)
-                 else two_numbers(value))
+    low, high = as_range(value, lambda v: (max(0.0, 1.0 - v), 1.0 + v))
     if not 0.0 <= low <= high:
-        raise ValueError(f"{what} must be a number, 0 or more, or factors (low, high) with "
-                         f"0 <= low <= high, got {value!r}")
+        raise ValueError(f"{what} must be a number, 0 or more, or factors (low, high) "
+                         f"with 0 <= low <= high, got {value!r}")
     return low, high
 
 
 def _grey(images: Array) -> Array:
     """(N, 1, H, W), contiguous."""
     channels = images.shape[1]
-    weights = _LUMA if channels == 3 else (1.0 / channels,) * channels
+    weights: Sequence[float] = _LUMA
+    if channels != 3:
+        weights = [1.0 / channels] * channels
     grey = images[:, :1] * weights[0]
     for i in range(1, channels):
         grey = grey + images[:, i : i + 1] * weights[i]
@@ -90,12 +90,14 @@ def _grey(images: Array) -> Array:
 
 
 class PCALighting(Transform):
-    """Add P (a * lambda) to every pixel, a ~ N(0, sigma) for each picture and component (F6).
+    """Add P (a * lambda) to every pixel, a ~ N(0, sigma) for each picture and component
+    (F6).
 
-    P holds the principal components (in columns) and lambda the variances of the training set's
-    pixels, as `fit` finds them: a shift along the directions in which the light of real pictures
-    varies, with covariance sigma^2 P diag(lambda^2) P'. All in parts of white, so that sigma = 0.1
-    is AlexNet's: white is 255 for integers and 1 for floats. Krizhevsky et al. 2012, section 4.1.
+    P holds the principal components (in columns) and lambda the variances of the
+    training set's pixels, as `fit` finds them: a shift along the directions in which
+    the light of real pictures varies, with covariance sigma^2 P diag(lambda^2) P'. All
+    in parts of white, so that sigma = 0.1 is AlexNet's: white is 255 for integers and 1
+    for floats. Krizhevsky et al. 2012, section 4.1.
 
     >>> dark_or_bright = xp.array([0, 255], xp.uint8).reshape(2, 1, 1, 1)
     >>> PCALighting.fit(dark_or_bright)
@@ -108,24 +110,27 @@ class PCALighting(Transform):
         self.eigenvectors = tuple(tuple(float(v) for v in row) for row in eigenvectors)
         n = len(self.eigenvalues)
         if [len(row) for row in self.eigenvectors] != [n] * n:
-            raise ValueError(f"eigenvectors must be a {n}x{n} matrix, one column for each of the "
-                             f"{n} eigenvalues")
+            raise ValueError(f"eigenvectors must be a {n}x{n} matrix, one column for "
+                             f"each of the {n} eigenvalues")
         if sigma < 0.0:
             raise ValueError(f"sigma must be 0 or more, got {sigma}")
         self.sigma = sigma
 
     @classmethod
     def fit(cls, images: Any, sigma: float = 0.1) -> PCALighting:
-        """Measure the principal components of all pixels of a training set (N, C, H, W).
+        """Measure the principal components of all pixels of a training set (N, C, H,
+        W).
 
-        Each points to where its largest part is positive, so that the same data give the same P.
+        Each points to where its largest part is positive, so that the same data give
+        the same P.
         """
         _, covariance = channel_moments(images)
         if images.dtype.kind == "f" and np.trace(covariance) > 0.25 * len(covariance):
-            raise ValueError("images vary by more than floats from 0 (black) to 1 (white) can: fit "
-                             "to the pictures before Normalize, as bytes or divided by 255")
+            raise ValueError("images vary by more than floats from 0 (black) to 1 (white) "
+                             "can: fit to them before Normalize, as bytes or over 255")
         values, vectors = np.linalg.eigh(covariance / _white(images) ** 2)
-        values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]  # the largest first
+        values = np.maximum(values[::-1], 0.0)  # the largest first
+        vectors = vectors[:, ::-1]
         largest = np.abs(vectors).argmax(axis=0)
         vectors = vectors * np.sign(vectors[largest, np.arange(len(values))])
         return cls(values.tolist(), vectors.tolist(), sigma)
@@ -134,21 +139,19 @@ class PCALighting(Transform):
         check_images(images)
         n = len(self.eigenvalues)
         if images.shape[1] != n:
-            raise ValueError(f"images must have {n} channels, as those that the {n} eigenvalues "
-                             f"come from, got shape {images.shape}")
+            raise ValueError(f"images must have {n} channels, as those that the {n} "
+                             f"eigenvalues come from, got shape {images.shape}")
         if keys is None:
             return images
         amounts = normal(self.draws(images, keys), n, std=self.sigma, dtype="float64")
         columns = asarray(np.array(self.eigenvectors) * self.eigenvalues * _white(images))
         shift = sum(amounts[:, i : i + 1] * columns[:, i] for i in range(n))
         shift = shift.astype(working_dtype(images))[:, :, None, None]
-        out = memory.empty(images.shape, images.dtype)
 
-        def work(i: int, j: int) -> None:
-            out[i:j] = as_dtype(images[i:j] + shift[i:j], images.dtype)
+        def work(block: Array, i: int, j: int) -> None:
+            block[...] = as_dtype(images[i:j] + shift[i:j], images.dtype)
 
-        in_blocks(work, images)
-        return out
+        return in_blocks(work, images)
 
 
 def _white(images: Any) -> float:

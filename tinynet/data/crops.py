@@ -1,11 +1,13 @@
-r"""Patches at random places, and in random sizes: what the nets of the lecture were trained on.
+r"""Patches at random places, and in random sizes: what the nets of the lecture were
+trained on.
 
     RandomCrop          pad, then a patch of the same size anywhere      CIFAR nets
     ResNetCrop          short side to L in 256 .. 480, a patch of 224    He et al. 2016 (F3)
     RandomResizedCrop   8 % .. 100 % of the area, any shape, to 224      Szegedy et al. 2015
 
-Scaling and cropping are one step (`resample.window`): only the pixels of the patch are computed,
-and each picture of a batch has a scale of its own. Read next: `views.py`, the crops of test time.
+Scaling and cropping are one step (`resample.window`): only the pixels of the patch are
+computed, and each picture of a batch has a scale of its own. Read next: `views.py`, the
+crops of test time.
 """
 
 from __future__ import annotations
@@ -13,11 +15,11 @@ from __future__ import annotations
 import math
 
 from ..backend import Array, xp
-from ..checks import check_images, check_range_of, check_size, check_whole
-from ..kernels import memory
+from ..checks import check_images, check_range_of, check_whole, pair
 from ..random import integers, key, uniform
-from .augment import Transform, in_blocks
+from .pixels import in_blocks
 from .resample import resize, window
+from .transform import Transform
 
 Size = int | tuple[int, int]
 _TRIES = 10  # boxes drawn for each picture, of which the first that fits is taken
@@ -31,40 +33,42 @@ def crop(images: Array, top: int, left: int, size: tuple[int, int]) -> Array:
 class RandomCrop(Transform):
     """A patch of `size` (side, or (height, width)) at a random place.
 
-    `padding` pixels of 0 are added on every side first: on uint8 pictures, before `Normalize`,
-    they are black. All (H + 2 padding - height + 1)(W + 2 padding - width + 1) places are equally
-    likely. Without keys: the patch in the middle.
+    `padding` pixels of 0 are added on every side first: on uint8 pictures, before
+    `Normalize`, they are black. All (H + 2 padding - height + 1)(W + 2 padding - width
+    + 1) places are equally likely. Without keys: the patch in the middle.
 
     >>> RandomCrop(24)(xp.zeros((5, 3, 32, 32)), xp.arange(5)).shape
     (5, 3, 24, 24)
     """
 
     def __init__(self, size: Size, padding: int = 0) -> None:
-        self.size, self.padding = check_size(size), check_whole("padding", padding, 0)
+        self.size = pair("size", size, 1)
+        self.padding = check_whole("padding", padding, 0)
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
         check_images(images)
-        (n, c, h, w), (height, width), p = images.shape, self.size, self.padding
-        rows, columns = h + 2 * p - height + 1, w + 2 * p - width + 1  # places
+        n, c, h, w = images.shape
+        height, width = self.size
+        p = self.padding
+        rows = h + 2 * p - height + 1  # how many places
+        columns = w + 2 * p - width + 1
         if rows < 1 or columns < 1:
-            raise ValueError(f"size={self.size} exceeds the pictures of {h}x{w} with padding={p}: "
-                             "lower size or raise padding")
+            raise ValueError(f"size={self.size} exceeds the pictures of {h}x{w} with "
+                             f"padding={p}: lower size or raise padding")
         if keys is None:
             return crop(_pad(images, p), (rows - 1) // 2, (columns - 1) // 2, self.size)
         draws = self.draws(images, keys)
         y = integers(key("row", draws), 0, rows)
         x = integers(key("column", draws), 0, columns)
-        out = memory.empty((n, c, height, width), images.dtype)
 
-        def work(i: int, j: int) -> None:
+        def work(block: Array, i: int, j: int) -> None:
             padded = _pad(images[i:j], p)
             sn, sc, sh, sw = padded.strides
             patches = xp.lib.stride_tricks.as_strided(  # a view: all patches of all pictures
                 padded, (j - i, rows, columns, c, height, width), (sn, sh, sw, sc, sh, sw))
-            out[i:j] = patches[xp.arange(j - i), y[i:j], x[i:j]]
+            block[...] = patches[xp.arange(j - i), y[i:j], x[i:j]]
 
-        in_blocks(work, images)
-        return out
+        return in_blocks(work, images, (n, c, height, width))
 
 
 def _pad(images: Array, p: int) -> Array:
@@ -80,9 +84,10 @@ def _pad(images: Array, p: int) -> Array:
 class ResNetCrop(Transform):
     """Short side to L, then a patch of `size` anywhere: how ResNet was trained (F3).
 
-    L is a whole number of pixels, uniform in `short_side` (both ends included: 225 sizes), drawn
-    for each picture; the long side keeps the shape, rounded to a pixel. Without keys: L is the
-    smallest, and the patch is in the middle. He et al. 2016, section 3.4.
+    L is a whole number of pixels, uniform in `short_side` (both ends included: 225
+    sizes), drawn for each picture; the long side keeps the shape, rounded to a pixel.
+    Without keys: L is the smallest, and the patch is in the middle. He et al. 2016,
+    section 3.4.
 
     >>> ResNetCrop(8, short_side=(10, 20))(xp.zeros((5, 3, 12, 16)), xp.arange(5)).shape
     (5, 3, 8, 8)
@@ -90,11 +95,13 @@ class ResNetCrop(Transform):
 
     def __init__(self, size: int = 224, short_side: tuple[int, int] = (256, 480)) -> None:
         low, high = check_range_of("short_side", short_side, 0)
-        self.short_side = check_whole("short_side", low), check_whole("short_side", high)
+        check_whole("short_side", low)
+        check_whole("short_side", high)
+        self.short_side = (int(low), int(high))
         self.size = check_whole("size", size)
         if size > low:
-            raise ValueError(f"size must be 1 .. {low} pixels, what the smallest short_side "
-                             f"holds, got {size}")
+            raise ValueError(f"size must be 1 .. {low} pixels, what the smallest "
+                             f"short_side holds, got {size}")
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
         check_images(images)
@@ -109,7 +116,8 @@ class ResNetCrop(Transform):
         draws = self.draws(images, keys)
         short = integers(key("short side", draws), self.short_side[0], self.short_side[1] + 1)
         sides = images.shape[2:]
-        starts, lengths = [], []
+        starts = []
+        lengths = []
         for i, side in enumerate(sides):
             scaled = xp.rint(short * (side / min(sides)))
             place = _pick(key("corner of the patch", i, draws), scaled - self.size + 1)
@@ -119,13 +127,15 @@ class ResNetCrop(Transform):
 
 
 class RandomResizedCrop(Transform):
-    """A part of the picture in any size and shape, brought to `size`: how Inception was trained.
+    """A part of the picture in any size and shape, brought to `size`: how Inception was
+    trained.
 
     scale   its area as a part of the picture's, uniform in this range
     ratio   its width by its height, log-uniform in this range
 
-    A box that does not fit is drawn again, 10 times at most; then, and without keys, it is the
-    largest one in the middle with a shape within `ratio`. Szegedy et al. 2015, section 6.
+    A box that does not fit is drawn again, 10 times at most; then, and without keys, it
+    is the largest one in the middle with a shape within `ratio`. Szegedy et al. 2015,
+    section 6.
 
     >>> RandomResizedCrop(8)(xp.zeros((5, 3, 12, 16)), xp.arange(5)).shape
     (5, 3, 8, 8)
@@ -133,7 +143,7 @@ class RandomResizedCrop(Transform):
 
     def __init__(self, size: Size = 224, scale: tuple[float, float] = (0.08, 1.0),
                  ratio: tuple[float, float] = (3 / 4, 4 / 3)) -> None:
-        self.size = check_size(size)
+        self.size = pair("size", size, 1)
         self.scale = check_range_of("scale", scale, 0.0, 1.0)
         self.ratio = check_range_of("ratio", ratio, 0.0)
 
@@ -141,7 +151,8 @@ class RandomResizedCrop(Transform):
         check_images(images)
         n, _, h, w = images.shape
         shape = min(max(w / h, self.ratio[0]), self.ratio[1])
-        height, width = min(h, round(w / shape)), min(w, round(h * shape))
+        height = min(h, round(w / shape))
+        width = min(w, round(h * shape))
         middle = ((h - height) // 2, (w - width) // 2, height, width)
         if keys is None:
             top, left, height, width = (xp.full(n, v) for v in middle)
@@ -154,7 +165,8 @@ class RandomResizedCrop(Transform):
 
 def random_box(draws: Array, shape: tuple[int, int], scale: tuple[float, float],
                ratio: tuple[float, float]) -> tuple[tuple[Array, Array, Array, Array], Array]:
-    """((top, left, height, width), fits): a random box inside a picture, for each of the keys.
+    """((top, left, height, width), fits): a random box inside a picture, for each of
+    the keys.
 
     area = H W a,  a ~ U(scale);  width / height = exp(U(log ratio));  any place inside.
     All are (N,) integers; where none of 10 tries fits, `fits` is False and the box is nonsense.
@@ -163,7 +175,8 @@ def random_box(draws: Array, shape: tuple[int, int], scale: tuple[float, float],
     area = h * w * uniform(key("area", draws), _TRIES, scale[0], scale[1], "float64")
     stretch = xp.exp(0.5 * uniform(key("ratio", draws), _TRIES, math.log(ratio[0]),
                                    math.log(ratio[1]), "float64"))
-    heights, widths = xp.rint(xp.sqrt(area) / stretch), xp.rint(xp.sqrt(area) * stretch)
+    heights = xp.rint(xp.sqrt(area) / stretch)
+    widths = xp.rint(xp.sqrt(area) * stretch)
     fits = (heights <= h) & (widths <= w) & (heights > 0) & (widths > 0)
     first = fits.argmax(axis=1)[:, None]
     height, width = (xp.take_along_axis(side, first, 1)[:, 0] for side in (heights, widths))

@@ -1,10 +1,12 @@
-"""Fetch a file once: it can be cut off and resumed, and is checked before anybody sees it.
+"""Fetch a file once: it can be cut off and resumed, and is checked before anybody sees
+it.
 
-What has arrived stays in `<name>.part`, and the next try goes on from there (HTTP Range). It is
-given up only for the whole file: an answer that does not go on from there (a portal's page,
-another range, everything once more) is kept apart until its hash is right. Connecting is tried
-once, for five seconds, instead of hanging. Processes that want the same file wait for one another.
-`extract` takes only the files it is told from an archive. Read next: `loader.py`.
+What has arrived stays in `<name>.part`, and the next try goes on from there (HTTP
+Range). It is given up only for the whole file: an answer that does not go on from there
+(a portal's page, another range, everything once more) is kept apart until its hash is
+right. Connecting is tried once, for five seconds, instead of hanging. Processes that
+want the same file wait for one another. `extract` takes only the files it is told from
+an archive. Read next: `loader.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,7 +40,8 @@ class DownloadError(OSError):
 
 def install(url: str, known_hash: str, members: Mapping[str, int], folder: Path, by_hand: str
             ) -> None:
-    """Make `folder` of the `members` (as in `extract`) of the archive at `url`, unless it is there.
+    """Make `folder` of the `members` (as in `extract`) of the archive at `url`, unless
+    it is there.
 
     Raises DownloadError, also where `folder` cannot be written.
     """
@@ -70,14 +74,16 @@ def _alone(lock: Path) -> Iterator[None]:
 
 
 def _unwritten(path: Path, error: OSError, by_hand: str) -> DownloadError:
-    return DownloadError(f"{path} cannot be written ({error}). To mend it, {remedy(error)}. "
-                         f"{by_hand}")
+    return DownloadError(f"{path} cannot be written ({error}). To mend it, "
+                         f"{remedy(error)}. {by_hand}")
 
 
 def fetch(url: str, known_hash: str, folder: Path, by_hand: str) -> Path:
-    """The file at `url` in `folder`, downloaded unless it is there with the known hash already.
+    """The file at `url` in `folder`, downloaded unless it is there with the known hash
+    already.
 
-    `known_hash` as in "md5:c32a1d..."; `by_hand` ends every error: how to do without a download.
+    `known_hash` as in "md5:c32a1d..."; `by_hand` ends every error: how to do without a
+    download.
     """
     import requests
 
@@ -93,8 +99,8 @@ def fetch(url: str, known_hash: str, folder: Path, by_hand: str) -> Path:
     except TimeoutError as error:
         raise DownloadError(f"no connection to {url}: {error}. {by_hand}") from None
     except requests.RequestException as error:
-        raise DownloadError(f"download of {url} failed ({_cause(error)}). {_kept(part)}{by_hand}"
-                            ) from None
+        raise DownloadError(f"download of {url} failed ({_cause(error)}). "
+                            f"{_kept(part)}{by_hand}") from None
     except OSError as error:
         raise _unwritten(part, error, _kept(part) + by_hand) from None
 
@@ -173,8 +179,8 @@ def _check_start(answer: Any, have: int) -> None:
 
     given = answer.headers.get("Content-Range", "")
     if given and not given.startswith(f"bytes {have}-"):
-        raise requests.RequestException(f"the server was asked for the bytes from {have} on and "
-                                        f"sent {given:.60}")
+        raise requests.RequestException("the server was asked for the bytes from "
+                                        f"{have} on and sent {given:.60}")
 
 
 def _store(answer: Any, path: Path, have: int) -> None:
@@ -204,32 +210,29 @@ def _cause(error: BaseException) -> str:
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:
-    """call(), or TimeoutError. On a thread: looking a name up knows no time limit of its own."""
-    results: list[T] = []
-    errors: list[BaseException] = []
+    """call(), or TimeoutError. On a thread: looking a name up knows no time limit."""
+    result: Future[T] = Future()
 
     def run() -> None:
         try:
-            results.append(call())
+            result.set_result(call())
         except BaseException as error:  # handed to the caller below
-            errors.append(error)
+            result.set_exception(error)
 
-    thread = threading.Thread(target=run, daemon=True, name="tinynet-connect")
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise errors[0]
-    if not results:
+    threading.Thread(target=run, daemon=True, name="tinynet-connect").start()
+    done, _ = wait([result], seconds)
+    if not done:
         raise TimeoutError(f"no answer within {seconds:g} s")
-    return results[0]
+    return result.result()
 
 
 def extract(archive: Path, members: Mapping[str, int], folder: Path) -> None:
-    """Copy regular files named in `members` (name in the archive: size in bytes) into `folder`.
+    """Copy regular files named in `members` (name in the archive: size in bytes) into
+    `folder`.
 
-    Nothing else in the archive is looked at, and names are compared whole, so no path in it can
-    lead elsewhere. `folder` appears at once with all its files, or not at all; a SHA256SUMS
-    beside them lets later damage be found.
+    Nothing else in the archive is looked at, and names are compared whole, so no path
+    in it can lead elsewhere. `folder` appears at once with all its files, or not at
+    all; a SHA256SUMS beside them lets later damage be found.
     """
     made = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(made, ignore_errors=True)  # of a process that was killed
@@ -253,8 +256,8 @@ def _copy(archive: Path, members: Mapping[str, int], made: Path) -> list[str]:
             size = missing.pop(member.name)
             source = tar.extractfile(member) if member.isfile() else None
             if source is None or member.size != size:
-                raise ValueError(f"{archive}: {member.name} is not a file of {size:,} bytes: "
-                                 "remove the archive and run again")
+                raise ValueError(f"{archive}: {member.name} is not a file of {size:,} "
+                                 "bytes: remove the archive and run again")
             path = _inside(made, member.name)
             with source, open(path, "w+b") as target:
                 shutil.copyfileobj(source, target, _PIECE)
@@ -262,7 +265,7 @@ def _copy(archive: Path, members: Mapping[str, int], made: Path) -> list[str]:
                 digest = hashlib.file_digest(target, "sha256").hexdigest()
             sums.append(f"{digest}  {path.name}\n")
     if missing:
-        raise ValueError(f"{archive} lacks {', '.join(missing)}: remove it and run again")
+        raise ValueError(f"{archive} lacks {', '.join(missing)}: remove it, run again")
     return sums
 
 

@@ -2,8 +2,8 @@ r"""Hiding a part of the picture: cutout, and random erasing.
 
     y = fill where there is a hole, else x;    the hole is a rectangle
 
-The net must not rely on any one part of an object. At test time the picture stays whole.
-Read next: `mix.py`.
+The net must not rely on any one part of an object. At test time the picture stays
+whole. Read next: `mix.py`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import numpy as np
 
 from ..backend import Array, xp
 from ..checks import check_probability, check_range_of, check_whole
-from ..kernels import memory
 from ..random import bits, integers, key, mask, normal
-from .augment import Numbers, Transform, in_blocks, per_channel
 from .crops import random_box
+from .pixels import Numbers, in_blocks, per_channel
+from .transform import Transform
 
 
 class Cutout(Transform):
     """Cover a square of `size` pixels with `fill` (G4; DeVries and Taylor 2017).
 
-    Its centre is uniform over the pixels and it may hang over the edge, as in the paper: in a
-    32x32 picture size 16 (CIFAR-10) covers 19.14 % on average, size 8 (CIFAR-100) 5.49 %. `fill`
-    is a number, or one for each channel, held to the range of the pictures' dtype. Without it,
-    pictures must be normalised: 0 is their mean.
+    Its centre is uniform over the pixels and it may hang over the edge, as in the
+    paper: in a 32x32 picture size 16 (CIFAR-10) covers 19.14 % on average, size 8
+    (CIFAR-100) 5.49 %. `fill` is a number, or one for each channel, held to the range
+    of the pictures' dtype. Without it, pictures must be normalised: 0 is their mean.
 
     >>> Cutout(16)(xp.ones((1, 3, 8, 8)), xp.zeros(1, xp.uint64)).max().item()
     0.0
@@ -33,7 +33,8 @@ class Cutout(Transform):
     def __init__(self, size: int, fill: Numbers | None = None) -> None:
         if isinstance(fill, str):
             raise ValueError(f"fill must be numbers or None, got {fill!r}")
-        self.size, self.fill = check_whole("size", size), fill
+        self.size = check_whole("size", size)
+        self.fill = fill
 
     def change(self, images: Array, keys: Array) -> Array:
         _check_fill(self, self.fill, images)
@@ -45,7 +46,8 @@ class Cutout(Transform):
 
 
 class RandomErasing(Transform):
-    """Cover a rectangle that lies inside the picture, with probability `p` (Zhong et al. 2017).
+    """Cover a rectangle that lies inside the picture, with probability `p` (Zhong et
+    al. 2017).
 
     scale   its area as a part of the picture's, uniform in this range
     ratio   its width by its height, log-uniform in this range
@@ -53,7 +55,8 @@ class RandomErasing(Transform):
             is noise: any byte for integers (the paper's choice), standard normal for floats.
             Without it, pictures must be normalised
 
-    A rectangle that does not fit is drawn again, 10 times at most; then the picture stays whole.
+    A rectangle that does not fit is drawn again, 10 times at most; then the picture
+    stays whole.
     """
 
     def __init__(self, p: float = 0.5, scale: tuple[float, float] = (0.02, 0.33),
@@ -81,19 +84,20 @@ Box = tuple[Array, Array, Array, Array]  # top, left, height, width: (N,) each
 
 def _cover(images: Array, box: Box, fill: Numbers | str | None, draws: Array) -> Array:
     """The pictures with `fill` in their boxes; `draws` are the keys of the noise."""
-    out = memory.empty(images.shape, images.dtype)
     colour = None  # each hole has its own noise
+    if fill is None:
+        fill = 0.0
     if not isinstance(fill, str):
-        colour = per_channel("fill", 0.0 if fill is None else fill, images, images.dtype)
+        colour = per_channel("fill", fill, images, images.dtype)
 
-    def work(i: int, j: int) -> None:
-        block = out[i:j]
+    def work(block: Array, i: int, j: int) -> None:
         block[...] = images[i:j]
-        inside = _noise(draws[i:j], block) if colour is None else colour
+        inside = colour
+        if colour is None:
+            inside = _noise(draws[i:j], block)
         xp.copyto(block, inside, where=_holes(block, *(side[i:j] for side in box)))
 
-    in_blocks(work, images)
-    return out
+    return in_blocks(work, images)
 
 
 def _holes(images: Array, top: Array, left: Array, height: Array, width: Array) -> Array:
@@ -108,9 +112,9 @@ def _holes(images: Array, top: Array, left: Array, height: Array, width: Array) 
 
 def _check_fill(transform: Transform, fill: Numbers | str | None, images: Array) -> None:
     if fill is None and images.dtype.kind != "f":
-        raise ValueError(f"{type(transform).__name__} on {images.dtype} pictures needs fill=, such "
-                         "as the training mean: a hole of 0 would be black. Or put it after "
-                         "Normalize")
+        raise ValueError(f"{type(transform).__name__} on {images.dtype} pictures needs "
+                         "fill=, such as the training mean: a hole of 0 would be "
+                         "black. Or put it after Normalize")
 
 
 def _noise(keys: Array, images: Array) -> Array:

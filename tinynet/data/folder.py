@@ -1,9 +1,9 @@
 """A folder of pictures, sorted into one subfolder for each class, becomes a data set.
 
-Whatever a picture's pixels are, they become 8 bits of red, green and blue: grey is repeated, a
-palette looked up, CMYK converted, 16 bits keep the upper byte. What has no known range (floats,
-32-bit integers) is refused, and so is all that cannot be read: each time by the file's name.
-Read next: `cifar10.py`, `loader.py`.
+Whatever a picture's pixels are, they become 8 bits of red, green and blue: grey is
+repeated, a palette looked up, CMYK converted, 16 bits keep the upper byte. What has no
+known range (floats, 32-bit integers) is refused, and so is all that cannot be read:
+each time by the file's name. Read next: `cifar10.py`, `loader.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import check_size
+from ..checks import pair
 from .dataset import Dataset
 
 if TYPE_CHECKING:
@@ -27,19 +27,21 @@ _EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"
 
 
 def from_folder(path: str | Path, size: int | tuple[int, int] | None = None) -> Dataset:
-    """Pictures sorted into one subfolder for each class: path/cat/1.png, path/dog/7.jpg ...
+    """Pictures sorted into one subfolder for each class: path/cat/1.png, path/dog/7.jpg
+    ...
 
-    PNG, JPEG, BMP, GIF, TIFF and WebP. Grey ones become RGB, 16 bits become 8, transparency is
-    dropped, camera rotation is undone; of an animation the first picture is taken. The classes
-    are the subfolders in alphabetical order. All pictures must have one size, or `size` (side, or
-    (height, width)) resizes them. Returns uint8 images (N, 3, H, W).
+    PNG, JPEG, BMP, GIF, TIFF and WebP. Grey ones become RGB, 16 bits become 8,
+    transparency is dropped, camera rotation is undone; of an animation the first
+    picture is taken. The classes are the subfolders in alphabetical order. All pictures
+    must have one size, or `size` (side, or (height, width)) resizes them. Returns uint8
+    images (N, 3, H, W).
 
-    Raises FileNotFoundError (no folder, no pictures) and ValueError (a file that cannot be read,
-    or of another size); each names the file and says what to do.
+    Raises FileNotFoundError (no folder, no pictures) and ValueError (a file that cannot
+    be read, or of another size); each names the file and says what to do.
     """
     root = Path(path)
     if size is not None:
-        size = check_size(size)
+        size = pair("size", size, 1)
     folders = _classes(root)
     files = [(file, label) for label, folder in enumerate(folders) for file in _pictures(folder)]
 
@@ -48,9 +50,9 @@ def from_folder(path: str | Path, size: int | tuple[int, int] | None = None) -> 
     for i, (file, _) in enumerate(files):
         picture = _read(file, size)
         if picture.shape != first.shape:
-            raise ValueError(f"{file} is {picture.shape[0]}x{picture.shape[1]}, but {files[0][0]} "
-                             f"is {first.shape[0]}x{first.shape[1]} (height x width): pass size= "
-                             "to bring all to one size")
+            raise ValueError(f"{file} is {picture.shape[0]}x{picture.shape[1]}, but "
+                             f"{files[0][0]} is {first.shape[0]}x{first.shape[1]} "
+                             "(height x width): pass size= to bring all to one size")
         images[i] = picture.transpose(2, 0, 1)
     labels = np.array([label for _, label in files], np.int64)
     return Dataset(images, labels, tuple(f.name for f in folders), root.resolve().name)
@@ -59,16 +61,16 @@ def from_folder(path: str | Path, size: int | tuple[int, int] | None = None) -> 
 def _classes(root: Path) -> list[Path]:
     """The subfolders of `root`, in alphabetical order."""
     if not root.is_dir():
-        raise FileNotFoundError(f"{root} is no folder: it should hold one subfolder of pictures "
-                                "for each class")
+        raise FileNotFoundError(f"{root} is no folder: it should hold one subfolder of "
+                                "pictures for each class")
     entries = sorted(f for f in root.iterdir() if not f.name.startswith("."))
     for entry in entries:
         if entry.is_symlink() and not entry.exists():  # a class would be missing without a word
             raise FileNotFoundError(f"{entry} is a link that leads nowhere: mend or remove it")
     folders = [f for f in entries if f.is_dir()]
     if not folders:
-        raise FileNotFoundError(f"{root} holds no subfolders: put the pictures of each class into "
-                                f"one, as in {root / 'cat' / '1.png'}")
+        raise FileNotFoundError(f"{root} holds no subfolders: put the pictures of each "
+                                f"class into one, as in {root / 'cat' / '1.png'}")
     return folders
 
 
@@ -77,8 +79,8 @@ def _pictures(folder: Path) -> list[Path]:
     found = sorted(f for f in folder.iterdir()
                    if f.suffix.lower() in _COMMON + _OTHERS and not f.name.startswith("."))
     if not found:
-        raise FileNotFoundError(f"{folder} holds no pictures ({', '.join(_COMMON)}), and no "
-                                f"{', '.join(_OTHERS)}: add some, or remove the folder")
+        raise FileNotFoundError(f"{folder} holds no pictures ({', '.join(_COMMON)}), "
+                                f"no {', '.join(_OTHERS)}: add some, or remove it")
     return found
 
 
@@ -93,8 +95,8 @@ def _read(file: Path, size: tuple[int, int] | None) -> np.ndarray[Any, Any]:
             warnings.simplefilter("always")
             picture = _decoded(file)
     except Exception as error:  # a damaged or hostile file can fail in any way
-        raise ValueError(f"{file} cannot be read as a picture ({error!s:.300}): replace or "
-                         "remove it") from error
+        raise ValueError(f"{file} cannot be read as a picture ({error!s:.300}): "
+                         "replace or remove it") from error
     for warning in caught:
         warnings.warn(f"{file}: {warning.message}", warning.category, stacklevel=3)
     if size is not None and picture.size != size[::-1]:
@@ -108,11 +110,12 @@ def _decoded(file: Path) -> Image:
 
     with pillow.open(file, formats=_FORMATS) as opened:
         mode = opened.mode
-        # Before version 11, Pillow called the 16 bits of a grey PNG "I", its name for 32.
+        # Before version 11, Pillow called the 16 bits of a grey PNG "I", its name for
+        # 32.
         deep = mode.startswith("I;16") or (mode == "I" and opened.format == "PNG")
         if not deep and mode not in _EIGHT_BITS:
-            raise ValueError(f"its pixels are of mode {mode}, whose range is not known: "
-                             "save it with 8 bits a channel")
+            raise ValueError(f"its pixels are of mode {mode}, whose range is not "
+                             "known: save it with 8 bits a channel")
         picture: Image = ImageOps.exif_transpose(opened)
         if deep:  # the upper byte, as Pillow reads 16 bits of red, green and blue
             upper = np.asarray(picture) >> 8

@@ -1,48 +1,49 @@
-r"""Moving the points of a picture: one random affine map, and the distortion of a lens (F7).
+r"""Moving the points of a picture: one random affine map, and the distortion of a lens
+(F7).
 
     affine   p' = A (p - c) + c + t,   A = R(angle) [[1, tan shear], [0, 1]] diag(s r, s)
     lens     p  = c + (p' - c) (1 + k |p' - c|^2 / R^2),   R from the centre c to a corner
 
-p = (x, y) is a place in the old picture (x to the right, y down), p' in the new one. For every new
-pixel the map is followed backwards and the old picture is read there, between its pixels: one
-resampling, whatever the number of motions. What comes from outside is `fill`. |det A| = s^2 r is
-the factor of areas. Read next: `resample.py`.
+p = (x, y) is a place in the old picture (x to the right, y down), p' in the new one.
+For every new pixel the map is followed backwards and the old picture is read there,
+between its pixels: one resampling, whatever the number of motions. What comes from
+outside is `fill`. |det A| = s^2 r is the factor of areas. Read next: `resample.py`.
 """
 
 from __future__ import annotations
 
 import math
-from numbers import Real
 
 from ..backend import Array, xp
-from ..checks import two_numbers
+from ..checks import as_range
 from ..random import uniform
-from .augment import Numbers, Transform
+from .pixels import Numbers
 from .resample import sample
+from .transform import Transform
 
 Range = float | tuple[float, float]
 
 
 def _about_zero(what: str, value: Range, limit: float = math.inf) -> tuple[float, float]:
-    low, high = (0 - value, value) if isinstance(value, Real) else two_numbers(value)
+    low, high = as_range(value, lambda v: (0 - v, v))
     if not -limit < low <= high < limit:
         within = f" within -{limit:g} and {limit:g}" if math.isfinite(limit) else ""
-        raise ValueError(f"{what} must be v for (-v, v), v >= 0, or (low, high), low <= high"
-                         f"{within}, got {value!r}")
+        raise ValueError(f"{what} must be v for (-v, v), v >= 0, or (low, high), low "
+                         f"<= high{within}, got {value!r}")
     return low, high
 
 
 def _about_one(what: str, value: Range) -> tuple[float, float]:
-    low, high = ((1.0 / (1.0 + value), 1.0 + value) if isinstance(value, Real)
-                 else two_numbers(value))
+    low, high = as_range(value, lambda v: (1.0 / (1.0 + v), 1.0 + v))
     if not 0.0 < low <= high:
-        raise ValueError(f"{what} must be v for factors (1 / (1 + v), 1 + v), v >= 0, or (low, "
-                         f"high), 0 < low <= high, got {value!r}")
+        raise ValueError(f"{what} must be v for factors (1 / (1 + v), 1 + v), v >= 0, "
+                         f"or (low, high), 0 < low <= high, got {value!r}")
     return low, high
 
 
 class RandomAffine(Transform):
-    """Rotate, shift, scale, stretch and shear at random, in one map with one resampling (F7).
+    """Rotate, shift, scale, stretch and shear at random, in one map with one resampling
+    (F7).
 
     degrees     angle, counter-clockwise, about the middle of the picture
     translate   shift to the right and, drawn apart, downwards, as a part of width and height; a
@@ -52,7 +53,8 @@ class RandomAffine(Transform):
     shear       degrees by which the vertical leans to the right downwards
     fill        what lies outside: a number, or one for each channel
 
-    Each is a range (low, high), or v for -v .. v, and for the factors 1 / (1 + v) .. 1 + v.
+    Each is a range (low, high), or v for -v .. v, and for the factors 1 / (1 + v) .. 1
+    + v.
 
     >>> turn = RandomAffine(degrees=(90, 90))
     >>> turn(xp.arange(4.0).reshape(1, 1, 2, 2), xp.zeros(1, xp.uint64)).round().ravel().tolist()
@@ -70,12 +72,14 @@ class RandomAffine(Transform):
 
     def change(self, images: Array, keys: Array) -> Array:
         a, shift = self.maps(images, keys)
-        det = a[:, 0, 0] * a[:, 1, 1] - a[:, 0, 1] * a[:, 1, 0]
         x, y, middle = _grid(images)
-        x, y = x - shift[:, :1, None], y - shift[:, 1:, None]
-        xx, xy, yx, yy = (v[:, None, None] for v in (
-            a[:, 1, 1] / det, -a[:, 0, 1] / det, -a[:, 1, 0] / det, a[:, 0, 0] / det))
-        return sample(images, yx * x + yy * y + middle[1], xx * x + xy * y + middle[0], self.fill)
+        x = x - shift[:, :1, None]
+        y = y - shift[:, 1:, None]
+        a = a[:, :, :, None, None]
+        det = a[:, 0, 0] * a[:, 1, 1] - a[:, 0, 1] * a[:, 1, 0]
+        old_x = a[:, 1, 1] / det * x - a[:, 0, 1] / det * y  # the inverse of A
+        old_y = a[:, 0, 0] / det * y - a[:, 1, 0] / det * x
+        return sample(images, old_y + middle[1], old_x + middle[0], self.fill)
 
     def maps(self, images: Array, keys: Array) -> tuple[Array, Array]:
         """(A, t): the matrices (N, 2, 2), and the shifts (N, 2) in pixels, as (x, y)."""
@@ -88,7 +92,8 @@ class RandomAffine(Transform):
         lean = xp.tan(draw(1, self.shear, math.pi / 180.0))
         high = xp.exp(draw(2, _log(self.scale)))
         wide = high * xp.exp(draw(3, _log(self.stretch)))
-        c, s = xp.cos(angle), xp.sin(angle)  # y points down: (1, 0) turns to (c, -s)
+        c = xp.cos(angle)  # y points down: (1, 0) turns to (c, -s)
+        s = xp.sin(angle)
         rows = [c * wide, (c * lean + s) * high, -s * wide, (c - s * lean) * high]
         h, w = images.shape[2:]
         shift = [draw(4, self.translate, w), draw(5, self.translate, h)]
@@ -98,8 +103,8 @@ class RandomAffine(Transform):
 class LensDistortion(Transform):
     """Bend straight lines as a lens does: k > 0 barrel, k < 0 pincushion (F7).
 
-    `k` is a range (low, high) above -1/3, where the picture would fold, or v for -v .. v. It is
-    the part of its distance by which a corner is read from farther outside.
+    `k` is a range (low, high) above -1/3, where the picture would fold, or v for -v ..
+    v. It is the part of its distance by which a corner is read from farther outside.
 
     >>> LensDistortion(k=0.0)(xp.ones((1, 1, 2, 2)), xp.zeros(1, xp.uint64)).sum().item()
     4.0

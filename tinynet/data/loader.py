@@ -1,12 +1,13 @@
-"""Batches of a set of pictures: shuffled, uploaded, augmented, and resumable in mid-epoch.
+"""Batches of a set of pictures: shuffled, uploaded, augmented, and resumable in
+mid-epoch.
 
     order of epoch e = permutation(key(seed, "shuffle", e));    batch k = order[k B : (k + 1) B]
 
-Everything about a batch follows from (seed, epoch, k), and the augmentation of a picture from
-(seed, epoch, index), that of a whole batch (mixup) from (seed, epoch, k): results do not depend on
-the batch size (for augmentation), on prefetching or on what ran before, so the state of a loader is
-two numbers. A batch is one slice or one fancy index of the array, and one upload for each array:
-nothing is looped over in Python.
+Everything about a batch follows from (seed, epoch, k), and the augmentation of a
+picture from (seed, epoch, index), that of a whole batch (mixup) from (seed, epoch, k):
+results do not depend on the batch size (for augmentation), on prefetching or on what
+ran before, so the state of a loader is two numbers. A batch is one slice or one fancy
+index of the array, and one upload for each array: nothing is looped over in Python.
 Read next: `augment.py`.
 """
 
@@ -22,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, asarray, check_range, is_array, on_gpu, to_numpy, xp
-from ..checks import check_call, check_not_masked, check_whole
+from ..checks import check_call, check_labels, check_not_masked, check_whole
 from ..random import check_seed, key, permutation
-from .augment import Call
 from .dataset import Dataset, digest
+from .transform import Call
 
 Batch = tuple[Array, Array]
 BatchCall = Callable[[Array, Array, int], Batch]
@@ -40,12 +41,13 @@ class DataLoader:
     shuffle    a new order every epoch, from (seed, epoch)
     transform  called as transform(images, keys): images are the batch on the device, keys one
                64-bit number for each picture from (seed, epoch, index); with `augment=False` (for
-               test sets) keys is None, and the transforms of `augment.py` draw nothing
+               test sets) keys is None, and the transforms of `tinynet.data` draw nothing
     batch_transform  called last, as batch_transform(images, labels, key), with the key of (seed,
                epoch, batch number): `Mixup`, `CutMix`. With `augment=False` it is left out
     prefetch   how many batches a background thread prepares ahead; the results are the same
 
-    A finished epoch moves `epoch` on. A pass that is left early starts again from its first batch.
+    A finished epoch moves `epoch` on. A pass that is left early starts again from its
+    first batch.
 
     >>> loader = DataLoader(np.zeros((10, 3, 4, 4)), np.arange(10), batch_size=4)
     >>> [len(labels) for images, labels in loader], len(loader), loader.epoch
@@ -61,41 +63,43 @@ class DataLoader:
             raise TypeError("DataLoader takes arrays: write DataLoader(dataset.images, "
                             "dataset.labels, batch_size)")
         if not hasattr(images, "shape"):
-            raise TypeError(f"images must be an array, got {type(images).__name__}: use np.stack")
+            kind = type(images).__name__
+            raise TypeError(f"images must be an array, got {kind}: use np.stack")
         check_not_masked(images)
         if labels is None:
-            raise TypeError("labels must be one integer for each picture, got None: to predict "
-                            "without labels, give the pictures to Trainer.predict")
+            raise TypeError("labels must be one integer for each picture, got None: "
+                            "Trainer.predict takes pictures without labels")
         labels = np.asarray(to_numpy(labels))
-        if labels.dtype.kind not in "ui":
-            raise TypeError(f"labels must be integers, got {labels.dtype}: class numbers 0, 1, 2 "
-                            "...; labels.astype(int) if that is what they are")
-        if labels.shape != images.shape[:1]:
-            raise ValueError(f"labels must be one number for each of the {len(images)} pictures, "
-                             f"got shape {labels.shape}")
+        check_labels(labels, images)
         if len(images) == 0:
             raise ValueError("images must hold at least one picture, got none")
         self.batch_size = check_whole("batch_size", batch_size)
         self.prefetch = check_whole("prefetch", prefetch, 0)
         if drop_last and batch_size > len(images):
-            raise ValueError(f"batch_size={batch_size} exceeds the {len(images)} pictures there "
-                             "are, and drop_last=True leaves no batch: change one of them")
+            raise ValueError(f"batch_size={batch_size} exceeds the {len(images)} pictures, "
+                             "and drop_last=True leaves no batch: change one of them")
         if transform is not None:
             check_call("transform", transform, "images", "keys")
         if batch_transform is not None:
             check_call("batch_transform", batch_transform, "images", "labels", "key")
             num_classes = num_classes or getattr(batch_transform, "num_classes", None)
-        known = int(labels.max()) + 1 if num_classes is None else num_classes
+        known = num_classes
+        if known is None:
+            known = int(labels.max()) + 1
         check_range("labels", labels, known, f"num_classes={num_classes}.")
-        self.images, self.labels = images, labels.astype(np.int64, copy=False)
+        self.images = images
+        self.labels = labels.astype(np.int64, copy=False)
         self.shuffle = shuffle
         self.seed = check_seed(seed)
-        self.drop_last, self.transform, self.augment = drop_last, transform, augment
+        self.drop_last = drop_last
+        self.transform = transform
+        self.augment = augment
         self.batch_transform = batch_transform
         self._epoch = self._position = self._start = 0
 
     def in_order(self) -> DataLoader:
-        """A loader of the same data for a test: in their order, all of them, not augmented.
+        """A loader of the same data for a test: in their order, all of them, not
+        augmented.
 
         >>> list(DataLoader(np.zeros((4, 2)), np.arange(4), 3, seed=5).in_order())[0][1]
         array([0, 1, 2])
@@ -125,7 +129,8 @@ class DataLoader:
         """The next pass is this epoch, from its first batch."""
         if epoch < 0:
             raise ValueError(f"epoch must be 0 or more, got {epoch}")
-        self._epoch, self._position, self._start = int(epoch), 0, 0
+        self._epoch = int(epoch)
+        self._position = self._start = 0
 
     def get_state(self) -> dict[str, Any]:
         """Where this loader is: the epoch, the batches already handed out, and its settings."""
@@ -135,8 +140,8 @@ class DataLoader:
         """The next pass goes on after the batch where `get_state` was called, bit for bit."""
         for what, mine in self._settings().items():
             if state[what] != mine:
-                raise ValueError(f"the state is of a loader with {what}={state[what]!r}, this one "
-                                 f"has {mine!r}: make the loader with the same settings")
+                raise ValueError(f"the state is of a loader with {what}={state[what]!r}, "
+                                 f"this one has {mine!r}: make it with the same settings")
         self.set_epoch(state["epoch"])
         self._position = self._start = int(state["position"])
 
@@ -149,8 +154,8 @@ class DataLoader:
                 "shuffle": self.shuffle, "seed": self.seed, "drop_last": self.drop_last}
 
     def __iter__(self) -> Iterator[Batch]:
-        start, self._start = self._start, 0
-        self._position = start
+        start = self._position = self._start
+        self._start = 0
         return self._pass(self._epoch, start)
 
     def _pass(self, epoch: int, start: int) -> Iterator[Batch]:
@@ -162,7 +167,8 @@ class DataLoader:
                 self._position = k + 1
                 yield batch
         if self._epoch == epoch:  # unless set_epoch was called meanwhile
-            self._epoch, self._position = epoch + 1, 0
+            self._epoch = epoch + 1
+            self._position = 0
 
     def _batches(self, epoch: int, order: Any, start: int) -> Generator[Batch, None, None]:
         if not self.prefetch:
@@ -185,12 +191,14 @@ class DataLoader:
     def _batch(self, epoch: int, order: Any, k: int, device: Any = None) -> Batch:
         """Batch k of an epoch: a pure function of its arguments."""
         with device or contextlib.nullcontext():
-            rows = slice(k * self.batch_size, min((k + 1) * self.batch_size, len(self.images)))
-            indices = np.arange(rows.start, rows.stop) if order is None else order[rows]
+            start = k * self.batch_size
+            indices = np.arange(start, min(start + self.batch_size, len(self.images)))
+            if order is not None:
+                indices = order[indices]
             if on_gpu and is_array(self.images):
                 images = self.images[asarray(indices)]
             elif order is None:  # a copy: writing into a batch must not change the data
-                images = asarray(np.array(self.images[rows]))
+                images = asarray(np.array(self.images[start : start + len(indices)]))
             else:
                 images = asarray(np.asarray(self.images[indices]))
             labels = asarray(self.labels[indices])
@@ -200,9 +208,9 @@ class DataLoader:
                     keys = key(self.seed, "picture", epoch, asarray(indices))
                 images = self._transformed(images, keys)
                 if getattr(images, "shape", ())[:1] != labels.shape:
-                    raise ValueError(f"transform must return the {len(labels)} pictures it is "
-                                     f"given, but {self.transform!r} returned "
-                                     f"{getattr(images, 'shape', type(images).__name__)}")
+                    found = getattr(images, "shape", type(images).__name__)
+                    raise ValueError(f"transform must return the {len(labels)} pictures "
+                                     f"it is given, but {self.transform!r} returned {found}")
             if self.batch_transform is not None and self.augment:
                 mine = key(self.seed, "batch", epoch, k)
                 images, labels = self.batch_transform(images, labels, mine)
@@ -214,6 +222,6 @@ class DataLoader:
             return self.transform(images, keys)
         except Exception as error:
             if keys is None:
-                error.add_note("the transform was called with keys=None, as in every test: then "
-                               "it must leave out what is random, as those of tinynet.data do")
+                error.add_note("the transform was called with keys=None, as in every test: "
+                               "then it must leave out what is random")
             raise

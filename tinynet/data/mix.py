@@ -3,11 +3,12 @@ r"""Two pictures in one, and their labels in the same proportion: mixup and CutM
     mixup    x = lam x_i + (1 - lam) x_j               t = lam t_i + (1 - lam) t_j
     CutMix   x = x_i, with a rectangle of x_j in it    t alike, lam = the part of x_i that is left
 
-Picture i of a batch of n meets j = (i + shift) mod n, shift random from 1 to n - 1: none meets
-itself, and a shuffled batch needs no other order. lam ~ Beta(alpha, alpha) is one for the batch.
-Cross-entropy is linear in its targets: the loss of mixed labels is lam CE(i) + (1 - lam) CE(j).
-These are batch transforms, for DataLoader(batch_transform=): the key is that of (seed, epoch, batch
-number), and targets are probabilities (N, classes). Accuracy on such batches counts lam where the
+Picture i of a batch of n meets j = (i + shift) mod n, shift random from 1 to n - 1:
+none meets itself, and a shuffled batch needs no other order. lam ~ Beta(alpha, alpha)
+is one for the batch. Cross-entropy is linear in its targets: the loss of mixed labels
+is lam CE(i) + (1 - lam) CE(j). These are batch transforms, for
+DataLoader(batch_transform=): the key is that of (seed, epoch, batch number), and
+targets are probabilities (N, classes). Accuracy on such batches counts lam where the
 net says i and 1 - lam where it says j: it is no measure of fit, and labelled "mixed".
 At test time pictures stay as they are (CS231n lecture 8: G5). Read next: `loader.py`.
 """
@@ -16,15 +17,16 @@ from __future__ import annotations
 
 import math
 
-from ..backend import Array, check_range, get_default_dtype, on_gpu, xp
+from ..backend import Array, check_range, float_dtype, on_gpu, xp
 from ..checks import check_images, check_probability, check_whole
-from ..kernels import memory
 from ..random import beta, key
-from .augment import as_dtype, in_blocks, show, working_dtype
+from .pixels import as_dtype, in_blocks, working_dtype
+from .transform import show
 
 
 class BatchTransform:
-    """What mixup and CutMix share: how strong, how often, who meets whom, and the labels.
+    """What mixup and CutMix share: how strong, how often, who meets whom, and the
+    labels.
 
     alpha  of Beta(alpha, alpha): mean 1/2, variance 1 / (4 (2 alpha + 1)); small values mix little
     p      probability that a batch is mixed at all; its targets are probabilities in any case
@@ -32,9 +34,11 @@ class BatchTransform:
 
     def __init__(self, num_classes: int, alpha: float = 1.0, p: float = 1.0) -> None:
         if not 0.0 < alpha < math.inf:
-            raise ValueError(f"alpha must be positive, got {alpha}: small values mix little")
+            raise ValueError(f"alpha must be positive, got {alpha}: small values mix "
+                             "little")
         self.num_classes = check_whole("num_classes", num_classes)
-        self.alpha, self.p = alpha, check_probability("p", p)
+        self.alpha = alpha
+        self.p = check_probability("p", p)
 
     def __call__(self, images: Array, labels: Array, batch_key: int) -> tuple[Array, Array]:
         """New images, and probabilities (N, num_classes) in place of labels (N,)."""
@@ -54,19 +58,20 @@ class BatchTransform:
         raise TypeError(f"{type(self).__name__} must define mix(images, shift, lam, draws)")
 
     def _probabilities(self, images: Array, labels: Array) -> Array:
-        dtype = images.dtype if images.dtype.kind == "f" else get_default_dtype()
+        dtype = float_dtype(images.dtype)
         wanted = (len(images), self.num_classes)
         shape = getattr(labels, "shape", type(labels))
         if shape == wanted:  # mixed before
             return labels.astype(dtype, copy=False)
         if shape != wanted[:1]:
-            raise ValueError(f"labels must be an array of class numbers {wanted[:1]} or "
-                             f"probabilities {wanted}, got {shape}")
+            raise ValueError(f"labels must be an array of class numbers {wanted[:1]} "
+                             f"or probabilities {wanted}, got {shape}")
         check_range("labels", labels, self.num_classes, f"num_classes={self.num_classes}.")
         one_hot = (labels[:, None] == xp.arange(self.num_classes)).astype(dtype)
         if not on_gpu:
             return one_hot
-        # There labels are not read back to be checked: a wrong one makes nan, as in the loss.
+        # There labels are not read back to be checked: a wrong one makes nan, as in the
+        # loss.
         wrong = (labels < 0) | (labels >= self.num_classes)
         return xp.where(wrong[:, None], xp.nan, one_hot)
 
@@ -75,9 +80,11 @@ class BatchTransform:
 
 
 class Mixup(BatchTransform):
-    """x = lam x_i + (1 - lam) x_j, lam ~ Beta(alpha, alpha) (G5; Zhang et al. 2018, section 2).
+    """x = lam x_i + (1 - lam) x_j, lam ~ Beta(alpha, alpha) (G5; Zhang et al. 2018,
+    section 2).
 
-    Images are (N, C, H, W), floats or integers (rounded); the batch itself is not written to.
+    Images are (N, C, H, W), floats or integers (rounded); the batch itself is not
+    written to.
 
     >>> mixed, targets = Mixup(3, alpha=0.2)(xp.ones((4, 1, 2, 2)), xp.array([0, 1, 2, 0]), 7)
     >>> mixed.shape, targets.sum(axis=1).round(6).tolist()
@@ -90,10 +97,9 @@ class Mixup(BatchTransform):
     def mix(self, images: Array, shift: int, lam: float, draws: int) -> tuple[Array, float]:
         """x_i + (1 - lam) (x_j - x_i), in blocks that stay in the cache."""
         dtype = working_dtype(images)
-        out, n = memory.empty(images.shape, dtype), len(images)
 
-        def work(i: int, j: int) -> None:
-            block, k = out[i:j], (i + shift) % n
+        def work(block: Array, i: int, j: int) -> None:
+            k = (i + shift) % len(images)
             others = images[k : k + j - i]  # a view, but for the block in which j begins again
             if len(others) < j - i:
                 others = xp.concatenate([others, images[: j - i - len(others)]])
@@ -101,15 +107,15 @@ class Mixup(BatchTransform):
             block *= 1.0 - lam
             block += images[i:j]
 
-        in_blocks(work, images)
-        return as_dtype(out, images.dtype), lam
+        return as_dtype(in_blocks(work, images, dtype=dtype), images.dtype), lam
 
 
 class CutMix(BatchTransform):
     """x_i with a rectangle of x_j in the same place (Yun et al. 2019, section 3.1).
 
-    The rectangle has 1 - lam of the area and the picture's shape, lam ~ Beta(alpha, alpha); its
-    centre is uniform, what hangs over is lost, and lam becomes exactly the part of x_i left.
+    The rectangle has 1 - lam of the area and the picture's shape, lam ~ Beta(alpha,
+    alpha); its centre is uniform, what hangs over is lost, and lam becomes exactly the
+    part of x_i left.
 
     >>> mixed, targets = CutMix(2)(xp.arange(2.0).reshape(2, 1, 1, 1) + xp.zeros((2, 1, 8, 8)),
     ...                            xp.array([0, 1]), 3)
@@ -119,7 +125,8 @@ class CutMix(BatchTransform):
 
     def mix(self, images: Array, shift: int, lam: float, draws: int) -> tuple[Array, float]:
         """Copy the rectangle; one place for the whole batch, as in the paper's code."""
-        cut, area = [], 1
+        cut = []
+        area = 1
         for i, side in enumerate(images.shape[2:]):
             length = int(side * math.sqrt(1.0 - lam))
             start = int(side * _uniform(key("centre of the cut", i, draws))) - length // 2

@@ -1,15 +1,16 @@
-r"""The built-in set `shapes`: ten kinds of objects in 32x32 RGB, drawn by formula, no download.
+r"""The built-in set `shapes`: ten kinds of objects in 32x32 RGB, drawn by formula, no
+download.
 
     coverage = clip(1/2 - distance(R(-angle) (p - centre) / radius), 0, 1)
     picture  = background + coverage * (object - background) + noise
 
-``distance`` is the signed distance to the outline, negative inside: one line of geometry for each
-class. Colours, scale, stretch, rotation, position, textures, clutter and noise are drawn anew for
-every picture, and object and background are equally often the brighter one, so no pixel by itself
-says anything about the class: a linear classifier stays near chance and a net has to find edges
-and corners. Random numbers come from (seed, split, index) alone, so picture 17 is the same in a
-set of 100 and in a set of 50,000, on every machine (to rounding: one grey level).
-Read next: `loader.py`.
+``distance`` is the signed distance to the outline, negative inside: one line of
+geometry for each class. Colours, scale, stretch, rotation, position, textures, clutter
+and noise are drawn anew for every picture, and object and background are equally often
+the brighter one, so no pixel by itself says anything about the class: a linear
+classifier stays near chance and a net has to find edges and corners. Random numbers
+come from (seed, split, index) alone, so picture 17 is the same in a set of 100 and in a
+set of 50,000, on every machine (to rounding: one grey level). Read next: `loader.py`.
 """
 
 from __future__ import annotations
@@ -48,15 +49,20 @@ def _triangle(x: Array, y: Array) -> Array:
 
 def _star(x: Array, y: Array) -> Array:
     """Five points: fold the plane into one tenth of the star, then the distance to one edge."""
-    c, s = math.cos(math.pi / 5.0), math.sin(math.pi / 5.0)
+    c = math.cos(math.pi / 5.0)
+    s = math.sin(math.pi / 5.0)
     x = abs(x)
     for sign in (1.0, -1.0):  # reflect at the two symmetry axes
         over = 2.0 * xp.maximum(sign * c * x - s * y, 0.0)
-        x, y = x - sign * c * over, y + s * over
-    x, y = abs(x), y - 1.1
-    ex, ey = 0.45 * s, 0.45 * c - 1.0  # from the tip to the notch
+        x = x - sign * c * over
+        y = y + s * over
+    x = abs(x)
+    y = y - 1.1
+    ex = 0.45 * s  # from the tip to the notch
+    ey = 0.45 * c - 1.0
     along = xp.clip((x * ex + y * ey) / (ex * ex + ey * ey), 0.0, 1.1)
-    dx, dy = x - ex * along, y - ey * along
+    dx = x - ex * along
+    dy = y - ey * along
     return xp.sqrt(dx * dx + dy * dy) * xp.sign(y * ex - x * ey)
 
 
@@ -71,15 +77,17 @@ def _ring(x: Array, y: Array) -> Array:
 def _heart(x: Array, y: Array) -> Array:
     """A square standing on its corner, and a half circle on each of its upper sides."""
     h = 0.56
-    a, b = (y + x) * math.sqrt(0.5) + 0.2, (y - x) * math.sqrt(0.5) + 0.2
+    a = (y + x) * math.sqrt(0.5) + 0.2
+    b = (y - x) * math.sqrt(0.5) + 0.2
     right = xp.sqrt((a - h) ** 2 + b * b) - h
     left = xp.sqrt(a * a + (b - h) ** 2) - h
     return xp.minimum(_box(a, b, h, h), xp.minimum(right, left))
 
 
 def _crescent(x: Array, y: Array) -> Array:
-    moon, shadow = x * x + y * y, (x - 0.5) ** 2 + y * y
-    return xp.maximum(xp.sqrt(moon) - 0.92, 0.68 - xp.sqrt(shadow))
+    moon = xp.sqrt(x * x + y * y) - 0.92
+    shadow = xp.sqrt((x - 0.5) ** 2 + y * y) - 0.68
+    return xp.maximum(moon, -shadow)
 
 
 def _arrow(x: Array, y: Array) -> Array:
@@ -89,7 +97,8 @@ def _arrow(x: Array, y: Array) -> Array:
 
 
 def _hexagon(x: Array, y: Array) -> Array:
-    x, y = abs(x), abs(y)
+    x = abs(x)
+    y = abs(y)
     return xp.maximum(x * (math.sqrt(3.0) / 2.0) + y * 0.5, y) - 0.8
 
 
@@ -136,7 +145,8 @@ def _render(kind: str, keys: Array) -> Array:
     """(n, 3, 32, 32) uint8 pictures of one class, one for each key."""
     draw = _Draws(keys)
     axis = xp.arange(SIZE, dtype=xp.float32) - (SIZE - 1) / 2.0  # pixels from the middle
-    x, y = axis[None, None, :], axis[None, :, None]
+    x = axis[None, None, :]
+    y = axis[None, :, None]
 
     ground = draw.colour(0.12, 0.88)
     picture = ground + draw.texture(x, y)
@@ -144,13 +154,17 @@ def _render(kind: str, keys: Array) -> Array:
     picture = picture + draw.colour(-0.012, 0.012) * (c * x + s * y)[:, None]
     for _ in range(2):  # clutter: two bars anywhere
         c, s = draw.direction()
-        dx, dy = x - draw(-16.0, 16.0), y - draw(-16.0, 16.0)
+        dx = x - draw(-16.0, 16.0)
+        dy = y - draw(-16.0, 16.0)
         bar = _box(c * dx + s * dy, c * dy - s * dx, draw(1.0, 7.0), draw(0.7, 2.5))
-        picture = picture + (ground + draw.colour(-0.4, 0.4) - picture) * _coverage(bar, 1.0)
+        colour = ground + draw.colour(-0.4, 0.4)
+        picture = picture + (colour - picture) * _coverage(bar, 1.0)
 
     c, s = draw.direction()
-    radius, stretch = draw(9.0, 13.0), draw(0.88, 1.12)
-    dx, dy = x - draw(-3.5, 3.5), y - draw(-3.5, 3.5)
+    radius = draw(9.0, 13.0)
+    stretch = draw(0.88, 1.12)
+    dx = x - draw(-3.5, 3.5)
+    dy = y - draw(-3.5, 3.5)
     distance = _OBJECTS[kind]((c * dx + s * dy) / (radius * stretch),
                               (c * dy - s * dx) / radius * stretch) * radius
     brighter = xp.where(draw(0.0, 1.0) < 0.7, 1.0, -1.0).astype(xp.float32)[:, None]
@@ -178,9 +192,9 @@ def _pictures(n: int, split: str, seed: int) -> Dataset:
 def load_shapes(train: int = 10_000, test: int = 2_000, seed: int = 0) -> tuple[Dataset, Dataset]:
     """(train, test) sets of `train` and `test` pictures, drawn in about a second.
 
-    A net of three convolutions with BatchNorm (32, 64, 128 channels) passes 97 % on the test set
-    after five epochs on 10,000 pictures; on 2,000 it learns them by heart and stays below 90 %. A
-    linear classifier stays under 25 %; chance is 10 %.
+    A net of three convolutions with BatchNorm (32, 64, 128 channels) passes 97 % on the
+    test set after five epochs on 10,000 pictures; on 2,000 it learns them by heart and
+    stays below 90 %. A linear classifier stays under 25 %; chance is 10 %.
 
     >>> train, test = load_shapes(train=20, test=10)
     >>> train.images.shape, train.images.dtype, test.classes[int(test.labels[7])]

@@ -1,11 +1,12 @@
-r"""Looking at a picture several times: the crops and flips of test time, one after the other.
+r"""Looking at a picture several times: the crops and flips of test time, one after the
+other.
 
     p(class | picture) = mean over views v of softmax(net(v(picture)))
 
-Training drew one crop at random; the average over many is what that noise comes to (CS231n lecture
-8, "marginalise at test time": F4). Each function here yields views of a whole batch one by one, so
-memory holds one scale of one batch at most. `train.predict_views` averages over them.
-Read next: `train/predict.py`.
+Training drew one crop at random; the average over many is what that noise comes to
+(CS231n lecture 8, "marginalise at test time": F4). Each function here yields views of a
+whole batch one by one, so memory holds one scale of one batch at most.
+`train.predict_views` averages over them. Read next: `train/predict.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ..backend import Array
-from ..checks import check_images, check_size, check_whole
+from ..checks import check_images, check_whole, pair
 from .crops import Size, crop
 from .resample import resize
 
@@ -33,17 +34,20 @@ def flips(images: Array) -> Iterator[Array]:
 
 
 def ten_crops(images: Array, size: Size = 224) -> Iterator[Array]:
-    """Four corners (upper left, upper right, lower left, lower right), the middle, and their flips.
+    """Four corners (upper left, upper right, lower left, lower right), the middle, and
+    their flips.
 
-    Each is (N, C, height, width), a view that costs nothing; views 5 .. 9 are flips of 0 .. 4.
+    Each is (N, C, height, width), a view that costs nothing; views 5 .. 9 are flips of
+    0 .. 4.
 
     >>> from tinynet import xp
     >>> [int(v[0, 0, 0, 0]) for v in ten_crops(xp.arange(9).reshape(1, 1, 3, 3), size=2)]
     [0, 1, 3, 4, 0, 1, 2, 4, 5, 1]
     """
     check_images(images)
-    height, width = check_size(size)
-    down, right = images.shape[2] - height, images.shape[3] - width
+    height, width = pair("size", size, 1)
+    down = images.shape[2] - height
+    right = images.shape[3] - width
     if down < 0 or right < 0:
         raise ValueError(f"size={(height, width)} exceeds the pictures of {images.shape[2]}x"
                          f"{images.shape[3]}: lower size, or resize the pictures first")
@@ -55,9 +59,11 @@ def ten_crops(images: Array, size: Size = 224) -> Iterator[Array]:
 
 def resnet_crops(images: Array, size: int = 224, short_sides: Sequence[int] = RESNET_SIDES
                  ) -> Iterator[Array]:
-    """ResNet's test: the short side to each length, and ten crops there: 50 views by default.
+    """ResNet's test: the short side to each length, and ten crops there: 50 views by
+    default.
 
-    At short side 224 a square picture holds one place for a crop of 224 (two with its flip).
+    At short side 224 a square picture holds one place for a crop of 224 (two with its
+    flip).
 
     >>> from tinynet import xp
     >>> len(list(resnet_crops(xp.zeros((1, 3, 20, 24)), size=8, short_sides=(8, 16))))
@@ -66,7 +72,7 @@ def resnet_crops(images: Array, size: int = 224, short_sides: Sequence[int] = RE
     check_images(images)
     smallest = min(short_sides, default=0)
     if check_whole("size", size) > smallest:
-        raise ValueError(f"size must be 1 .. {smallest} pixels, what the smallest of short_sides "
-                         f"holds, got {size}")
+        raise ValueError(f"size must be 1 .. {smallest} pixels, what the smallest of "
+                         f"short_sides holds, got {size}")
     for side in short_sides:
         yield from ten_crops(resize(images, side), size)

@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import is_array, to_numpy
+from ..backend import is_array
+from ..data.dataset import digest
 from ..data.loader import DataLoader
 from ..nn.module import Module
 from ..random import Generator
 from ..tensor import Tensor
 
 Settings = dict[str, str]
-_HASHED = 2**28  # bytes of an array; of a larger one, rows from all over it
 _OF_A_RUN = ("loss", "metric", "log_every")
 _OF_A_LOADER = ("batch_size", "shuffle", "seed", "drop_last", "augment", "transform",
                 "batch_transform")
@@ -91,7 +91,8 @@ def describe(value: Any, depth: int = 6) -> str:
     if depth == 0 or isinstance(value, Generator):
         return type(value).__name__
     if is_array(value) or isinstance(value, np.ndarray):
-        return f"{value.dtype} {tuple(value.shape)} {_digest(value)}"
+        rows = value.reshape(value.shape or 1)
+        return f"{value.dtype} {tuple(value.shape)} {digest(rows)[:16]}"
     inner = functools.partial(describe, depth=depth - 1)
     text = next((text for kinds, text in _TEXTS if isinstance(value, kinds)), None)
     if text is None:
@@ -152,14 +153,6 @@ def _held(owner: Any, names: Iterable[str], inner: Any = describe) -> str:
              if not name.startswith("_") and name != "training"
              and not isinstance(vars(owner)[name], inside)]
     return f"{type(owner).__name__}({', '.join(texts)})"
-
-
-def _digest(x: Any) -> str:
-    """The numbers of an array, in its own order; of a very large one a part."""
-    if x.nbytes > _HASHED:
-        rows = max(1, len(x) * _HASHED // x.nbytes)
-        x = x[np.linspace(0, len(x) - 1, rows).astype(np.int64)]
-    return _hash(np.ascontiguousarray(to_numpy(x)).tobytes())
 
 
 def _hash(data: bytes) -> str:
