@@ -79,7 +79,7 @@ def _gpu_hash() -> Any:
 
 @functools.lru_cache(4096)
 def _number_of(word: str) -> int:
-    """64 bits of BLAKE2b: the same on every machine, unlike Python's own hash of a text."""
+    """64 bits of BLAKE2b: the same on every machine, unlike Python's own hash."""
     return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
 
 
@@ -92,15 +92,14 @@ def _check_64_bits(what: str, number: int) -> int:
 
 
 def check_seed(seed: Any) -> int:
-    """`seed`, which must be an integer that 64 bits hold: all of them are distinct seeds."""
+    """`seed`, which must be an integer that 64 bits hold: each is a seed of its own."""
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
         raise TypeError(f"seed must be an integer, got {seed!r}")
     return _check_64_bits("seed", int(seed))
 
 
 def key(*parts: Any) -> Any:
-    """Hash words and integers (and at most one array of integers, last) to a 64-bit
-    key.
+    """Hash words and integers (and one array of integers, last) to a 64-bit key.
 
     Integers are from -2^63 to 2^64 - 1, and each is distinct from all others and from
     all words.
@@ -160,8 +159,7 @@ _thread = threading.local()
 
 @contextlib.contextmanager
 def share_of_batch(offset: int, rows: int, total: int) -> Iterator[None]:
-    """Inside, the batches of this thread are rows offset .. offset + rows - 1 of
-    `total`.
+    """Inside, this thread's batches are rows offset .. offset + rows - 1 of `total`.
 
     Noise layers then cut their masks from those of the whole batch: shares that are
     computed apart, with the same state of the generator, get what one pass over the
@@ -204,12 +202,13 @@ def place_in_batch(rows: int) -> tuple[int, int]:
 
 
 def _shape(shape: Shape) -> tuple[int, ...]:
-    return (int(shape),) if isinstance(shape, int | np.integer) else tuple(shape)
+    if isinstance(shape, int | np.integer):
+        return (int(shape),)
+    return tuple(shape)
 
 
 def bits(key: Any, shape: Shape = (), start: int = 0) -> Array:
-    """Random uint64 words; for an array of keys, `shape` words for each (keys come
-    first).
+    """Random uint64 words; of an array of keys `shape` for each, (*keys, *shape).
 
     `start` leaves so many words of the stream out. Hashed in cache-sized blocks: the
     cost is 8 passes over 256 KB that stay in the cache.
@@ -245,8 +244,7 @@ def bits(key: Any, shape: Shape = (), start: int = 0) -> Array:
 
 
 def _words(key: Any, shape: Shape, width: int = 32, start: int = 0) -> Array:
-    """Random words of 64, 32, 16 or 8 bits: each 64-bit hash gives several, which saves
-    work.
+    """Random words of 64, 32, 16 or 8 bits: each 64-bit hash gives several.
 
     `start` leaves so many words of this width out.
     """
@@ -299,7 +297,7 @@ def mask(key: Any, p: float, shape: Shape, width: int = 32, *, offset: int = 0,
 
 
 def batch_mask(key: Any, p: float, shape: tuple[int, ...], width: int = 32) -> Array:
-    """The mask of a batch, or of the share of one that this thread computes (`share_of_batch`)."""
+    """The mask of a batch, or of this thread's share of one (`share_of_batch`)."""
     if not shape:
         return mask(key, p, shape, width)
     offset, total = place_in_batch(shape[0])
@@ -314,7 +312,7 @@ def _float_dtype(dtype: DType) -> np.dtype[Any]:
 
 
 def _ends(low: float, high: float, dtype: np.dtype[Any]) -> tuple[float, float]:
-    """The least and the largest number of `dtype` in [low, high); low twice if both are equal."""
+    """The least and the largest `dtype` in [low, high); low twice if they are equal."""
     limit = float(np.finfo(dtype).max)
     if not -limit <= low <= high <= limit:
         raise ValueError(f"low and high must be numbers with low <= high that {dtype} "
@@ -343,8 +341,7 @@ def _unit(key: Any, shape: Shape, dtype: np.dtype[Any]) -> Array:
 
 def uniform(key: Any, shape: Shape = (), low: float = 0.0, high: float = 1.0,
             dtype: DType = None) -> Array:
-    """Uniform floats in [low, high), never `high` (unless both are equal), in every
-    float dtype.
+    """Uniform floats in [low, high), never `high` unless both are equal.
 
     11 random bits in float16, 24 in float32, 53 in float64.
     """
@@ -366,7 +363,7 @@ def uniform(key: Any, shape: Shape = (), low: float = 0.0, high: float = 1.0,
 
 def normal(key: Any, shape: Shape = (), mean: float = 0.0, std: float = 1.0,
            dtype: DType = None) -> Array:
-    """Normal floats by Box and Muller: sqrt(-2 log u1) cos(2 pi u2), computed in float64."""
+    """Normal floats by Box and Muller: sqrt(-2 log u1) cos(2 pi u2), in float64."""
     dtype = _float_dtype(dtype)
     if not (std >= 0.0 and abs(mean) + _REACH * std <= float(np.finfo(dtype).max)):
         raise ValueError("mean and std must be finite, std 0 or more, and mean +- "
@@ -380,7 +377,10 @@ def normal(key: Any, shape: Shape = (), mean: float = 0.0, std: float = 1.0,
 
 
 def integers(key: Any, low: int, high: int, shape: Shape = ()) -> Array:
-    """Integers in low .. high - 1 (int64); high - low up to 2^32, bias below (high - low)/2^32."""
+    """Integers in low .. high - 1 (int64), high - low up to 2^32.
+
+    One is likelier than another by less than (high - low) / 2^32.
+    """
     if not all(isinstance(end, int | np.integer) for end in (low, high)):
         raise TypeError(f"low and high must be integers, got {low=}, {high=}")
     low, high = int(low), int(high)
@@ -394,14 +394,13 @@ def integers(key: Any, low: int, high: int, shape: Shape = ()) -> Array:
 
 
 def permutation(key: int, n: int) -> Array:
-    """A random order of 0 .. n - 1: indices sorted by their random word (ties by index)."""
+    """A random order of 0 .. n - 1: indices sorted by their random word."""
     words = bits(key, check_whole("n", n, 0))
     return xp.argsort(words, kind="stable")
 
 
 def _log_gamma_draw(parent: int, word: str, shape: float) -> float:
-    """Log of one Gamma(shape, 1) draw by Marsaglia and Tsang (2000); a host loop of
-    keyed draws.
+    """Log of one Gamma(shape, 1) draw by Marsaglia and Tsang (2000), on the host.
 
     The logarithm, since a draw of Gamma(0.001) is often smaller than the smallest
     float.
@@ -413,8 +412,8 @@ def _log_gamma_draw(parent: int, word: str, shape: float) -> float:
     d = shape - 1.0 / 3.0
     c = 1.0 / math.sqrt(9.0 * d)
     for i in range(1 << 20):
-        u1, u2, u3 = (((_mix_int((own + (3 * i + j) * _GOLDEN) & _MASK) >> 11) + 1) / 2.0**53
-                      for j in (1, 2, 3))
+        hashes = [_mix_int((own + (3 * i + j) * _GOLDEN) & _MASK) for j in (1, 2, 3)]
+        u1, u2, u3 = (((h >> 11) + 1) / 2.0**53 for h in hashes)
         z = math.sqrt(-2.0 * math.log(u1)) * math.cos(2.0 * math.pi * u2)
         v = (1.0 + c * z) ** 3
         if v > 0.0 and math.log(u3) < 0.5 * z * z + d - d * v + d * math.log(v):
@@ -423,7 +422,7 @@ def _log_gamma_draw(parent: int, word: str, shape: float) -> float:
 
 
 def beta(key: int, a: float, b: float) -> float:
-    """One Beta(a, b) draw, G_a / (G_a + G_b); a Python float, the same on every backend."""
+    """One Beta(a, b) draw, G_a / (G_a + G_b): a float, the same on every backend."""
     if not (1e-300 <= a < math.inf and 1e-300 <= b < math.inf):
         raise ValueError("a and b must be positive (1e-300 or more) and finite, got "
                          f"a={a}, b={b}")
@@ -433,8 +432,7 @@ def beta(key: int, a: float, b: float) -> float:
 
 
 class Generator:
-    """A stream of draws: every call uses the key (seed, counter) and moves the counter
-    on.
+    """A stream of draws: each uses the key (seed, counter) and moves it on.
 
     >>> rng = Generator(0); state = rng.get_state(); a = rng.uniform(3)
     >>> rng.set_state(state); bool((rng.uniform(3) == a).all())
@@ -445,7 +443,7 @@ class Generator:
         self.manual_seed(seed)
 
     def manual_seed(self, seed: int) -> None:
-        """Start again, from an integer of -2^63 to 2^64 - 1: each gives draws of its own."""
+        """Start again, from an integer of -2^63 to 2^64 - 1: each is another stream."""
         self.seed = check_seed(seed)
         self.counter = 0
 
@@ -487,12 +485,12 @@ default_generator = Generator(0)  # initial weights and dropout masks draw from 
 
 
 def manual_seed(seed: int) -> None:
-    """Seed the default generator: initial weights, dropout and everything else that has no own."""
+    """Seed the default generator: initial weights, dropout, all that has no own."""
     default_generator.manual_seed(seed)
 
 
 def get_state() -> dict[str, int]:
-    """State of the default generator, two integers: save it and a run resumes bit for bit."""
+    """State of the default generator, two integers: with it a run resumes exactly."""
     return default_generator.get_state()
 
 

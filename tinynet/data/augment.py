@@ -15,8 +15,7 @@ from .transform import Call, Transform
 
 
 class RandomApply(Transform):
-    """`transform` with probability `p` for each picture, which must keep its shape and
-    dtype.
+    """`transform` with probability `p` for each picture, keeping shape and dtype.
 
     All pictures are transformed and then chosen from: choosing first would make a GPU
     wait.

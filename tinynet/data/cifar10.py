@@ -23,7 +23,8 @@ from . import pickles
 from .dataset import Dataset
 from .download import install
 
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer",
+           "dog", "frog", "horse", "ship", "truck")
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 HASH = "md5:c32a1d4ab5d03f1284b67883e8d87530"
 RECORDS = 10_000  # in each file
@@ -43,8 +44,7 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def load_cifar10(root: str | Path | None = None, download: bool = True) -> tuple[Dataset, Dataset]:
-    """(train, test): 50,000 and 10,000 pictures, images uint8 (N, 3, 32, 32), labels
-    int64.
+    """(train, test): 50,000 and 10,000 pictures uint8 (N, 3, 32, 32), labels int64.
 
     The files are looked for in `root`; without it in the folder named by the
     environment variable TINYNET_DATA and in the cache folder (Linux: ~/.cache/tinynet);
@@ -68,7 +68,8 @@ def load_cifar10(root: str | Path | None = None, download: bool = True) -> tuple
     for i, path in enumerate(paths):
         rows = slice(i * RECORDS, (i + 1) * RECORDS)
         data = _checked_bytes(path, sums)
-        pixels, labels[rows] = _binary(path, data) if path.suffix else _python(path, data)
+        read = _binary if path.suffix else _python
+        pixels, labels[rows] = read(path, data)
         images[rows] = pixels.reshape(RECORDS, 3, 32, 32)
         check_range(f"labels in {path}", labels[rows], len(CLASSES), _RENEW)
     both = Dataset(images, labels, CLASSES, "cifar10")
@@ -89,7 +90,7 @@ def _homes(root: str | Path | None) -> list[Path]:
 
 
 def _batches(folder: Path) -> list[Path]:
-    """Where the six files should be, in the format of which there are any; else nothing."""
+    """Where the six files should be, in the format that is there; else nothing."""
     for suffix in (".bin", ""):
         paths = [folder / (batch + suffix) for batch in _BATCHES]
         if any(map(os.path.exists, paths)):  # False, too, where it may not be looked at
@@ -160,7 +161,7 @@ def _python(path: Path, data: bytes) -> tuple[Bytes, Any]:
 
 
 def _text(value: Any) -> str:
-    """Text that may have been saved as bytes, or as a call that makes bytes: encode(text, ...)."""
+    """Text that may have been saved as bytes, or as a call, encode(text, ...)."""
     if isinstance(value, pickles.Note) and value.name == "_codecs.encode" and value.args:
         value = value.args[0]
     if isinstance(value, bytes):

@@ -21,12 +21,12 @@ from ..random import key, normal, uniform
 from .pixels import as_dtype, channel_moments, in_blocks, working_dtype
 from .transform import Transform
 
-_LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue look (ITU-R BT.601); they sum to 1
+# How bright red, green and blue look (ITU-R BT.601); they sum to 1.
+_LUMA = (0.299, 0.587, 0.114)
 
 
 class ColorJitter(Transform):
-    """Random brightness, contrast and saturation, in this order, rounded once at the
-    end (F5).
+    """Random brightness, contrast and saturation, in this order, rounded at the end (F5).
 
     Each is a range (low, high) of the factor, or v for (max(0, 1 - v), 1 + v); 0 leaves
     it out. Brightness multiplies the mean, contrast preserves it (of the grey picture),
@@ -34,7 +34,8 @@ class ColorJitter(Transform):
     their channels.
 
     >>> half = ColorJitter(brightness=(0.5, 0.5))
-    >>> half(xp.full((1, 3, 1, 1), 100, xp.uint8), xp.zeros(1, xp.uint64)).ravel().tolist()
+    >>> pictures = xp.full((1, 3, 1, 1), 100, xp.uint8)
+    >>> half(pictures, xp.zeros(1, xp.uint64)).ravel().tolist()
     [50, 50, 50]
     """
 
@@ -90,8 +91,7 @@ def _grey(images: Array) -> Array:
 
 
 class PCALighting(Transform):
-    """Add P (a * lambda) to every pixel, a ~ N(0, sigma) for each picture and component
-    (F6).
+    """Add P (a * lambda) to every pixel, a ~ N(0, sigma) by picture and component (F6).
 
     P holds the principal components (in columns) and lambda the variances of the
     training set's pixels, as `fit` finds them: a shift along the directions in which
@@ -118,8 +118,7 @@ class PCALighting(Transform):
 
     @classmethod
     def fit(cls, images: Any, sigma: float = 0.1) -> PCALighting:
-        """Measure the principal components of all pixels of a training set (N, C, H,
-        W).
+        """Measure the principal components of all pixels of a set (N, C, H, W).
 
         Each points to where its largest part is positive, so that the same data give
         the same P.

@@ -108,11 +108,12 @@ class ResNetCrop(Transform):
         if keys is None:
             scaled = resize(images, self.short_side[0])
             h, w = scaled.shape[2:]
-            return crop(scaled, (h - self.size) // 2, (w - self.size) // 2, (self.size,) * 2)
+            return crop(scaled, (h - self.size) // 2, (w - self.size) // 2,
+                        (self.size, self.size))
         return window(images, *self.windows(images, keys), (self.size, self.size))
 
     def windows(self, images: Array, keys: Array) -> tuple[Array, Array, Array, Array]:
-        """(top, left, height, width) of the patches in pixels of the original pictures."""
+        """(top, left, height, width) of the patches in pixels of the originals."""
         draws = self.draws(images, keys)
         short = integers(key("short side", draws), self.short_side[0], self.short_side[1] + 1)
         sides = images.shape[2:]
@@ -127,8 +128,7 @@ class ResNetCrop(Transform):
 
 
 class RandomResizedCrop(Transform):
-    """A part of the picture in any size and shape, brought to `size`: how Inception was
-    trained.
+    """A part of the picture in any size and shape, brought to `size`, as for Inception.
 
     scale   its area as a part of the picture's, uniform in this range
     ratio   its width by its height, log-uniform in this range
@@ -165,11 +165,11 @@ class RandomResizedCrop(Transform):
 
 def random_box(draws: Array, shape: tuple[int, int], scale: tuple[float, float],
                ratio: tuple[float, float]) -> tuple[tuple[Array, Array, Array, Array], Array]:
-    """((top, left, height, width), fits): a random box inside a picture, for each of
-    the keys.
+    """((top, left, height, width), fits): a random box in a picture for each key.
 
     area = H W a,  a ~ U(scale);  width / height = exp(U(log ratio));  any place inside.
-    All are (N,) integers; where none of 10 tries fits, `fits` is False and the box is nonsense.
+    All are (N,) integers; where none of 10 tries fits, `fits` is False and the box is
+    nonsense.
     """
     h, w = shape
     area = h * w * uniform(key("area", draws), _TRIES, scale[0], scale[1], "float64")

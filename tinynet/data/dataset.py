@@ -51,7 +51,7 @@ class Dataset:
                 f"{self.images.dtype}, {len(self.classes)} classes)")
 
     def take(self, indices: Any) -> Dataset:
-        """The pictures at `indices`: a slice (a view), or an array of numbers (a copy)."""
+        """The pictures at `indices`: a slice (a view) or numbers (a copy)."""
         return Dataset(self.images[indices], self.labels[indices], self.classes, self.name)
 
     def digest(self) -> str:

@@ -40,8 +40,7 @@ class DownloadError(OSError):
 
 def install(url: str, known_hash: str, members: Mapping[str, int], folder: Path, by_hand: str
             ) -> None:
-    """Make `folder` of the `members` (as in `extract`) of the archive at `url`, unless
-    it is there.
+    """Make `folder` of `members` (as in `extract`) of the archive at `url`, once.
 
     Raises DownloadError, also where `folder` cannot be written.
     """
@@ -79,8 +78,7 @@ def _unwritten(path: Path, error: OSError, by_hand: str) -> DownloadError:
 
 
 def fetch(url: str, known_hash: str, folder: Path, by_hand: str) -> Path:
-    """The file at `url` in `folder`, downloaded unless it is there with the known hash
-    already.
+    """The file at `url` in `folder`, downloaded unless it is there and whole.
 
     `known_hash` as in "md5:c32a1d..."; `by_hand` ends every error: how to do without a
     download.
@@ -129,7 +127,7 @@ def _is_whole(path: Path, known_hash: str) -> bool:
 
 
 def _download(url: str, known_hash: str, path: Path) -> None:
-    """Fetch the rest of `path`, or all of it, and let it appear when its hash is right."""
+    """Fetch the rest of `path`, or all; it appears when its hash is right."""
     import requests
 
     part = _part(path)
@@ -227,8 +225,7 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
 
 
 def extract(archive: Path, members: Mapping[str, int], folder: Path) -> None:
-    """Copy regular files named in `members` (name in the archive: size in bytes) into
-    `folder`.
+    """Copy the files of `members` (name in the archive: size in bytes) to `folder`.
 
     Nothing else in the archive is looked at, and names are compared whole, so no path
     in it can lead elsewhere. `folder` appears at once with all its files, or not at
@@ -246,7 +243,7 @@ def extract(archive: Path, members: Mapping[str, int], folder: Path) -> None:
 
 
 def _copy(archive: Path, members: Mapping[str, int], made: Path) -> list[str]:
-    """The members' lines of SHA256SUMS, after they have been copied to the folder `made`."""
+    """Copy the members to the folder `made`; their lines of SHA256SUMS."""
     missing = dict(members)
     sums: list[str] = []
     with tarfile.open(archive) as tar:
@@ -265,7 +262,8 @@ def _copy(archive: Path, members: Mapping[str, int], made: Path) -> list[str]:
                 digest = hashlib.file_digest(target, "sha256").hexdigest()
             sums.append(f"{digest}  {path.name}\n")
     if missing:
-        raise ValueError(f"{archive} lacks {', '.join(missing)}: remove it, run again")
+        names = ", ".join(missing)
+        raise ValueError(f"{archive} lacks {names}: remove it and run again")
     return sums
 
 

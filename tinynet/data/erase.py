@@ -46,9 +46,9 @@ class Cutout(Transform):
 
 
 class RandomErasing(Transform):
-    """Cover a rectangle that lies inside the picture, with probability `p` (Zhong et
-    al. 2017).
+    """Cover a rectangle that lies inside the picture, sometimes (Zhong et al. 2017).
 
+    p       the probability that a picture has one
     scale   its area as a part of the picture's, uniform in this range
     ratio   its width by its height, log-uniform in this range
     fill    a number, or one for each channel, held to the range of the pictures' dtype; "random"
@@ -118,7 +118,7 @@ def _check_fill(transform: Transform, fill: Numbers | str | None, images: Array)
 
 
 def _noise(keys: Array, images: Array) -> Array:
-    """Random pictures of the shape and dtype of `images`; in int8 the bytes are -128 .. 127."""
+    """Random pictures of the shape and dtype of `images`; int8 is -128 .. 127."""
     shape = images.shape[1:]
     if images.dtype.kind == "f":
         return normal(keys, shape, dtype=images.dtype)

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 _COMMON = (".png", ".jpg", ".jpeg")
 _OTHERS = (".bmp", ".gif", ".tif", ".tiff", ".webp")
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")  # whatever the name: no program is run
-_EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}  # Pillow's modes
+# Whatever the name: of other formats, a program might be run.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+# Pillow's modes
+_EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
 
 
 def from_folder(path: str | Path, size: int | tuple[int, int] | None = None) -> Dataset:
-    """Pictures sorted into one subfolder for each class: path/cat/1.png, path/dog/7.jpg
-    ...
+    """Pictures in one subfolder for each class: path/cat/1.png, path/dog/7.jpg ...
 
     PNG, JPEG, BMP, GIF, TIFF and WebP. Grey ones become RGB, 16 bits become 8,
     transparency is dropped, camera rotation is undone; of an animation the first

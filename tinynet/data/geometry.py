@@ -42,8 +42,7 @@ def _about_one(what: str, value: Range) -> tuple[float, float]:
 
 
 class RandomAffine(Transform):
-    """Rotate, shift, scale, stretch and shear at random, in one map with one resampling
-    (F7).
+    """Rotate, shift, scale, stretch and shear at random, in one resampling (F7).
 
     degrees     angle, counter-clockwise, about the middle of the picture
     translate   shift to the right and, drawn apart, downwards, as a part of width and height; a
@@ -57,7 +56,8 @@ class RandomAffine(Transform):
     + v.
 
     >>> turn = RandomAffine(degrees=(90, 90))
-    >>> turn(xp.arange(4.0).reshape(1, 1, 2, 2), xp.zeros(1, xp.uint64)).round().ravel().tolist()
+    >>> x = xp.arange(4.0).reshape(1, 1, 2, 2)
+    >>> turn(x, xp.zeros(1, xp.uint64)).round().ravel().tolist()
     [1.0, 3.0, 0.0, 2.0]
     """
 
@@ -82,7 +82,7 @@ class RandomAffine(Transform):
         return sample(images, old_y + middle[1], old_x + middle[0], self.fill)
 
     def maps(self, images: Array, keys: Array) -> tuple[Array, Array]:
-        """(A, t): the matrices (N, 2, 2), and the shifts (N, 2) in pixels, as (x, y)."""
+        """(A, t): matrices (N, 2, 2), and shifts (N, 2) in pixels, as (x, y)."""
         u = uniform(self.draws(images, keys), 6, dtype="float64")
 
         def draw(i: int, pair: tuple[float, float], unit: float = 1.0) -> Array:
@@ -106,7 +106,8 @@ class LensDistortion(Transform):
     `k` is a range (low, high) above -1/3, where the picture would fold, or v for -v ..
     v. It is the part of its distance by which a corner is read from farther outside.
 
-    >>> LensDistortion(k=0.0)(xp.ones((1, 1, 2, 2)), xp.zeros(1, xp.uint64)).sum().item()
+    >>> lens = LensDistortion(k=0.0)
+    >>> lens(xp.ones((1, 1, 2, 2)), xp.zeros(1, xp.uint64)).sum().item()
     4.0
     """
 
@@ -125,10 +126,12 @@ class LensDistortion(Transform):
 
 
 def _grid(images: Array) -> tuple[Array, Array, tuple[float, float]]:
-    """x (1, 1, W) and y (1, H, 1) of the pixels from the middle, and the middle (x, y)."""
+    """x (1, 1, W), y (1, H, 1) of the pixels from the middle, and the middle (x, y)."""
     h, w = images.shape[2:]
     middle = (w - 1) / 2.0, (h - 1) / 2.0
-    return xp.arange(w)[None, None, :] - middle[0], xp.arange(h)[None, :, None] - middle[1], middle
+    x = xp.arange(w)[None, None, :] - middle[0]
+    y = xp.arange(h)[None, :, None] - middle[1]
+    return x, y, middle
 
 
 def _log(pair: tuple[float, float]) -> tuple[float, float]:

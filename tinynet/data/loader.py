@@ -98,8 +98,7 @@ class DataLoader:
         self._epoch = self._position = self._start = 0
 
     def in_order(self) -> DataLoader:
-        """A loader of the same data for a test: in their order, all of them, not
-        augmented.
+        """A loader of the same data for a test: in order, all, not augmented.
 
         >>> list(DataLoader(np.zeros((4, 2)), np.arange(4), 3, seed=5).in_order())[0][1]
         array([0, 1, 2])
@@ -133,11 +132,11 @@ class DataLoader:
         self._position = self._start = 0
 
     def get_state(self) -> dict[str, Any]:
-        """Where this loader is: the epoch, the batches already handed out, and its settings."""
+        """Where it is: the epoch, the batches handed out, and its settings."""
         return {"epoch": self._epoch, "position": self._position, **self._settings()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """The next pass goes on after the batch where `get_state` was called, bit for bit."""
+        """The next pass goes on after the batch where `get_state` was called."""
         for what, mine in self._settings().items():
             if state[what] != mine:
                 raise ValueError(f"the state is of a loader with {what}={state[what]!r}, "
@@ -146,7 +145,7 @@ class DataLoader:
         self._position = self._start = int(state["position"])
 
     def digest(self) -> str:
-        """What the pictures and labels are, in 32 digits, whatever the order: see `digest`."""
+        """The pictures and labels in 32 digits: see the function `digest`."""
         return digest(self.images, self.labels)
 
     def _settings(self) -> dict[str, Any]:
@@ -177,12 +176,14 @@ class DataLoader:
             return
         waiting: deque[Future[Batch]] = deque()
         pool = ThreadPoolExecutor(1, thread_name_prefix="tinynet-loader")
-        device = xp.cuda.Device() if on_gpu else None  # the current device is a thread's own
+        device = None
+        if on_gpu:  # the current device is a thread's own
+            device = xp.cuda.Device()
         try:
             for k in range(start, len(self)):
                 waiting.append(pool.submit(self._batch, epoch, order, k, device))
                 if len(waiting) > self.prefetch:
-                    yield waiting.popleft().result()  # an exception of the thread is raised here
+                    yield waiting.popleft().result()  # raises what the thread did
             while waiting:
                 yield waiting.popleft().result()
         finally:  # also when the loop over this pass is left early

@@ -25,11 +25,11 @@ from .transform import show
 
 
 class BatchTransform:
-    """What mixup and CutMix share: how strong, how often, who meets whom, and the
-    labels.
+    """What mixup and CutMix share: how strong, how often, who meets whom, labels.
 
-    alpha  of Beta(alpha, alpha): mean 1/2, variance 1 / (4 (2 alpha + 1)); small values mix little
-    p      probability that a batch is mixed at all; its targets are probabilities in any case
+    alpha  of Beta(alpha, alpha): mean 1/2, variance 1 / (4 (2 alpha + 1)); small values
+           mix little
+    p      probability that a batch is mixed at all; targets are probabilities anyway
     """
 
     def __init__(self, num_classes: int, alpha: float = 1.0, p: float = 1.0) -> None:
@@ -80,8 +80,7 @@ class BatchTransform:
 
 
 class Mixup(BatchTransform):
-    """x = lam x_i + (1 - lam) x_j, lam ~ Beta(alpha, alpha) (G5; Zhang et al. 2018,
-    section 2).
+    """x = lam x_i + (1 - lam) x_j, lam ~ Beta(alpha, alpha) (G5; Zhang et al. 2018).
 
     Images are (N, C, H, W), floats or integers (rounded); the batch itself is not
     written to.

@@ -17,7 +17,7 @@ from typing import Any
 
 
 class Note:
-    """A call that a pickle asks for, written down instead of made: name, arguments, state."""
+    """A call that a pickle asks for, written down: name, arguments, state."""
 
     def __init__(self, name: str, args: tuple[Any, ...] | None = None) -> None:
         self.name = name
@@ -26,8 +26,7 @@ class Note:
 
 
 def read(data: bytes, allowed: Collection[str], longest: int) -> Any:
-    """What the pickle `data` describes, with a `Note` for each call of an `allowed`
-    function.
+    """What the pickle `data` describes, a `Note` for each call of an `allowed` name.
 
     Raises ValueError for a function that is not allowed, an instruction that is not
     known, and more than `longest` instructions; damaged files may raise any Exception.

@@ -1,7 +1,7 @@
-"""What transforms compute with: blocks of pictures, dtypes, fills, and moments of colours.
+"""What transforms compute with: blocks of pictures, dtypes, fills, moments of colours.
 
-Integers stay integers: they are computed with as floats, rounded once at the end, and held to the
-range of their dtype. Read next: `augment.py`.
+Integers stay integers: they are computed with as floats, rounded once at the end, and
+held to the range of their dtype. Read next: `augment.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BLOCK = 32  # pictures summed at a time
 
 
 def choose(second: Array, images: Array, others: Array) -> Array:
-    """others[i] where second[i], else images[i]: whole pictures, in half the time of `where`."""
+    """others[i] where second[i], else images[i]; in half the time of `where`."""
     def work(block: Array, i: int, j: int) -> None:
         both = xp.concatenate([images[i:j], others[i:j]])
         block[...] = both[xp.arange(j - i) + (j - i) * second[i:j]]
@@ -55,7 +55,7 @@ def working_dtype(images: Array) -> DType:
 
 
 def as_dtype(values: Array, dtype: DType) -> Array:
-    """Computed pictures in the dtype of the originals; integers rounded and held to its range."""
+    """Computed pictures in the dtype of the originals, rounded and held to it."""
     return _as_dtype(xp, values, np.dtype(dtype))
 
 
@@ -88,8 +88,7 @@ def in_blocks(work: Callable[[Array, int, int], None], images: Array,
 
 
 def channel_moments(images: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Mean (C,) and covariance (C, C) of the channels over all pixels, float64, on the
-    host.
+    """Mean (C,), covariance (C, C) of the channels over all pixels, on the host.
 
     Sums in float64: exact for uint8, so the numbers are the same on every machine.
     """
@@ -109,8 +108,7 @@ def channel_moments(images: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, 
 
 
 def channel_statistics(images: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) of each channel of images (N, C, H, W), in their units: what
-    `Normalize` takes.
+    """(mean, std) of each channel of images (N, C, H, W): what `Normalize` takes.
 
     >>> channel_statistics(xp.array([0, 100], xp.uint8).reshape(2, 1, 1, 1))
     ((50.0,), (50.0,))

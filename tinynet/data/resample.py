@@ -21,8 +21,7 @@ from .pixels import as_dtype, in_blocks, per_channel, working_dtype
 
 def window(images: Array, top: Array, left: Array, height: Array, width: Array,
            size: tuple[int, int]) -> Array:
-    """The window of each picture, (N,) floats in pixels from its corner, brought to
-    `size`.
+    """The window of each picture, (N,) pixels from its corner, brought to `size`.
 
     Every picture may have a window of its own; the result is (N, C, *size). A window of
     whole pixels in its own size is copied exactly.
@@ -49,7 +48,7 @@ def window(images: Array, top: Array, left: Array, height: Array, width: Array,
 
 
 def _triangles(start: Array, length: Array, size: int, total: int) -> Array:
-    """(N, size, total) weights of the `total` pixels in each of `size` new ones; rows sum to 1."""
+    """(N, size, total) weights of `total` pixels in `size` new ones; rows sum to 1."""
     scale = (length.astype(xp.float64) / size)[:, None]
     centres = start[:, None] + (xp.arange(size) + 0.5) * scale - 0.5
     distance = abs(xp.arange(total) - centres[:, :, None])
@@ -79,8 +78,7 @@ def resize(images: Array, size: int | tuple[int, int]) -> Array:
 
 
 def sample(images: Array, rows: Array, columns: Array, fill: Any = 0.0) -> Array:
-    """Bilinear interpolation at the points (rows, columns), each (N, h, w): result (N,
-    C, h, w).
+    """Bilinear interpolation at (rows, columns), each (N, h, w): (N, C, h, w).
 
     Beyond the edge lies `fill`, a number or one for each channel; between an outermost
     pixel and the next point outside the picture fades into it.

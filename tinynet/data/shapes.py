@@ -48,7 +48,7 @@ def _triangle(x: Array, y: Array) -> Array:
 
 
 def _star(x: Array, y: Array) -> Array:
-    """Five points: fold the plane into one tenth of the star, then the distance to one edge."""
+    """Five points: fold the plane into a tenth of the star, then one edge's distance."""
     c = math.cos(math.pi / 5.0)
     s = math.sin(math.pi / 5.0)
     x = abs(x)
@@ -110,7 +110,7 @@ CLASSES = tuple(_OBJECTS)
 
 
 class _Draws:
-    """The uniform numbers of a block of pictures, handed out one by one as (n, 1, 1) arrays."""
+    """The uniform numbers of a block of pictures, one by one as (n, 1, 1) arrays."""
 
     def __init__(self, keys: Array) -> None:
         table = uniform(keys, _DRAWS, dtype="float32")
@@ -129,7 +129,7 @@ class _Draws:
         return xp.stack([self(low, high) for _ in range(3)], axis=1)
 
     def texture(self, x: Array, y: Array) -> Array:
-        """(n, 3, 32, 32): a coloured plane wave, 5 to 16 pixels long, in any direction."""
+        """(n, 3, 32, 32): a coloured plane wave, 5 to 16 pixels, in any direction."""
         c, s = self.direction()
         frequency = 2.0 * math.pi / self(5.0, 16.0)
         wave = xp.sin(frequency * (c * x + s * y) + self(0.0, 2.0 * math.pi))
@@ -178,7 +178,7 @@ def _render(kind: str, keys: Array) -> Array:
 
 
 def _pictures(n: int, split: str, seed: int) -> Dataset:
-    """Pictures 0 .. n - 1 of a split; the classes take turns, so every class is as frequent."""
+    """Pictures 0 .. n - 1 of a split; the classes take turns."""
     images = xp.empty((n, 3, SIZE, SIZE), xp.uint8)
     for label, kind in enumerate(CLASSES):
         keys = key(seed, "shapes", split, xp.arange(label, n, len(CLASSES)))

@@ -23,8 +23,7 @@ Call = Callable[[Array, Array | None], Array]
 
 
 class Transform:
-    """What the transforms below share: keys of its own, checks, and a repr of the
-    settings.
+    """What all transforms share: keys of its own, checks, a repr of the settings.
 
     To write your own, derive from this class and give it `__call__(images, keys=None)`,
     or `change(images, keys)` if pictures without keys are to stay as they are; any
@@ -42,7 +41,7 @@ class Transform:
         return images
 
     def draws(self, images: Array, keys: Array) -> Array:
-        """The keys of this transform: one for each picture, apart from all other transforms'."""
+        """The keys of this transform, one for each picture, apart from all others'."""
         if getattr(keys, "shape", None) != images.shape[:1]:
             found = getattr(keys, "shape", keys)
             raise ValueError(f"keys must be one for each of the {len(images)} pictures, as an "

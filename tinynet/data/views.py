@@ -34,8 +34,7 @@ def flips(images: Array) -> Iterator[Array]:
 
 
 def ten_crops(images: Array, size: Size = 224) -> Iterator[Array]:
-    """Four corners (upper left, upper right, lower left, lower right), the middle, and
-    their flips.
+    """Upper left, upper right, lower left, lower right, middle, and their flips.
 
     Each is (N, C, height, width), a view that costs nothing; views 5 .. 9 are flips of
     0 .. 4.
@@ -59,8 +58,7 @@ def ten_crops(images: Array, size: Size = 224) -> Iterator[Array]:
 
 def resnet_crops(images: Array, size: int = 224, short_sides: Sequence[int] = RESNET_SIDES
                  ) -> Iterator[Array]:
-    """ResNet's test: the short side to each length, and ten crops there: 50 views by
-    default.
+    """ResNet's test: short side to each length, ten crops there: 50 views.
 
     At short side 224 a square picture holds one place for a crop of 224 (two with its
     flip).
