@@ -258,6 +258,23 @@ def test_of_numpy_s_subclasses_the_plain_array_is_taken(tmp_path: Path) -> None:
     assert tn.tensor([1.0, 2.0])[np.asarray([[0, 1]]).view(np.matrix)].shape == (1, 2)
 
 
+@pytest.mark.numpy_only("CuPy has arrays in the machine's order alone")
+@pytest.mark.parametrize("raw", [False, True], ids=["tensor", "array"])
+@pytest.mark.parametrize("dtype", [">f2", ">f4", ">f8", ">i2", ">u8"])
+def test_bytes_in_the_other_order_give_the_same_sums_in_the_machines_order(dtype: str,
+                                                                           raw: bool) -> None:
+    """Small, and so large that the sum is made in blocks or in float64."""
+    for rows in (3, 20_000):
+        x = (np.arange(2 * rows).reshape(rows, 2) % 5).astype(dtype)
+        for f in (tn.sum, tn.mean, tn.var, tn.std, tn.norm, lambda x, axis: tn.cumsum(x, axis)):
+            given = x if raw else Tensor(x)
+            native = x.astype(x.dtype.newbyteorder("="))
+            found, wanted = to_numpy(f(given, axis=0)), to_numpy(f(native, axis=0))
+            assert raw or found.dtype.isnative
+            np.testing.assert_array_equal(found, wanted)
+    assert tn.zeros(2, dtype=">f4").dtype.isnative and tn.tensor([1.0], dtype=">f4").dtype.isnative
+
+
 def test_a_masked_array_is_refused_since_its_mask_would_be_forgotten() -> None:
     masked = np.ma.masked_array([1.0, 2.0], [True, False])
     calls: list[Callable[[], object]] = [

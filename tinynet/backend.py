@@ -122,7 +122,7 @@ def accumulator(dtype: DType, count: int = 1) -> DType:
         return np.dtype(np.int64)
     if dtype.kind == "u":
         return np.dtype(np.uint64)
-    return dtype
+    return dtype if dtype.isnative else accumulator(dtype.newbyteorder("="))
 
 
 def as_float(x: Any) -> Any:
@@ -226,14 +226,18 @@ def asarray(x: Any, dtype: DType = None) -> Array:
 
     Python floats and nested lists of them take the default dtype; arrays keep theirs.
     Of NumPy's subclasses (matrix, memmap, ...) the plain array is taken, as
-    `np.asarray` does.
+    `np.asarray` does. Bytes are put into the machine's order, in which sums are made.
     """
+    if dtype is not None:
+        dtype = np.dtype(dtype).newbyteorder("=")
     if isinstance(x, np.ndarray) and type(x) is not np.ndarray:
         x = without_subclass(x)
     if isinstance(x, xp.ndarray):
         if x.dtype.kind not in _NUMBERS:
             raise TypeError(f"cannot make a tensor of an array of {x.dtype}: its items "
                             "are not numbers")
+        if not x.dtype.isnative:
+            x = x.astype(x.dtype.newbyteorder("="))
         return x if dtype is None or x.dtype == dtype else x.astype(dtype)
     typed = isinstance(x, np.ndarray | np.generic)
     try:
