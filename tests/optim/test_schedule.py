@@ -199,6 +199,13 @@ def test_repr_draws_the_schedule() -> None:
     assert repr(constant(0.1)) == "constant(0.1) " + "█" * 33 + " 0.1..0.1"
 
 
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 5e-324, 0.0])
+def test_repr_draws_a_schedule_that_is_not_finite(odd: float) -> None:
+    assert repr(Schedule(lambda t: odd, "odd", span=10)).startswith("odd ")
+    half = repr(Schedule(lambda t: odd if t > 4 else 0.1, "half", span=10))
+    assert "█" in half and ("?" in half) == (not math.isfinite(odd))
+
+
 def test_table_in_the_modules_text_is_what_table_prints() -> None:
     rows = [constant(0.1), step_decay(0.1, every=30), multistep(0.1, [30, 60, 90]),
             cosine(0.1, T=100), linear(0.1, T=100), inverse_sqrt(0.1), exponential(0.1, k=0.05),

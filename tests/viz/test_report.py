@@ -151,3 +151,12 @@ def test_linear_axes_and_a_single_value(tmp_path: Path) -> None:
     trials: list[Any] = [Trial(i, {"x": i, "y": 0.5}, 1.0, 0.0) for i in range(3)]
     plot_searches({"line": Search(trials)}, tmp_path / "line.svg", "x", "y")
     assert (tmp_path / "line.svg").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("odd", [1.7e308, -1e300, math.inf, math.nan])
+def test_a_score_that_no_axis_holds_is_drawn_as_a_failed_trial(odd: float, tmp_path: Path) -> None:
+    scores = (0.5, odd, 1.0)
+    found = Search([Trial(i, {"x": i, "y": 0.5}, s, 0.0) for i, s in enumerate(scores)])
+    none = Search([Trial(i, {"x": i, "y": 0.5}, odd, 0.0) for i in range(2)])
+    plot_searches({"some": found, "all": none}, tmp_path / "odd.png", "x", "y", truth=found)
+    assert (tmp_path / "odd.png").stat().st_size > 1000

@@ -145,8 +145,10 @@ class Schedule:
 
     def __repr__(self) -> str:
         values = [self(t) for t in _spread(self.span)]
-        scale = (len(_BARS) - 1) / (max(values) or 1.0)
-        bars = "".join(_BARS[max(0, round(v * scale))] for v in values)
+        top = max([v for v in values if math.isfinite(v)], default=0.0) or 1.0
+        full = len(_BARS) - 1
+        bars = "".join(_BARS[max(0, round(v / top * full))] if math.isfinite(v) else "?"
+                       for v in values)
         return f"{self.text} {bars} {values[0]:.3g}..{values[-1]:.3g}"
 
 

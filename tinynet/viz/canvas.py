@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # Colours that stay apart for colour-blind readers (Okabe and Ito 2008).
 TRAIN, VAL, QUIET, GOOD = "#0072B2", "#D55E00", "#999999", "#009E73"
 PALETTE = (TRAIN, VAL, GOOD, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LARGEST = 1e100  # beyond it an axis cannot add its margins
 
 
 def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:

@@ -17,12 +17,10 @@ import numpy as np
 
 from ..train.callbacks import RATIO_HIGH, RATIO_LOW
 from ..train.history import History, smooth as smooth_values
-from .canvas import GOOD, QUIET, TRAIN, VAL, entitle, look, new_figure, save
+from .canvas import GOOD, LARGEST, QUIET, TRAIN, VAL, entitle, look, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_LARGEST = 1e100
 
 
 def plot_history(history: History, path: str | os.PathLike[str], smooth: float = 0.9,
@@ -200,7 +198,7 @@ def _drawable(history: History) -> History:
     for columns in (whole.steps, whole.epochs, whole.ratios):
         for name, values in columns.items():
             numbers = np.array(values)
-            too_large = np.abs(numbers) > _LARGEST
+            too_large = np.abs(numbers) > LARGEST
             columns[name] = np.where(too_large, np.copysign(np.inf, numbers), numbers).tolist()
     for table, name in (("steps", "step"), ("epochs", "epoch"), ("epochs", "step"),
                         ("ratios", "step")):

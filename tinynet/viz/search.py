@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..tune.search import Search, Trial
 from ..tune.space import LogUniform, distinct, is_number, label
-from .canvas import QUIET, VAL, new_figure, save
+from .canvas import LARGEST, QUIET, VAL, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +26,8 @@ def plot_searches(searches: Mapping[str, Search], path: str | os.PathLike[str], 
     """Draw searches (by name) side by side over the parameters `x` and `y` into the file `path`.
 
     A parameter that one of them drew from a `LogUniform` gets a logarithmic axis. `truth` is a
-    dense search along `x`, drawn as a grey line behind the scores above. Failed trials (score nan)
-    are crosses. ValueError if there is nothing to draw.
+    dense search along `x`, drawn as a grey line behind the scores above. Failed trials (score nan,
+    or beyond what an axis holds) are crosses. ValueError if there is nothing to draw.
     """
     if not searches or not all(found.trials for found in searches.values()):
         raise ValueError("there are no trials to draw: every search needs at least one")
@@ -36,15 +36,15 @@ def plot_searches(searches: Mapping[str, Search], path: str | os.PathLike[str], 
     if truth:
         everything.append(truth)
     axes = {parameter: _Axis(everything, parameter) for parameter in (x, y)}
-    scores = [t.score for found in everything for t in found.trials if math.isfinite(t.score)]
+    scores = [t.score for found in everything for t in found.trials if abs(t.score) <= LARGEST]
     low, high = (min(scores), max(scores)) if scores else (0.0, 1.0)
     room = 0.08 * (high - low) or 0.1
     colours: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": high, "edgecolors": "black"}
     for square, (name, found) in zip(panels, searches.items(), strict=True):
         above = square.inset_axes((0.0, 1.04, 1.0, 0.32))
         beside = square.inset_axes((1.04, 0.0, 0.32, 1.0))
-        done = [t for t in found.trials if math.isfinite(t.score)]
-        failed = [t for t in found.trials if not math.isfinite(t.score)]
+        done = [t for t in found.trials if abs(t.score) <= LARGEST]
+        failed = [t for t in found.trials if not abs(t.score) <= LARGEST]
         at = {parameter: axes[parameter].places(done) for parameter in (x, y)}
         score = [t.score for t in done]
         square.scatter(at[x], at[y], c=score, s=70, linewidths=0.6, **colours)
@@ -54,7 +54,8 @@ def plot_searches(searches: Mapping[str, Search], path: str | os.PathLike[str], 
         above.scatter(at[x], score, c=score, s=34, linewidths=0.5, zorder=2, **colours)
         beside.scatter(score, at[y], c=score, s=34, linewidths=0.5, zorder=2, **colours)
         if truth:
-            scored = [t.score for t in truth.trials]
+            scored = [t.score if abs(t.score) <= LARGEST else math.nan
+                      for t in truth.trials]
             line = sorted(zip(axes[x].places(truth.trials), scored, strict=True))
             above.plot(*zip(*line, strict=True), color=QUIET, linewidth=1.2, zorder=1)
         square.set(xlabel=x, ylabel=y)
