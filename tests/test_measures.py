@@ -21,7 +21,7 @@ LONG_LINES = 0.17  # share of lines over 88 columns; ruff forbids any over 100
 PARAMETERS = 8
 FUNCTION_LINES = 60  # of code
 FILE_LINES = 350  # of code
-LIBRARY_LINES = 14_700  # of code
+LIBRARY_LINES = 14_780  # of code
 
 # Named exceptions: each a function whose parameters are settings that users type by name.
 MANY_PARAMETERS = {

@@ -1,10 +1,12 @@
-"""Convolution: the fast kernels as one differentiable operation, and the reference they equal.
+"""Convolution: the fast kernels as one differentiable operation, and the reference they
+equal.
 
-The reference is a definition to read: copy out every window (`unfold`), multiply by the weights.
-It serves gradients of gradients; the plain forward and backward are `kernels/conv.py`, read next.
+The reference is a definition to read: copy out every window (`unfold`), multiply by the
+weights. It serves gradients of gradients; the plain forward and backward are
+`kernels/conv.py`, read next.
 
-`unfold` copies windows out, `fold` adds them into place. They are adjoint, each is the other's
-gradient: what is composed of them and a product is exact at any order.
+`unfold` copies windows out, `fold` adds them into place. They are adjoint, each is the
+other's gradient: what is composed of them and a product is exact at any order.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
            stride: Any = 1) -> Tensor:
     """Every window of an image as a column (im2col).
 
-    Shapes: x (N, C, H, W); result (N, C kH kW, L) for L windows, from left to right and down.
+    Shapes: x (N, C, H, W); result (N, C kH kW, L) for L windows, from left to right and
+    down.
 
     >>> from tinynet import xp
     >>> unfold(xp.arange(6.0).reshape(1, 1, 2, 3), kernel_size=2)[0].tolist()
@@ -70,8 +73,8 @@ def fold(columns: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, pa
          stride: Any = 1) -> Tensor:
     """Columns of windows added into an image, where they overlap summed (col2im).
 
-    Shapes: columns (N, C kH kW, L); result (N, C, *output_size). The opposite of `unfold` in
-    shape, and its adjoint: sum(unfold(x) * c) = sum(x * fold(c)).
+    Shapes: columns (N, C kH kW, L); result (N, C, *output_size). The opposite of
+    `unfold` in shape, and its adjoint: sum(unfold(x) * c) = sum(x * fold(c)).
     """
     size = pair("output_size", output_size, 1)
     kernel, *others = _window_options(kernel_size, dilation, padding, stride)
@@ -79,9 +82,9 @@ def fold(columns: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, pa
     count = window_count("fold", size, kernel, stride, padding, dilation)
     shape = tuple(columns.shape)
     if len(shape) != 3 or shape[1] % math.prod(kernel) or shape[2] != math.prod(count):
-        raise ValueError(f"fold: columns of shape {shape} do not fit: a {kernel} kernel over "
-                         f"{size} pixels needs (N, a multiple of {math.prod(kernel)}, "
-                         f"{math.prod(count)})")
+        raise ValueError(f"fold: columns of shape {shape} do not fit: a {kernel} "
+                         f"kernel over {size} pixels needs (N, a multiple of "
+                         f"{math.prod(kernel)}, {math.prod(count)})")
     return _fold(columns, size, kernel, *others)
 
 
@@ -124,10 +127,11 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any 
     r"""y[n, o, p, q] = bias[o] + sum over c, i, j of weight[o, c, i, j]
     * x[n, c, p stride + i dilation - padding, q stride + j dilation - padding]
 
-    Shapes: x (N, C, H, W), weight (O, C / groups, kH, kW), bias (O,) or None; y (N, O, H', W')
-    with H' = floor((H + 2 padding - dilation (kH - 1) - 1) / stride) + 1. Each of `groups` blocks
-    of output channels sees its own block of input channels. `stride`, `padding` and `dilation`
-    are numbers or (height, width); padding "valid" is 0, "same" keeps H and W (stride 1).
+    Shapes: x (N, C, H, W), weight (O, C / groups, kH, kW), bias (O,) or None; y (N, O,
+    H', W') with H' = floor((H + 2 padding - dilation (kH - 1) - 1) / stride) + 1. Each
+    of `groups` blocks of output channels sees its own block of input channels.
+    `stride`, `padding` and `dilation` are numbers or (height, width); padding "valid"
+    is 0, "same" keeps H and W (stride 1).
 
     >>> from tinynet import xp
     >>> x = xp.arange(9.0).reshape(1, 1, 3, 3)
@@ -144,20 +148,23 @@ def checked(what: str, x: Any, weight: Any, bias: Any, stride: Any, padding: Any
     c = images(what, x)[1]
     shape = tuple(weight.shape)
     if len(shape) != 4:
-        raise ValueError(f"{what}: weight must have shape (O, C / groups, kH, kW), got {shape}")
+        raise ValueError(f"{what}: weight must have shape (O, C / groups, kH, kW), got "
+                         f"{shape}")
     o, i, *kernel = shape
     if not isinstance(groups, int | np.integer) or groups < 1 or o % groups:
-        raise ValueError(f"{what}: groups must be a number that divides the {o} output channels "
-                         f"of weight, got {groups}")
+        raise ValueError(f"{what}: groups must be a number that divides the {o} output "
+                         f"channels of weight, got {groups}")
     if c != i * groups:
-        raise ValueError(f"{what}: x of shape {tuple(x.shape)} has {c} channels, but weight of "
-                         f"shape {shape} with groups={groups} takes {i * groups}: the second "
-                         "axis of weight is input channels / groups")
+        raise ValueError(f"{what}: x of shape {tuple(x.shape)} has {c} channels, but "
+                         f"weight of shape {shape} with groups={groups} takes "
+                         f"{i * groups}: the second axis of weight is input channels / "
+                         "groups")
     if bias is not None and tuple(bias.shape) != (o,):
-        raise ValueError(f"{what}: bias must have shape {(o,)}, one for each output channel of "
-                         f"weight, got {tuple(bias.shape)}")
+        raise ValueError(f"{what}: bias must have shape {(o,)}, one for each output "
+                         f"channel of weight, got {tuple(bias.shape)}")
     float_of_one_dtype(what, x=x, weight=weight, bias=bias)
-    stride, dilation = pair("stride", stride, 1), pair("dilation", dilation, 1)
+    stride = pair("stride", stride, 1)
+    dilation = pair("dilation", dilation, 1)
     if isinstance(padding, str):
         x, padding = _named_padding(x, padding, (kernel[0], kernel[1]), stride, dilation)
     padding = pair("padding", padding, 0)
@@ -171,11 +178,13 @@ def _named_padding(x: Any, name: str, kernel: Pair, stride: Pair, dilation: Pair
                    ) -> tuple[Any, Pair]:
     """"valid": none. "same": as much as keeps the size, the odd pixel at the bottom and right."""
     if name not in ("same", "valid"):
-        raise ValueError(f"padding must be a number, a pair, 'same' or 'valid', got {name!r}")
+        raise ValueError("padding must be a number, a pair, 'same' or 'valid', got "
+                         f"{name!r}")
     if name == "valid":
         return x, (0, 0)
     if stride != (1, 1):
-        raise ValueError(f"padding='same' keeps the size only with stride 1, got stride={stride}")
+        raise ValueError("padding='same' keeps the size only with stride 1, got "
+                         f"stride={stride}")
     both = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     before = (both[0] // 2, both[1] // 2)
     odd = (both[0] % 2, both[1] % 2)

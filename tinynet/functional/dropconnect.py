@@ -4,22 +4,23 @@ r"""DropConnect: dropout of the weights, with a mask of its own for every exampl
     evaluation   over all masks u has the mean  keep (W x + b)
                  and the variance  keep p ((W * W) (x * x) + b * b)
 
-The masks of N examples would be N times as large as the weights, so they are never stored: the mask
-of example n is a function of (key, n), drawn for a few examples at a time, applied, and drawn again
-in the backward pass. Besides x and W nothing is kept. In a share of a batch n counts from `offset`.
+The masks of N examples would be N times as large as the weights, so they are never
+stored: the mask of example n is a function of (key, n), drawn for a few examples at a
+time, applied, and drawn again in the backward pass. Besides x and W nothing is kept. In
+a share of a batch n counts from `offset`.
 
     dW = sum over n of M_n * dW_n,  where dW_n and dx_n are the gradients with the weights M_n * W
 
-Where the plain convolution takes Winograd's way, so does this one, unless the transformed weights
-of one example outgrow the cache; then, and for other shapes, each example is a product of its own
-(`im2col`). A linear layer is the convolution of a picture of one pixel.
-Cost: some 2 ns for each weight and example, forward and backward together, beside the products. A
-convolution has many pixels for each weight: 1.1 to 2.1 times a plain one with 256 or more. With 64
-it is 3 to 4 times: plain Winograd takes about 1 ns for each weight and example there, less than the
-products with weights of their own. A linear layer has one pixel: tens of times
-(``python -m bench.noise``).
-Source: Wan, Zeiler, Zhang, LeCun and Fergus 2013, "Regularization of neural networks using
-DropConnect"; CS231n lecture 8 (G1). Read next: `../kernels/winograd.py`.
+Where the plain convolution takes Winograd's way, so does this one, unless the
+transformed weights of one example outgrow the cache; then, and for other shapes, each
+example is a product of its own (`im2col`). A linear layer is the convolution of a
+picture of one pixel. Cost: some 2 ns for each weight and example, forward and backward
+together, beside the products. A convolution has many pixels for each weight: 1.1 to 2.1
+times a plain one with 256 or more. With 64 it is 3 to 4 times: plain Winograd takes
+about 1 ns for each weight and example there, less than the products with weights of
+their own. A linear layer has one pixel: tens of times (``python -m bench.noise``).
+Source: Wan, Zeiler, Zhang, LeCun and Fergus 2013, "Regularization of neural networks
+using DropConnect"; CS231n lecture 8 (G1). Read next: `../kernels/winograd.py`.
 """
 
 from __future__ import annotations
@@ -56,10 +57,14 @@ class _Masks:
 
     def __init__(self, weight: Array, s: Shape, key: int, keep: float, offset: int) -> None:
         self.matrix = xp.ascontiguousarray(matrix_of(weight, s))
-        self.key, self.keep, self.n, self.outputs = key, keep, s.n, s.o
+        self.key = key
+        self.keep = keep
+        self.n = s.n
+        self.outputs = s.o
         self.offset = offset  # of these examples within the whole batch
         self.width = 1 if keep == 0.5 else 8 if (keep * 256.0).is_integer() else 16  # random bits
-        # Examples at a time: masked; transformed, for Winograd's way (0: not one fits the cache).
+        # Examples at a time: masked; transformed, for Winograd's way (0: not one fits
+        # the cache).
         self.step = max(1, min(_EXAMPLES, _MASKED_BYTES // self.matrix.nbytes))
         self.tiled = min(_EXAMPLES, _TRANSFORMED_BYTES // (4 * self.matrix.nbytes))
         self.last = threading.local()
@@ -78,7 +83,8 @@ class _Masks:
         return xp.multiply(self.matrix, masks, out=out)
 
     def transformed(self, i: int, j: int) -> Iterator[tuple[slice, Array]]:
-        """G (M_n * W) G^T of examples i to j for Winograd's way, a few at a time: (n, 36, C, O).
+        """G (M_n * W) G^T of examples i to j for Winograd's way, a few at a time: (n,
+        36, C, O).
 
         They lie in scratch memory, which the next ones overwrite.
         """
@@ -90,7 +96,8 @@ class _Masks:
 
     def parts(self, i: int, j: int) -> Iterator[tuple[slice, Array]]:
         """Examples of i to j, counted from i, and their masks: as many as Winograd's way takes."""
-        drawn, n = self.draw(i, j), max(1, self.tiled)
+        drawn = self.draw(i, j)
+        n = max(1, self.tiled)
         for a in range(0, j - i, n):
             some = slice(a, min(a + n, j - i))
             yield some, drawn[some]
@@ -123,7 +130,9 @@ def _forward(x: Array, s: Shape, masks: _Masks) -> Array:
 def _backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequence[bool]
               ) -> tuple[Array | None, Array | None]:
     g = as_nhwc(g)
-    dx = empty((s.n, *s.size, s.c), x.dtype) if wanted[0] else None
+    dx = None
+    if wanted[0]:
+        dx = empty((s.n, *s.size, s.c), x.dtype)
 
     def block(i: int, j: int, out: Array | None = None) -> None:
         drawn = masks.draw(i, j)
@@ -186,7 +195,8 @@ def dropconnect_reference(x: Any, weight: Any, bias: Any = None, *, key: int, ke
                           stride: Pair, padding: Pair, dilation: Pair, groups: int,
                           offset: int = 0) -> Tensor:
     """All masked weights at once, each times the windows of its example."""
-    n, (o, i, *kernel) = x.shape[0], weight.shape
+    n = x.shape[0]
+    o, i, *kernel = weight.shape
     raw = xp.empty(weight.shape, x.dtype)
     s = Shape(xp.empty(x.shape, x.dtype), raw, stride, padding, dilation, groups)
     masks = _Masks(raw, s, key, keep, offset)
@@ -228,11 +238,12 @@ _wide_dropconnect = widened(_dropconnect)
 def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
                        dilation: Any = 1, groups: int = 1, p: float = 0.5, training: bool = True,
                        *, key: int | None = None) -> Tensor:
-    """u_n = conv2d(x_n, M_n * weight) + m_n * bias in training, its mean over masks in evaluation
+    """u_n = conv2d(x_n, M_n * weight) + m_n * bias in training, its mean over masks in
+    evaluation
 
-    `p` is the probability of ZEROING a weight (the paper's p is that of keeping it): the mean is
-    (1 - p) conv2d(x, weight, bias). Masks come from `key` (None: the next one of the default
-    generator). Shapes and the other options are those of `conv2d`.
+    `p` is the probability of ZEROING a weight (the paper's p is that of keeping it):
+    the mean is (1 - p) conv2d(x, weight, bias). Masks come from `key` (None: the next
+    one of the default generator). Shapes and the other options are those of `conv2d`.
 
     >>> from tinynet import xp
     >>> x, w = xp.ones((2, 1, 2, 2)), xp.ones((1, 1, 2, 2))
@@ -244,7 +255,9 @@ def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, p
     key = draw_key("dropconnect_conv2d", p, key, training)
     if not training or p == 0.0:
         keep = 1.0 - p
-        weight, bias = weight * keep, None if bias is None else bias * keep
+        weight = weight * keep
+        if bias is not None:
+            bias = bias * keep
         return conv2d(x, weight, bias, stride, padding, dilation, groups)
     x, options = checked("dropconnect_conv2d", x, weight, bias, stride, padding, dilation, groups)
     offset, _ = place_in_batch(x.shape[0])
@@ -253,10 +266,11 @@ def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, p
 
 def dropconnect_linear(x: Any, weight: Any, bias: Any = None, p: float = 0.5,
                        training: bool = True, *, key: int | None = None) -> Tensor:
-    """u_n = (M_n * weight) x_n + m_n * bias in training, its mean over masks in evaluation
+    """u_n = (M_n * weight) x_n + m_n * bias in training, its mean over masks in
+    evaluation
 
-    Options as in `dropconnect_conv2d`. Shapes: x (N, ..., in), weight (out, in), bias (out,) or
-    None; an example is x[n], with one mask for all its rows.
+    Options as in `dropconnect_conv2d`. Shapes: x (N, ..., in), weight (out, in), bias
+    (out,) or None; an example is x[n], with one mask for all its rows.
 
     >>> from tinynet import xp
     >>> w = xp.asarray([[1.0, 10.0, 100.0]])
@@ -264,7 +278,8 @@ def dropconnect_linear(x: Any, weight: Any, bias: Any = None, p: float = 0.5,
     [10.0, 10.0, 10.0, 100.0]
     """
     key = draw_key("dropconnect_linear", p, key, training)
-    shape, (o, i) = tuple(x.shape), weight.shape
+    shape = tuple(x.shape)
+    o, i = weight.shape
     if not training or p == 0.0 or len(shape) < 2 or shape[-1] != i:  # `linear` says what is wrong
         return linear(x, weight * (1.0 - p), None if bias is None else bias * (1.0 - p))
     pixels = reshape(x, (shape[0], math.prod(shape[1:-1]), 1, i))
@@ -295,8 +310,9 @@ def _big_phi(z: Any) -> Any:
 def expected_relu(mean: Array, variance: Array) -> Array:
     """E[max(u, 0)] = mean Phi(mean / sd) + sd phi(mean / sd)  for a normal u, sd = sqrt(variance)
 
-    The paper's inference for a DropConnect layer with ReLU: a sum of many weights, each there or
-    not, is nearly normal. With variance 0 it is max(mean, 0). Source: lecture id G1.
+    The paper's inference for a DropConnect layer with ReLU: a sum of many weights, each
+    there or not, is nearly normal. With variance 0 it is max(mean, 0). Source: lecture
+    id G1.
 
     >>> from tinynet import xp
     >>> [round(float(expected_relu(xp.asarray(m), xp.asarray(1.0))), 4) for m in (-1.0, 0.0, 3.0)]

@@ -1,22 +1,25 @@
-r"""Fractional max pooling: random regions, one or two pixels a side, shrink by any ratio below 2.
+r"""Fractional max pooling: random regions, one or two pixels a side, shrink by any
+ratio below 2.
 
-Along each axis a_0 < a_1 < ... cut the pixels into regions; steps a_i - a_{i-1} are 1 or 2.
+Along each axis a_0 < a_1 < ... cut the pixels into regions; steps a_i - a_{i-1} are 1
+or 2.
 
     disjoint      region i is a_{i-1} .. a_i - 1,  a runs from 0 to n:      n - parts steps are 2
     overlapping   region i is a_{i-1} .. a_i,      a runs from 0 to n - 1:  n - 1 - parts are 2
 
-(The paper counts from 1 to n for both; so it leaves the last row of disjoint regions out.)
+(The paper counts from 1 to n for both; so it leaves the last row of disjoint regions
+out.)
 
     random        the steps in random order
     pseudo        a_i = ceil(alpha (i + u)) - ceil(alpha u), alpha = a_parts / parts, u in [0, 1)
 
-A region is a rectangle, so the largest value is found first along the columns, then along the rows.
-An axis has *taps*: where the first, second (and third) pixel of each region lies; in a shorter
-region the first appears twice. A tap is one gather, and backward one scatter without duplicates.
-Kept for the backward pass is who won: a byte for each output of both steps and each tap but one.
-Forward and backward take about 2 times as long as a plain 2x2 max pool of the same images, with
-overlap 3 times (``python -m bench.noise``).
-Source: Graham 2014, "Fractional max-pooling"; CS231n lecture 8 (G2).
+A region is a rectangle, so the largest value is found first along the columns, then
+along the rows. An axis has *taps*: where the first, second (and third) pixel of each
+region lies; in a shorter region the first appears twice. A tap is one gather, and
+backward one scatter without duplicates. Kept for the backward pass is who won: a byte
+for each output of both steps and each tap but one. Forward and backward take about 2
+times as long as a plain 2x2 max pool of the same images, with overlap 3 times (``python
+-m bench.noise``). Source: Graham 2014, "Fractional max-pooling"; CS231n lecture 8 (G2).
 Read next: `norm.py`.
 """
 
@@ -42,19 +45,21 @@ _SPLIT = 1 << 24  # u is a multiple of 1 / _SPLIT, so that a_i is exact in integ
 
 def fractional_regions(n: int, parts: int, *, pseudo: bool = True, overlapping: bool = True,
                        samples: int = 1, first: int = 0, key: int) -> Array:
-    """The cuts a_0 .. a_parts of `n` pixels into `parts` regions, (samples, parts + 1) integers.
+    """The cuts a_0 .. a_parts of `n` pixels into `parts` regions, (samples, parts + 1)
+    integers.
 
-    `key` and the number of the sample, from `first` on, decide alone: the same on every backend.
-    See the module's text for the formulas.
+    `key` and the number of the sample, from `first` on, decide alone: the same on every
+    backend. See the module's text for the formulas.
 
     >>> fractional_regions(7, 5, pseudo=False, overlapping=False, samples=2, key=1).tolist()
     [[0, 1, 2, 3, 5, 7], [0, 2, 4, 5, 6, 7]]
     """
     span = n - 1 if overlapping else n
     if not 1 <= parts <= span <= 2 * parts:
-        raise ValueError(f"fractional_max_pool2d: {n} pixels cannot be cut into {parts} regions of "
-                         f"{'2 or 3' if overlapping else '1 or 2'} pixels: the output size must be "
-                         f"{max(1, -(-span // 2))} to {span}")
+        raise ValueError(f"fractional_max_pool2d: {n} pixels cannot be cut into "
+                         f"{parts} regions of {'2 or 3' if overlapping else '1 or 2'} "
+                         f"pixels: the output size must be {max(1, -(-span // 2))} to "
+                         f"{span}")
     keys = random.key(key, "cuts", xp.arange(first, first + samples))
     if pseudo:
         u = random.integers(keys, 0, _SPLIT, 1)
@@ -69,7 +74,8 @@ def fractional_regions(n: int, parts: int, *, pseudo: bool = True, overlapping: 
 
 def _taps(cuts: Array, overlapping: bool) -> Array:
     """The places of the first, second ... pixel of each region: (taps, samples, parts)."""
-    first, last = cuts[:, :-1], cuts[:, 1:]
+    first = cuts[:, :-1]
+    last = cuts[:, 1:]
     if not overlapping:
         return xp.stack([first, last - 1])
     return xp.stack([first, xp.maximum(first, last - 1), last])
@@ -82,8 +88,8 @@ def _flat(taps: Array, n: int, length: int) -> list[Array]:
 
 
 def _largest(x: Array, places: list[Array]) -> tuple[Array, list[Array]]:
-    """The largest of each region along axis 1 of x (m, n, k); and for each tap but the last
-    whether it equals it, or is nan (of several the first counts)."""
+    """The largest of each region along axis 1 of x (m, n, k); and for each tap but the
+    last whether it equals it, or is nan (of several the first counts)."""
     rows = x.reshape(-1, x.shape[2])
     first, *others = (rows.take(p, axis=0) for p in places)
     y = xp.maximum(first, others[0])
@@ -116,7 +122,8 @@ def fractional_reference(x: Any, *, rows: Array, columns: Array) -> Tensor:
 
 @fused(reference=fractional_reference)
 def _fractional_max_pool2d(x: Array, *, rows: Array, columns: Array, needs: Sequence[bool]) -> Any:
-    (n, c, h, w), out = x.shape, (rows.shape[2], columns.shape[2])
+    n, c, h, w = x.shape
+    out = (rows.shape[2], columns.shape[2])
     x = as_nhwc(x)
     y = empty((n, *out, c), x.dtype)
     keep = [xp.empty((n, h, out[1], c), bool) for _ in columns[1:]] if needs[0] else []
@@ -139,7 +146,9 @@ def _fractional_max_pool2d(x: Array, *, rows: Array, columns: Array, needs: Sequ
     pmap(forward, n, step)
 
     def backward(g: Array, wanted: Sequence[bool]) -> tuple[Array]:
-        g, dx, taps = as_nhwc(g), empty((n, h, w, c), g.dtype), len(columns) - 1
+        g = as_nhwc(g)
+        dx = empty((n, h, w, c), g.dtype)
+        taps = len(columns) - 1  # of the columns; those of the rows come after them
 
         def block(i: int, j: int) -> None:
             q, p = places(i, j)
@@ -158,13 +167,14 @@ def fractional_max_pool2d(x: Any, output_size: int | Pair | None = None, *,
                           ratio: float | tuple[float, float] | None = None, pseudo: bool = True,
                           overlapping: bool = True, per_sample: bool = False,
                           key: int | None = None) -> Tensor:
-    """The largest value of each of random regions, 1 or 2 pixels a side (2 or 3 overlapping).
+    """The largest value of each of random regions, 1 or 2 pixels a side (2 or 3
+    overlapping).
 
-    Give the `output_size` or the `ratio` (input / output, between 1 and 2; the size is rounded), a
-    number or (height, width). `pseudo` and `overlapping` choose the regions, see the module's text;
-    `per_sample` cuts every picture in its own way. The cuts come from `key` (None: the
-    next one of the default generator). Shapes: x (N, C, H, W), result (N, C, *output_size). Of
-    equal values the first gets the gradient.
+    Give the `output_size` or the `ratio` (input / output, between 1 and 2; the size is
+    rounded), a number or (height, width). `pseudo` and `overlapping` choose the
+    regions, see the module's text; `per_sample` cuts every picture in its own way. The
+    cuts come from `key` (None: the next one of the default generator). Shapes: x (N, C,
+    H, W), result (N, C, *output_size). Of equal values the first gets the gradient.
 
     >>> from tinynet import xp
     >>> x = xp.arange(25.0).reshape(1, 1, 5, 5)
@@ -192,12 +202,12 @@ def fractional_max_pool2d(x: Any, output_size: int | Pair | None = None, *,
 def fractional_size(size: Pair, output_size: int | Pair | None, ratio: Any) -> Pair:
     """The output size: given, or the input's `size` divided by `ratio` and rounded."""
     if (output_size is None) == (ratio is None):
-        raise ValueError(f"fractional_max_pool2d: give output_size or ratio, one of them; got "
-                         f"output_size={output_size}, ratio={ratio}")
+        raise ValueError("fractional_max_pool2d: give output_size or ratio, one of "
+                         f"them; got output_size={output_size}, ratio={ratio}")
     if output_size is not None:
         return pair("output_size", output_size, 1)
     ratios = ratio if isinstance(ratio, tuple | list) else (ratio, ratio)
     if len(ratios) != 2 or not all(1.0 <= r <= 2.0 for r in ratios):
-        raise ValueError(f"ratio (input / output) must be a number from 1 to 2 or two of them "
-                         f"(height, width), got {ratio!r}")
+        raise ValueError("ratio (input / output) must be a number from 1 to 2 or two "
+                         f"of them (height, width), got {ratio!r}")
     return round(size[0] / ratios[0]), round(size[1] / ratios[1])

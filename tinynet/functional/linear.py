@@ -1,7 +1,8 @@
 """The linear layer's product: inputs times weights plus bias, as one operation.
 
-One recorded operation instead of three (transpose, product, sum) halves the cost of small nets.
-Its derivatives are linear maps again, so it is exact at any order. Read next: `conv.py`.
+One recorded operation instead of three (transpose, product, sum) halves the cost of
+small nets. Its derivatives are linear maps again, so it is exact at any order. Read
+next: `conv.py`.
 """
 
 from __future__ import annotations
@@ -34,14 +35,15 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     >>> linear(xp.array([[1.0, 2.0]]), xp.array([[3.0, 4.0], [0.0, 1.0]]), xp.array([0.5, 0.5]))
     array([[11.5,  2.5]])
     """
-    shape, w = x.shape, weight.shape
+    shape = x.shape
+    w = weight.shape
     if len(w) != 2 or not shape or shape[-1] != w[1]:
-        raise ValueError(f"linear: x of shape {tuple(shape)} does not fit weight of shape "
-                         f"{tuple(w)}: the last axis of x must have the length of the last of "
-                         "weight, which is (out, in)")
+        raise ValueError(f"linear: x of shape {tuple(shape)} does not fit weight of "
+                         f"shape {tuple(w)}: the last axis of x must have the length "
+                         "of the last of weight, which is (out, in)")
     if bias is not None and bias.shape != w[:1]:
-        raise ValueError(f"linear: bias of shape {tuple(bias.shape)} does not fit weight of shape "
-                         f"{tuple(w)}: it must be {tuple(w[:1])}")
+        raise ValueError(f"linear: bias of shape {tuple(bias.shape)} does not fit "
+                         f"weight of shape {tuple(w)}: it must be {tuple(w[:1])}")
     if len(shape) == 2:
         return _linear(x, weight, bias)
     rows = reshape(x, (math.prod(shape[:-1]), w[1]))  # -1 is not defined where w[1] is 0

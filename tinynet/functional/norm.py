@@ -1,9 +1,9 @@
 """Normalisation: subtract a mean, divide by a standard deviation, then scale and shift.
 
-BatchNorm takes them over the batch, for each channel; LayerNorm and GroupNorm over each sample.
-The operations are pure: `batch_norm` gets the batch's statistics back from its operation as an
-auxiliary result and updates the running ones once, also when gradients of gradients compute
-everything again. Read next: `kernels/norm.py`.
+BatchNorm takes them over the batch, for each channel; LayerNorm and GroupNorm over each
+sample. The operations are pure: `batch_norm` gets the batch's statistics back from its
+operation as an auxiliary result and updates the running ones once, also when gradients
+of gradients compute everything again. Read next: `kernels/norm.py`.
 """
 
 from __future__ import annotations
@@ -106,8 +106,9 @@ def _check_channels(what: str, shape: tuple[int, ...], **arrays: Any) -> None:
     """Arrays must be None or hold one value for each channel, which are axis 1."""
     for name, a in arrays.items():
         if a is not None and tuple(a.shape) != shape[1:2]:
-            raise ValueError(f"{what}: {name} must have shape {shape[1:2]}, one value for each "
-                             f"channel of x of shape {shape}, got {tuple(a.shape)}")
+            raise ValueError(f"{what}: {name} must have shape {shape[1:2]}, one value "
+                             f"for each channel of x of shape {shape}, got "
+                             f"{tuple(a.shape)}")
 
 
 def _data(running: Any) -> Array:
@@ -119,14 +120,16 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
                with_relu: bool = False) -> Tensor:
     r"""y = weight (x - m) / sqrt(v + eps) + bias, for each channel (axis 1) of x
 
-    In training m and v are the mean and (biased) variance of the batch, and the running arrays
-    move by `momentum`, the share of the NEW value: running <- (1 - momentum) running + momentum
-    batch; there the variance is the unbiased one. In evaluation m and v are the running arrays,
-    so what comes out for a sample does not depend on its batch. `with_relu` gives max(y, 0), in one
-    operation that saves two passes over the images.
+    In training m and v are the mean and (biased) variance of the batch, and the running
+    arrays move by `momentum`, the share of the NEW value: running <- (1 - momentum)
+    running + momentum batch; there the variance is the unbiased one. In evaluation m
+    and v are the running arrays, so what comes out for a sample does not depend on its
+    batch. `with_relu` gives max(y, 0), in one operation that saves two passes over the
+    images.
 
-    Shapes: x (N, C), (N, C, L) or (N, C, H, W), the others (C,) or None (without running arrays
-    the batch's statistics are used). Source: Ioffe and Szegedy 2015, algorithm 1; lecture id E10.
+    Shapes: x (N, C), (N, C, L) or (N, C, H, W), the others (C,) or None (without
+    running arrays the batch's statistics are used). Source: Ioffe and Szegedy 2015,
+    algorithm 1; lecture id E10.
 
     >>> from tinynet import xp
     >>> mean, var = xp.zeros(1), xp.ones(1)
@@ -137,8 +140,8 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
     """
     shape = tuple(x.shape)
     if len(shape) not in (2, 3, 4):
-        raise ValueError(f"batch_norm: x must have shape (N, C), (N, C, L) or (N, C, H, W), got "
-                         f"{shape}")
+        raise ValueError("batch_norm: x must have shape (N, C), (N, C, L) or (N, C, H, "
+                         f"W), got {shape}")
     float_of_one_dtype("batch_norm", x=x)
     _check_channels("batch_norm", shape, running_mean=running_mean, running_var=running_var,
                     weight=weight, bias=bias)
@@ -148,9 +151,10 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
         return relu(y) if with_relu else y
     count = math.prod(shape) // max(1, shape[1])
     if count < 2:
-        raise ValueError(f"batch_norm: training needs more than one value for each channel, got x "
-                         f"of shape {shape}: use a larger batch (drop a last batch of one), "
-                         "evaluation mode, or GroupNorm or LayerNorm")
+        raise ValueError("batch_norm: training needs more than one value for each "
+                         f"channel, got x of shape {shape}: use a larger batch (drop a "
+                         "last batch of one), evaluation mode, or GroupNorm or "
+                         "LayerNorm")
     y, (m, v) = _batch_norm(x, weight, bias, eps=eps, with_relu=with_relu)
     if training and running_mean is not None:
         move(_data(running_mean), m, momentum)
@@ -185,10 +189,11 @@ def _folded(running_mean: Array, running_var: Array, weight: Any, bias: Any, eps
 
 def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None,
                bias: Any = None, eps: float = 1e-5) -> Tensor:
-    r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over the last axes of each sample
+    r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over the last axes of each
+    sample
 
-    Shapes: x (..., *normalized_shape); weight and bias have `normalized_shape` or are None.
-    Source: Ba, Kiros and Hinton 2016.
+    Shapes: x (..., *normalized_shape); weight and bias have `normalized_shape` or are
+    None. Source: Ba, Kiros and Hinton 2016.
 
     >>> from tinynet import xp
     >>> layer_norm(xp.array([[1.0, 3.0], [0.0, 8.0]]), 2).round(2).tolist()
@@ -200,12 +205,12 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
         wanted = (index(normalized_shape),)
     shape = tuple(x.shape)
     if not wanted or shape[-len(wanted):] != wanted:
-        raise ValueError(f"layer_norm: the last axes of x must be normalized_shape {wanted}, got "
-                         f"x of shape {shape}")
+        raise ValueError("layer_norm: the last axes of x must be normalized_shape "
+                         f"{wanted}, got x of shape {shape}")
     for name, a in (("weight", weight), ("bias", bias)):
         if a is not None and tuple(a.shape) != wanted:
-            raise ValueError(f"layer_norm: {name} must have normalized_shape {wanted}, got "
-                             f"{tuple(a.shape)}")
+            raise ValueError(f"layer_norm: {name} must have normalized_shape {wanted}, "
+                             f"got {tuple(a.shape)}")
     float_of_one_dtype("layer_norm", x=x)
     axes = tuple(range(len(shape) - len(wanted), len(shape)))
     return _sample_norm(x, axes, weight, bias, eps)
@@ -213,15 +218,17 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
                eps: float = 1e-5) -> Tensor:
-    r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over a group of channels of a sample
+    r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over a group of channels of a
+    sample
 
     Shapes: x (N, C, ...), C a multiple of `num_groups`; weight and bias (C,) or None.
     Source: Wu and He 2018.
     """
     shape = tuple(x.shape)
     if len(shape) < 2 or num_groups < 1 or shape[1] % num_groups:
-        raise ValueError(f"group_norm: x must have shape (N, C, ...) with C a multiple of "
-                         f"num_groups, got shape {shape} and num_groups={num_groups}")
+        raise ValueError("group_norm: x must have shape (N, C, ...) with C a multiple "
+                         f"of num_groups, got shape {shape} and "
+                         f"num_groups={num_groups}")
     float_of_one_dtype("group_norm", x=x)
     _check_channels("group_norm", shape, weight=weight, bias=bias)
     # A group's channels get an axis of their own: (N, groups, C / groups, ...).

@@ -1,7 +1,7 @@
 """Pooling: windows of an image become one value each, their largest or their mean.
 
-Of equal largest values the first (left to right, top to bottom) gets the gradient, in the kernels
-and in the references. Read next: `kernels/pool.py`.
+Of equal largest values the first (left to right, top to bottom) gets the gradient, in
+the kernels and in the references. Read next: `kernels/pool.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def _windows(x: Any, kernel: Pair, stride: Pair) -> Any:
 
 
 def first_largest(windows: Any, axis: int, inner: Array | None = None) -> Tensor:
-    """The largest value along `axis`; of equal ones the first is taken, and gets the gradient.
+    """The largest value along `axis`; of equal ones the first is taken, and gets the
+    gradient.
 
     Where `inner` is false lies a border, which is never taken.
     """
@@ -46,7 +47,9 @@ def first_largest(windows: Any, axis: int, inner: Array | None = None) -> Tensor
 def _bordered(x: Any, padding: Pair, value: float) -> Any:
     """x with a border of `value`; x itself if there is none."""
     ph, pw = padding
-    return pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), value) if ph or pw else x
+    if not ph and not pw:
+        return x
+    return pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), value)
 
 
 def max_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
@@ -113,7 +116,8 @@ def _pixel_mean(x: Array) -> Array:
 @primitive(lambda g: _pixel_mean(g))
 def _spread_evenly(x: Array, size: Pair) -> Array:
     """x (N, C) shared equally by the pixels of images of `size`: the adjoint of the mean."""
-    (n, c), (h, w) = x.shape, size
+    n, c = x.shape
+    h, w = size
     y = memory.empty_nhwc(n, c, h, w, x.dtype)
     y[...] = (wide(x) / (h * w))[:, :, None, None]
     return y
@@ -128,8 +132,9 @@ def _options(what: str, x: Any, kernel_size: Any, stride: Any, padding: Any
     steps = kernel if stride is None else pair("stride", stride, 1)
     border = pair("padding", padding, 0)
     if 2 * border[0] > kernel[0] or 2 * border[1] > kernel[1]:
-        raise ValueError(f"{what}: padding must be at most half of the kernel, or windows lie in "
-                         f"the border alone; got padding {border} for kernel {kernel}")
+        raise ValueError(f"{what}: padding must be at most half of the kernel, or "
+                         f"windows lie in the border alone; got padding {border} for "
+                         f"kernel {kernel}")
     window_count(what, (h, w), kernel, steps, border)
     return {"kernel": kernel, "stride": steps, "padding": border}
 
@@ -137,8 +142,8 @@ def _options(what: str, x: Any, kernel_size: Any, stride: Any, padding: Any
 def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Tensor:
     """The largest value of each window; the border counts as -infinity.
 
-    Shapes: x (N, C, H, W); y (N, C, H', W'), H' = floor((H + 2 padding - kernel) / stride) + 1.
-    The stride is the kernel's size if not given.
+    Shapes: x (N, C, H, W); y (N, C, H', W'), H' = floor((H + 2 padding - kernel) /
+    stride) + 1. The stride is the kernel's size if not given.
 
     >>> from tinynet import xp
     >>> max_pool2d(xp.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0].tolist()
@@ -208,7 +213,8 @@ def _places(regions: list[tuple[int, int]]) -> Array:
 
 def _largest_of_regions(x: Any, rows: list[tuple[int, int]], columns: list[tuple[int, int]]) -> Any:
     """The largest value in each rectangle rows[p] times columns[q]; they may overlap."""
-    p, q = _places(rows), _places(columns)
+    p = _places(rows)
+    q = _places(columns)
     windows = x[:, :, p[:, None, :, None], q[None, :, None, :]]  # (N, C, P, Q, longest, longest)
     return first_largest(reshape(windows, (*windows.shape[:4], -1)), 4)
 

@@ -3,9 +3,9 @@
     inverted   x mask / keep in training     x in evaluation         (keep = 1 - p)
     vanilla    x mask in training            x keep in evaluation
 
-The mask is drawn outside the differentiable operation and comes in as an array, so the operation
-is pure: its gradient is the same multiplication again. Only the mask (one byte for each value)
-is kept for the backward pass. Read next: `norm.py`.
+The mask is drawn outside the differentiable operation and comes in as an array, so the
+operation is pure: its gradient is the same multiplication again. Only the mask (one
+byte for each value) is kept for the backward pass. Read next: `norm.py`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def _masked(x: Array, mask: Array, scale: float) -> Array:
 def draw_key(what: str, p: float, key: int | None, training: bool = True) -> int | None:
     """The key of the noise: `key`, or in training the next one of the default generator."""
     if not 0.0 <= p <= 1.0:
-        raise ValueError(f"{what}: p is the probability of zeroing, between 0 and 1, got {p}")
+        raise ValueError(f"{what}: p is the probability of zeroing, between 0 and 1, "
+                         f"got {p}")
     if key is None and training and p > 0.0:
         return default_generator.key()
     return key
@@ -63,11 +64,12 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = T
             key: int | None = None) -> Tensor:
     """Inverted dropout: x * mask / (1 - p) in training, x itself in evaluation.
 
-    `p` is the probability of ZEROING, as in PyTorch. (In the lecture's code p is the probability
-    of keeping, which is 1 - p here.) The mean stays that of x, so evaluation needs no correction.
-    With ``inverted=False`` the lecture's vanilla dropout: x * mask, and x * (1 - p) in evaluation.
-    The mask comes from `key` (None: the next one of the default generator).
-    Source: Srivastava et al. 2014; both forms as in CS231n lecture 8.
+    `p` is the probability of ZEROING, as in PyTorch. (In the lecture's code p is the
+    probability of keeping, which is 1 - p here.) The mean stays that of x, so
+    evaluation needs no correction. With ``inverted=False`` the lecture's vanilla
+    dropout: x * mask, and x * (1 - p) in evaluation. The mask comes from `key` (None:
+    the next one of the default generator). Source: Srivastava et al. 2014; both forms
+    as in CS231n lecture 8.
 
     >>> from tinynet import xp
     >>> dropout(xp.ones(8), p=0.5, key=3).tolist()
@@ -80,22 +82,24 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = T
 
 def dropout2d(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
               key: int | None = None) -> Tensor:
-    """Dropout of whole channels: of an (N, C, ...) array, each x[n, c] is zeroed or kept at once.
+    """Dropout of whole channels: of an (N, C, ...) array, each x[n, c] is zeroed or
+    kept at once.
 
-    Neighbouring pixels of a feature map are alike: what is zeroed alone is still seen beside it.
-    Source: Tompson et al. 2015.
+    Neighbouring pixels of a feature map are alike: what is zeroed alone is still seen
+    beside it. Source: Tompson et al. 2015.
     """
     shape = tuple(x.shape)
     if len(shape) < 3:
-        raise ValueError(f"dropout2d: x must have shape (N, C, H, W), got {shape}: for feature "
-                         "vectors use dropout")
+        raise ValueError(f"dropout2d: x must have shape (N, C, H, W), got {shape}: for "
+                         "feature vectors use dropout")
     return _drop("dropout2d", x, p, training, shape[:2] + (1,) * (len(shape) - 2), inverted,
                  key)
 
 
 def drop_path(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
               key: int | None = None) -> Tensor:
-    """Dropout of whole samples: of an (N, ...) array, each x[n] is zeroed or kept at once.
+    """Dropout of whole samples: of an (N, ...) array, each x[n] is zeroed or kept at
+    once.
 
     What stochastic depth does to the body of a residual block, sample by sample.
     """
@@ -116,7 +120,8 @@ def _added_up(measure: Callable[[Any], Any], weights: Iterable[Any]) -> Any:
 def l2_penalty(weights: Iterable[Any]) -> Tensor:
     """R(W) = 1/2 sum of w^2 over all arrays, to add to a loss as strength * R.
 
-    Its gradient is w: for SGD the same as ``weight_decay=strength``. Source: lecture id E3.
+    Its gradient is w: for SGD the same as ``weight_decay=strength``. Source: lecture id
+    E3.
 
     >>> from tinynet import xp
     >>> float(l2_penalty([xp.asarray([3.0, 4.0]), xp.asarray([[1.0]])]))

@@ -1,20 +1,22 @@
 """A small memory allocator: large arrays share a few arenas, whose pages stay in use.
 
-A fresh 33 MB array costs more than computing it: the operating system hands out its pages one by
-one, zeroed, at the first write. So memory that arrays no longer need is kept, and given to the
-next that asks: the first *hole* that is large enough, cut to size. A block that comes back is
-merged with the holes beside it. (A list of old blocks for each size would be simpler, but the
-sizes of one layer are of no use to the next: it held twice as much memory.)
+A fresh 33 MB array costs more than computing it: the operating system hands out its
+pages one by one, zeroed, at the first write. So memory that arrays no longer need is
+kept, and given to the next that asks: the first *hole* that is large enough, cut to
+size. A block that comes back is merged with the holes beside it. (A list of old blocks
+for each size would be simpler, but the sizes of one layer are of no use to the next: it
+held twice as much memory.)
 
-A block comes back by itself when the last view of it dies, for the block is the base of all of
-them. That may happen anywhere, in any thread, even while this code is at work; so a dying block
-only leaves a note, which the next call reads. No line of Python runs then: ctrl-C cannot fall
-into it. The notes of living blocks are the truth and the holes follow from them, so what an
-interrupt in the midst of this code loses is found again before a new arena is taken.
+A block comes back by itself when the last view of it dies, for the block is the base of
+all of them. That may happen anywhere, in any thread, even while this code is at work;
+so a dying block only leaves a note, which the next call reads. No line of Python runs
+then: ctrl-C cannot fall into it. The notes of living blocks are the truth and the holes
+follow from them, so what an interrupt in the midst of this code loses is found again
+before a new arena is taken.
 
-Cost: a walk along the holes, of which a training step of net S has 2 to 6: about 5 us in all,
-against 50 us for each fresh MB. Source: first fit with merging, Knuth, "The art of computer
-programming", volume 1, section 2.5. Read next: `memory.py`.
+Cost: a walk along the holes, of which a training step of net S has 2 to 6: about 5 us
+in all, against 50 us for each fresh MB. Source: first fit with merging, Knuth, "The art
+of computer programming", volume 1, section 2.5. Read next: `memory.py`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """y <- a x + b y in one pass, by BLAS: what most of an optimizer's update consists of.
 
-NumPy needs three calls and a temporary array for it. BLAS has a routine, `axpby`, which NumPy does
-not offer, but brings along: it reads x and y once and writes y once. The interpreter lock is free
-meanwhile, so worker threads wait for each other a third as often. Where the BLAS at hand has no
-such routine (Apple's Accelerate), the plain twin does it. Cost for n numbers: 3 n operations, 2 n
-numbers read and n written. Read next: `update.py`.
+NumPy needs three calls and a temporary array for it. BLAS has a routine, `axpby`, which
+NumPy does not offer, but brings along: it reads x and y once and writes y once. The
+interpreter lock is free meanwhile, so worker threads wait for each other a third as
+often. Where the BLAS at hand has no such routine (Apple's Accelerate), the plain twin
+does it. Cost for n numbers: 3 n operations, 2 n numbers read and n written. Read next:
+`update.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from .kernel import kernel
 from .memory import scratch
 from .threads import blas_libraries
 
-# OpenBLAS as NumPy and SciPy bring it has names of its own, so that it can stand beside another.
+# OpenBLAS as NumPy and SciPy bring it has names of its own, so that it can stand beside
+# another.
 _NAMES = ("scipy_cblas_{}axpby64_", "cblas_{}axpby64_", "scipy_cblas_{}axpby", "cblas_{}axpby")
 _TYPES = {np.dtype("f4"): ("s", ctypes.c_float), np.dtype("f8"): ("d", ctypes.c_double)}
 
@@ -55,10 +57,12 @@ def plain_axpby(a: float, x: Array, b: float, y: Array, work: Array | None = Non
 
 @kernel(plain=plain_axpby, small=0, of=1)
 def axpby(a: float, x: Array, b: float, y: Array, work: Array | None = None) -> None:
-    """Overwrite y with a x + b y, for writeable rows without gaps, alike in length and dtype.
+    """Overwrite y with a x + b y, for writeable rows without gaps, alike in length and
+    dtype.
 
-    BLAS does not look at x if a is 0, nor at y if b is 0: what is not finite there does not
-    count. The plain twin writes a x into `work`, which may be x itself (default: scratch memory).
+    BLAS does not look at x if a is 0, nor at y if b is 0: what is not finite there does
+    not count. The plain twin writes a x into `work`, which may be x itself (default:
+    scratch memory).
 
     >>> y = np.ones(3)
     >>> axpby(2.0, np.arange(3.0), 0.5, y); y.tolist()

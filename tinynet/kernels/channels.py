@@ -1,19 +1,20 @@
 r"""Work with one value for each channel: x * scale + shift, sums over all pixels.
 
-Channels are axis 1 of an array, but last in memory, so an array is a matrix with a row for each
-pixel. C numbers make a short row, and for rows shorter than its buffer NumPy copies the operands
-first, at half the speed. So several pixels make a row of 8,192 numbers here (`Rows`), and vectors
-of channels are repeated to that length.
+Channels are axis 1 of an array, but last in memory, so an array is a matrix with a row
+for each pixel. C numbers make a short row, and for rows shorter than its buffer NumPy
+copies the operands first, at half the speed. So several pixels make a row of 8,192
+numbers here (`Rows`), and vectors of channels are repeated to that length.
 
-Sums of a block are ``ones @ block``: a product by BLAS, three times faster than `sum(axis=0)`. They
-are added in the order of the blocks, and the pixels of a row in float64; without BLAS, whose own
-threads would wake up for it outside `pmap`, and then spin for a while where workers want to run.
+Sums of a block are ``ones @ block``: a product by BLAS, three times faster than
+`sum(axis=0)`. They are added in the order of the blocks, and the pixels of a row in
+float64; without BLAS, whose own threads would wake up for it outside `pmap`, and then
+spin for a while where workers want to run.
 
-A mean that is large against the deviation costs digits in x * scale + shift, whose terms then
-nearly cancel: there (`far_centre`) the mean is subtracted first.
+A mean that is large against the deviation costs digits in x * scale + shift, whose
+terms then nearly cancel: there (`far_centre`) the mean is subtracted first.
 
-Cost for n numbers: 2 n operations (3 n with a centre) and 2 n numbers read or written for
-`scale_and_shift`, n and n for `channel_sum`. Read next: `norm.py`.
+Cost for n numbers: 2 n operations (3 n with a centre) and 2 n numbers read or written
+for `scale_and_shift`, n and n for `channel_sum`. Read next: `norm.py`.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ def plain_scale_and_shift(x: Array, scale: Array, shift: Array, relu: bool = Fal
 @kernel(plain=plain_scale_and_shift, wide=True)
 def scale_and_shift(x: Array, scale: Array, shift: Array, relu: bool = False,
                     centre: Array | None = None) -> Array:
-    """(x - centre) * scale + shift, a value of each for each channel (axis 1); max(., 0) if `relu`.
+    """(x - centre) * scale + shift, a value of each for each channel (axis 1); max(.,
+    0) if `relu`.
 
     `centre` is None for 0.
     """

@@ -8,12 +8,12 @@
                whole 4x4 tiles; enough tiles, since the transform of the weights is as much as the
                products of 5 tiles, and by short calls
 
-float16 is computed in float32, whose products BLAS knows: the transforms of Winograd's way would
-leave two digits of it.
+float16 is computed in float32, whose products BLAS knows: the transforms of Winograd's
+way would leave two digits of it.
 
-`force_algorithm` overrules the choice, for tests: gradient checks in float64 reach every one. A GPU
-has one way of its own, in `gpu.py`.
-Read next: `winograd.py` and `im2col.py`.
+`force_algorithm` overrules the choice, for tests: gradient checks in float64 reach
+every one. A GPU has one way of its own, in `gpu.py`. Read next: `winograd.py` and
+`im2col.py`.
 """
 
 from __future__ import annotations
@@ -38,14 +38,16 @@ def get_algorithm() -> str | None:
 
 
 def force_algorithm(name: str | None) -> AbstractContextManager[None]:
-    """Use one of `ALGORITHMS` inside the block, wherever it applies; None chooses by shape.
+    """Use one of `ALGORITHMS` inside the block, wherever it applies; None chooses by
+    shape.
 
     >>> with force_algorithm("plain"):
     ...     get_algorithm()
     'plain'
     """
     if name is not None and name not in ALGORITHMS:
-        raise ValueError(f"algorithm must be None or one of {', '.join(ALGORITHMS)}, got {name!r}")
+        raise ValueError(f"algorithm must be None or one of {', '.join(ALGORITHMS)}, "
+                         f"got {name!r}")
     return bodies.forcing(name)
 
 
@@ -66,9 +68,9 @@ def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
            dilation: Pair = (1, 1), groups: int = 1) -> Array:
     """y[n, o, p, q] = sum over c, i, j of w[o, c, i, j] x[n, c, P(p, i), Q(q, j)]
 
-    with P(p, i) = p stride + i dilation - padding for rows, Q for columns alike; zeros around.
-    Shapes: x (N, C, H, W), w (O, C / groups, kH, kW), y (N, O, H', W'), the result in
-    channels-last memory. Nothing but x and w is needed for the gradients.
+    with P(p, i) = p stride + i dilation - padding for rows, Q for columns alike; zeros
+    around. Shapes: x (N, C, H, W), w (O, C / groups, kH, kW), y (N, O, H', W'), the
+    result in channels-last memory. Nothing but x and w is needed for the gradients.
 
     >>> from tinynet.backend import xp
     >>> conv2d(xp.ones((1, 1, 3, 3)), xp.ones((1, 1, 3, 3)), padding=(1, 1))[0, 0].tolist()

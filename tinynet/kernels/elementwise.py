@@ -1,14 +1,16 @@
-"""Element-wise work on large arrays, in blocks on worker threads, keeping the memory layout.
+"""Element-wise work on large arrays, in blocks on worker threads, keeping the memory
+layout.
 
-`elementwise(f, a, b)` is f(a, b) for arrays of one shape. If they lie in memory alike, with no
-gaps, the shape does not matter: they are cut into flat blocks, and each block goes through all of
-f's steps while it is in the cache. Everything else (small arrays, mixed layouts, CuPy) is plain f.
+`elementwise(f, a, b)` is f(a, b) for arrays of one shape. If they lie in memory alike,
+with no gaps, the shape does not matter: they are cut into flat blocks, and each block
+goes through all of f's steps while it is in the cache. Everything else (small arrays,
+mixed layouts, CuPy) is plain f.
 
-Cost: one pass over the operands and the result, whatever f does (a chain of NumPy calls on whole
-arrays makes one pass through main memory for each); a 33 MB map takes a third of the time of plain
-NumPy on two cores, half of that gain because the result's memory is reused (`memory.py`).
-Results never depend on the cut: every element is computed by itself.
-Read next: `norm.py`.
+Cost: one pass over the operands and the result, whatever f does (a chain of NumPy calls
+on whole arrays makes one pass through main memory for each); a 33 MB map takes a third
+of the time of plain NumPy on two cores, half of that gain because the result's memory
+is reused (`memory.py`). Results never depend on the cut: every element is computed by
+itself. Read next: `norm.py`.
 """
 
 from __future__ import annotations

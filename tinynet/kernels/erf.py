@@ -3,12 +3,14 @@ r"""The error function, which NumPy lacks.
     erf(x) = x A(x^2) / B(x^2)                   for |x| <= 0.46875
     erf(x) = 1 - e^(-x^2) C(|x|) / D(|x|)        for larger |x|, with the sign of x
 
-Rational approximations of W. J. Cody 1969, "Rational Chebyshev approximations for the error
-function", Math. Comp. 23, in the form of his program CALERF. The error is a few units in the last
-place of float64. Above |x| = 6, erf is 1 to the last bit, so the second range serves to the end.
+Rational approximations of W. J. Cody 1969, "Rational Chebyshev approximations for the
+error function", Math. Comp. 23, in the form of his program CALERF. The error is a few
+units in the last place of float64. Above |x| = 6, erf is 1 to the last bit, so the
+second range serves to the end.
 
-Cost for each element: some 60 operations and an exponential, since both ranges are computed; each
-is a pass over the array. The twin that tests hold it to is Python's `math.erf`.
+Cost for each element: some 60 operations and an exponential, since both ranges are
+computed; each is a pass over the array. The twin that tests hold it to is Python's
+`math.erf`.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
 
 @kernel(gpu=gpu.erf, wide=True)
 def erf(x: Array) -> Array:
-    """The error function, element by element, in the dtype of `x`; float16 in float32, in which
-    no coefficient and no power of 6 overflows.
+    """The error function, element by element, in the dtype of `x`; float16 in float32,
+    in which no coefficient and no power of 6 overflows.
 
     >>> erf(xp.array([0.0, 0.3, -1.0, 9.0])).round(12).tolist()
     [0.0, 0.328626759459, -0.84270079295, 1.0]

@@ -1,14 +1,15 @@
 r"""Kernels for CuPy: the steps that a training run repeats most, each in one launch.
 
-A launch costs some microseconds whatever it computes, so for small nets the number of launches is
-the time of a step. CuPy makes a kernel of a line of C++ (`ElementwiseKernel`) or of a reduction
-(`ReductionKernel`); a batch norm of 20 array operations becomes two. Every function here has a
-plain twin beside the CPU's fast path, of the name in its text, and equals it.
+A launch costs some microseconds whatever it computes, so for small nets the number of
+launches is the time of a step. CuPy makes a kernel of a line of C++
+(`ElementwiseKernel`) or of a reduction (`ReductionKernel`); a batch norm of 20 array
+operations becomes two. Every function here has a plain twin beside the CPU's fast path,
+of the name in its text, and equals it.
 
-In the lines of C++, T is the arrays' type and A the one to compute in: float for float16. Sums run
-in double, as they do on the CPU. `i` counts the elements of the output. Arrays marked raw are
-indexed by hand. Nothing here reads a value back: there is no transfer and no wait.
-Read next: `kernel.py`, which takes these where there is a GPU.
+In the lines of C++, T is the arrays' type and A the one to compute in: float for
+float16. Sums run in double, as they do on the CPU. `i` counts the elements of the
+output. Arrays marked raw are indexed by hand. Nothing here reads a value back: there is
+no transfer and no wait. Read next: `kernel.py`, which takes these where there is a GPU.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ def _spread(v: Any, x: Array) -> Any:
 def statistics(x: Array, eps: float) -> Statistics:
     """Mean, variance and sqrt(variance + eps) of each channel, in float64.
 
-    Summed is x minus the first value of its channel, so that a large mean costs no digits.
-    Plain twin: `norm.plain_statistics`.
+    Summed is x minus the first value of its channel, so that a large mean costs no
+    digits. Plain twin: `norm.plain_statistics`.
     """
     kernel = _two_sums(
         "statistics", "T x, T first, float64 n, float64 eps",
@@ -200,9 +201,11 @@ def _columns_back(columns: Array, s: Any) -> Array:
 
 def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair
                         ) -> Array:
-    """Each pixel: the gradients of the windows whose first largest value, in reading order, it is.
+    """Each pixel: the gradients of the windows whose first largest value, in reading
+    order, it is.
 
-    Where the largest value is nan, the first nan wins: only there a pixel differs from itself.
+    Where the largest value is nan, the first nan wins: only there a pixel differs from
+    itself.
 
     Plain twin: `pool.plain_max_pool2d_backward`.
     """
@@ -278,9 +281,10 @@ def softmax_cross_entropy_backward(g: Array, p: Array, labels: Array) -> Array:
     return kernel(g[:, None], p, labels[:, None], p.shape[1])
 
 
-# Optimizers: one launch for each parameter, which overwrites weights and slots. Plain twins: the
-# rules in optim/first_order.py. `decay` is the L2 term's weight. Gradient and slots may be wider
-# than the weights (float32 beside float16): they have types of their own, G and S.
+# Optimizers: one launch for each parameter, which overwrites weights and slots. Plain
+# twins: the rules in optim/first_order.py. `decay` is the L2 term's weight. Gradient
+# and slots may be wider than the weights (float32 beside float16): they have types of
+# their own, G and S.
 
 
 def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool,

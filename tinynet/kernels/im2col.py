@@ -1,20 +1,21 @@
-r"""A convolution of any shape as a matrix product: every window of the image becomes a row.
+r"""A convolution of any shape as a matrix product: every window of the image becomes a
+row.
 
     y = A W,      dW = A^T dy,      dA = dy W^T,  dx = the rows of dA added back into place
 
-A has one row for each output pixel and one column for each weight of a filter (C kH kW of them):
-kH kW times the size of the image. So it is never built as a whole: a block of images is copied to
-scratch memory that stays in the cache, multiplied, and overwritten by the next block. With `groups`
-there is one product for each group of channels.
+A has one row for each output pixel and one column for each weight of a filter (C kH kW
+of them): kH kW times the size of the image. So it is never built as a whole: a block of
+images is copied to scratch memory that stays in the cache, multiplied, and overwritten
+by the next block. With `groups` there is one product for each group of channels.
 
-What makes the copy fast is long runs of neighbours: channels-last memory has runs of kW C numbers.
-With few channels (the first layer) the rows of pixels are longer, so there A^T is what is stored. A
-1x1 kernel with stride 1 needs no copy.
+What makes the copy fast is long runs of neighbours: channels-last memory has runs of kW
+C numbers. With few channels (the first layer) the rows of pixels are longer, so there
+A^T is what is stored. A 1x1 kernel with stride 1 needs no copy.
 
-Cost: 2 N H' W' C kH kW O / groups operations, once forward and twice backward; the copy moves
-8 N H' W' C kH kW bytes (float32) through the cache.
-Source: Chellapilla, Puri and Simard 2006, "High performance convolutional neural networks for
-document processing", section 3. Read next: `conv.py`.
+Cost: 2 N H' W' C kH kW O / groups operations, once forward and twice backward; the copy
+moves 8 N H' W' C kH kW bytes (float32) through the cache. Source: Chellapilla, Puri and
+Simard 2006, "High performance convolutional neural networks for document processing",
+section 3. Read next: `conv.py`.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def columns_of(x: Array, s: Shape) -> Array:
     """A for a block of images: (groups, pixels, taps), taps being (kH, kW, C / groups)."""
     if s.is_pointwise:  # a pixel is its own window: a view of channels-last memory
         return x.transpose(0, 2, 3, 1).reshape(-1, s.groups, s.inner).swapaxes(0, 1)
-    # Axes of found: 0 image, 1 group, 2 channel, 3 and 4 pixel (H', W'), 5 and 6 tap (kH, kW).
+    # Axes of found: 0 image, 1 group, 2 channel, 3 and 4 pixel (H', W'), 5 and 6 tap
+    # (kH, kW).
     found = _all_windows(bordered(x, s.padding), s)
     if s.inner < FEW_CHANNELS:  # runs of W' neighbours: A^T is what lies in memory
         a = scratch("im2col", (s.groups, *s.kernel, s.inner, len(x), *s.out), x.dtype)
@@ -75,7 +77,8 @@ def columns_of(x: Array, s: Shape) -> Array:
 
 def matrix_of(w: Array, s: Shape) -> Array:
     """The weights as W: (groups, taps, O / groups)."""
-    # (group, output, channel, kH, kW) to (group, kH, kW, channel, output): taps as in `columns_of`
+    # (group, output, channel, kH, kW) to (group, kH, kW, channel, output): taps as in
+    # `columns_of`
     w = w.reshape(s.groups, -1, s.inner, *s.kernel).transpose(0, 3, 4, 2, 1)
     return w.reshape(s.groups, s.taps, -1)
 
@@ -156,7 +159,8 @@ def plain_conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 
     s = Shape(x, w, stride, padding, dilation, groups)
     found = _all_windows(bordered(x, s.padding), s)
     weights = w.reshape(s.groups, -1, *w.shape[1:])
-    # Summed over channels and taps: axes 1, 4, 5 of (N, C, H', W', kH, kW), 1, 2, 3 of weights.
+    # Summed over channels and taps: axes 1, 4, 5 of (N, C, H', W', kH, kW), 1, 2, 3 of
+    # weights.
     y = [xp.tensordot(found[:, k], weights[k], ((1, 4, 5), (1, 2, 3))) for k in range(s.groups)]
     return xp.concatenate(y, axis=3).transpose(0, 3, 1, 2)
 

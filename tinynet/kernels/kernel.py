@@ -7,9 +7,10 @@
     @kernel(plain=plain_statistics, gpu=gpu.statistics)
     def statistics(x): ...
 
-On a GPU the choice is made once, when the kernel is defined: its own body or the twin. On a CPU the
-twin is taken for small arrays, and for all inside `plain()`. A kernel without a twin is its own: it
-is array code, or composed of other kernels. The tests hold the bodies equal.
+On a GPU the choice is made once, when the kernel is defined: its own body or the twin.
+On a CPU the twin is taken for small arrays, and for all inside `plain()`. A kernel
+without a twin is its own: it is array code, or composed of other kernels. The tests
+hold the bodies equal.
 
 Read next: `threads.py`.
 """
@@ -63,12 +64,12 @@ def forcing(name: str | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def plain() -> Iterator[None]:
-    """The reading mode: inside, every kernel runs its plain twin, every fused operation the
-    reference that says what it means, every optimizer its rule.
+    """The reading mode: inside, every kernel runs its plain twin, every fused operation
+    the reference that says what it means, every optimizer its rule.
 
-    For a debugger, which then steps through few files and short functions; the results are the
-    same up to rounding. It holds for all threads. ``TINYNET_PLAIN=1`` in the environment is the
-    same for a whole process.
+    For a debugger, which then steps through few files and short functions; the results
+    are the same up to rounding. It holds for all threads. ``TINYNET_PLAIN=1`` in the
+    environment is the same for a whole process.
     """
     global reading
     before = reading
@@ -97,14 +98,15 @@ def kernel(*, plain: Callable[..., Any] | None = None, gpu: Callable[..., Any] |
             return gpu or plain or fast
         if plain is None and not wide:
             return fast
+        twin = plain or fast
 
         @functools.wraps(fast)
         def call(*args: Any, **options: Any) -> Any:
             x = args[of]
             if wide and x.dtype is _HALF:
                 return _narrow(call(*map(_widened, args), **options))
-            if plain and (forced == "plain" or getattr(x, "nbytes", 0) < small):
-                return plain(*args, **options)
+            if forced == "plain" or (small and getattr(x, "nbytes", 0) < small):
+                return twin(*args, **options)
             return fast(*args, **options)
 
         return call

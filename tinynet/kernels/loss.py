@@ -2,11 +2,12 @@ r"""Softmax cross-entropy of class labels: loss and gradient from the logits.
 
     p_i = softmax(z_i),   L_i = -log p_i[y_i],   dL_i/dz_i = p_i - onehot(y_i)
 
-The largest logit of each row is subtracted first, so nothing overflows, and the logarithm is taken
-of the sum, not of a probability that may have rounded to zero: right also for logits of 10,000.
-The logits are few (samples times classes), so this is plain array code; what counts is that one
-operation replaces eight. Cost for n logits: 5 n operations and an exponential each forward, n
-backward, some 10 n and 2 n numbers read or written. Source: lecture id E2. Read next: `axpby.py`.
+The largest logit of each row is subtracted first, so nothing overflows, and the
+logarithm is taken of the sum, not of a probability that may have rounded to zero: right
+also for logits of 10,000. The logits are few (samples times classes), so this is plain
+array code; what counts is that one operation replaces eight. Cost for n logits: 5 n
+operations and an exponential each forward, n backward, some 10 n and 2 n numbers read
+or written. Source: lecture id E2. Read next: `axpby.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Matrix products whose bits do not depend on how many threads BLAS happens to have.
 
-BLAS may cut a product differently for one thread and for two, and how many it has depends on what
-other threads are doing. So a product that is large enough to be cut at all is cut here, in blocks
-of rows that depend on its shape alone, each on one BLAS thread. The plain twin is NumPy's product.
+BLAS may cut a product differently for one thread and for two, and how many it has
+depends on what other threads are doing. So a product that is large enough to be cut at
+all is cut here, in blocks of rows that depend on its shape alone, each on one BLAS
+thread. The plain twin is NumPy's product.
 """
 
 from __future__ import annotations

@@ -5,18 +5,21 @@ r"""Batch normalisation in two passes over memory forward, and two backward.
     db = sum(g),  dw = (sum(g (x - c)) - (m - c) db) / sqrt(v + eps)
     dx = A g + P (x - c) + Q,   P = -A dw / (n sqrt(v + eps)),   Q = -A db / n - P (m - c)
 
-The first pass takes sums, the second applies one multiplication and addition, each block by block
-while it is in the cache (written as single NumPy calls these are about 15 passes). With
-`relu=True` the ReLU after it joins the second pass, and its gradient the first one back.
+The first pass takes sums, the second applies one multiplication and addition, each
+block by block while it is in the cache (written as single NumPy calls these are about
+15 passes). With `relu=True` the ReLU after it joins the second pass, and its gradient
+the first one back.
 
-The centre c is any number near the mean: the formulas hold for all c, but digits are lost where m
-is large against the deviation and c is not near it. For the statistics c is a rough mean, of 16
-rows from all over the batch; then it is m rounded to x's dtype, or 0 where all channels lie near
-zero, which saves an operation (`channels.far_centre`; and see `precision.py`).
+The centre c is any number near the mean: the formulas hold for all c, but digits are
+lost where m is large against the deviation and c is not near it. For the statistics c
+is a rough mean, of 16 rows from all over the batch; then it is m rounded to x's dtype,
+or 0 where all channels lie near zero, which saves an operation (`channels.far_centre`;
+and see `precision.py`).
 
-Cost for n numbers: forward 6 n operations and 3 n numbers read or written, backward 8 n and 5 n;
-with ReLU 7 n and 3 n, 10 n and 7 n (g behind the ReLU is kept between the passes).
-Source: Ioffe and Szegedy 2015, algorithm 1; lecture id E10. Read next: `pool.py`.
+Cost for n numbers: forward 6 n operations and 3 n numbers read or written, backward 8 n
+and 5 n; with ReLU 7 n and 3 n, 10 n and 7 n (g behind the ReLU is kept between the
+passes). Source: Ioffe and Szegedy 2015, algorithm 1; lecture id E10. Read next:
+`pool.py`.
 """
 
 from __future__ import annotations
@@ -122,8 +125,8 @@ def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics
                         ) -> tuple[Array | None, Array, Array]:
     """(dx, dweight, dbias) from the gradient g of `batch_norm`'s y and its statistics.
 
-    Give `y` if ReLU was part of it: then g counts where y > 0, and waits between the two passes in
-    the memory of dx. dx is None unless `want_x`.
+    Give `y` if ReLU was part of it: then g counts where y > 0, and waits between the
+    two passes in the memory of dx. dx is None unless `want_x`.
     """
     r = Rows(x)
     rows = r.matrix(x)

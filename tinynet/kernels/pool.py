@@ -1,21 +1,24 @@
 r"""Pooling: the largest value or the mean of each window, and the way back.
 
-Windows are handled by their *taps*: tap (i, j) is what place (i, j) of all windows meets, a strided
-view of the image. Around the image lies -infinity for the largest, zero for the mean.
+Windows are handled by their *taps*: tap (i, j) is what place (i, j) of all windows
+meets, a strided view of the image. Around the image lies -infinity for the largest,
+zero for the mean.
 
     max    y = max(tap 0, tap 1, ...)              mean    y = (tap 0 + tap 1 + ...) / (kH kW)
 
-Backward the gradient goes to the first largest value of the window in reading order (the first nan
-if there is one, never the border). Taps are visited in that order, and whoever equals the largest
-value of a window that is still free takes it. Nothing but x and y is kept for it. Gradients are
-picked by masks, not multiplied by them: one that is infinite stays in its window.
+Backward the gradient goes to the first largest value of the window in reading order
+(the first nan if there is one, never the border). Taps are visited in that order, and
+whoever equals the largest value of a window that is still free takes it. Nothing but x
+and y is kept for it. Gradients are picked by masks, not multiplied by them: one that is
+infinite stays in its window.
 
-Cost for 2x2 windows and n inputs: the largest takes 0.75 n operations forward and n backward;
-memory moves 1.25 n and 2.5 n numbers, because a block of images stays in the cache for all taps.
-(The mean: 1 n and 0.25 n operations, 1.75 n numbers each way.) The plain twins do the same to the
-whole batch at once; on CuPy they are what runs, but for the largest's way back, one launch of
-`gpu.py`. Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition",
-section II (subsampling, the mean). Read next: `loss.py`.
+Cost for 2x2 windows and n inputs: the largest takes 0.75 n operations forward and n
+backward; memory moves 1.25 n and 2.5 n numbers, because a block of images stays in the
+cache for all taps. (The mean: 1 n and 0.25 n operations, 1.75 n numbers each way.) The
+plain twins do the same to the whole batch at once; on CuPy they are what runs, but for
+the largest's way back, one launch of `gpu.py`. Source: LeCun et al. 1998,
+"Gradient-based learning applied to document recognition", section II (subsampling, the
+mean). Read next: `loss.py`.
 """
 
 from __future__ import annotations
@@ -69,8 +72,8 @@ def _backward(give: Callable[[int, int, list[Array], bool], None], shape: tuple[
     n, c, h, w = shape
     dx = empty_nhwc(n, c, h, w, dtype)
     out = count(shape[2:], kernel, stride, padding)
-    # Where windows tile the image, each pixel lies in one of them: nothing to add up, and no
-    # pixel that no window covers and that would have to be set to 0.
+    # Where windows tile the image, each pixel lies in one of them: nothing to add up,
+    # and no pixel that no window covers and that would have to be set to 0.
     tiled = kernel == stride and padding == (0, 0)
     tiled = tiled and (h, w) == (out[0] * kernel[0], out[1] * kernel[1])
 
@@ -101,10 +104,12 @@ def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
 
 
 def _winners(taps: list[Array], y: Array, inner: list[Array], with_nan: bool) -> Iterator[Array]:
-    """For each tap, in reading order, the windows (n, C, H', W') whose first largest value it is.
+    """For each tap, in reading order, the windows (n, C, H', W') whose first largest
+    value it is.
 
-    `inner` are the taps of `_inner`, or empty without a border. A tap that is nan wins a window
-    whose largest value is nan; that need not be asked unless the windows are `with_nan`.
+    `inner` are the taps of `_inner`, or empty without a border. A tap that is nan wins
+    a window whose largest value is nan; that need not be asked unless the windows are
+    `with_nan`.
     """
     free = xp.ones_like(y, bool)  # windows that no tap has won so far
     for k, tap in enumerate(taps):

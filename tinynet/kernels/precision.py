@@ -2,11 +2,12 @@ r"""What keeps the digits: means far from zero cost nothing.
 
     d = (x - c) - (m - c),   v = sum(d^2) / n,      c = the mean m rounded to x's dtype
 
-The two textbook ways both lose digits where the mean is large against the deviation: E[x^2] - m^2
-nearly all of them, and x - c half of the last one, since m itself does not fit into float32. So m
-is taken in float64 and subtracted in two parts: x - c is exact where x lies near c, and m - c is
-less than a rounding of m (Chan, Golub and LeVeque 1983, "Algorithms for computing the sample
-variance"). Cost for n numbers: 6 n operations in 4 passes. Read next: `channels.py`.
+The two textbook ways both lose digits where the mean is large against the deviation:
+E[x^2] - m^2 nearly all of them, and x - c half of the last one, since m itself does not
+fit into float32. So m is taken in float64 and subtracted in two parts: x - c is exact
+where x lies near c, and m - c is less than a rounding of m (Chan, Golub and LeVeque
+1983, "Algorithms for computing the sample variance"). Cost for n numbers: 6 n
+operations in 4 passes. Read next: `channels.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from ..backend import Array, wide
 
 
 def centred(x: Array, axes: Any) -> tuple[Array, Array]:
-    """x minus its mean over `axes`, and that mean, in float64 with the reduced axes kept.
+    """x minus its mean over `axes`, and that mean, in float64 with the reduced axes
+    kept.
 
     >>> d, mean = centred(np.array([[1e5, 1e5 + 1]], np.float32), 1)
     >>> d.tolist(), mean.tolist()

@@ -1,12 +1,13 @@
 """Sums over blocks that come out the same, bit for bit, whoever computed which block.
 
-A worker must not add what it has to a common total: the order, and so the rounding, would depend on
-timing. So blocks leave partial sums, which are added in the order of the blocks at the end. Where
-that would be too many, neighbouring blocks form a *lane*, done by one worker in order, with one
-partial sum. Lanes depend on sizes alone.
+A worker must not add what it has to a common total: the order, and so the rounding,
+would depend on timing. So blocks leave partial sums, which are added in the order of
+the blocks at the end. Where that would be too many, neighbouring blocks form a *lane*,
+done by one worker in order, with one partial sum. Lanes depend on sizes alone.
 
-Cost for p partial sums of n numbers: p n additions, and p n numbers written and read again: at most
-64 MB, or four partial sums where one is larger than 16 MB. Read next: `winograd.py`.
+Cost for p partial sums of n numbers: p n additions, and p n numbers written and read
+again: at most 64 MB, or four partial sums where one is larger than 16 MB. Read next:
+`winograd.py`.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def sum_if(wanted: bool, work: Callable[..., None], n: int, step: int, shape: tu
 
 def sum_blocks(work: Callable[[int, int, Array], None], n: int, step: int, shape: tuple[int, ...],
                dtype: DType) -> Array:
-    """The sum of what work(i, j, out) puts in `out` (of `shape`) for all blocks [i, j) of 0 .. n.
+    """The sum of what work(i, j, out) puts in `out` (of `shape`) for all blocks [i, j)
+    of 0 .. n.
 
     >>> import numpy as np
     >>> sum_blocks(lambda i, j, out: np.copyto(out, j - i), 10, 3, (2,), np.float32).tolist()

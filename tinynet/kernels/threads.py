@@ -1,8 +1,10 @@
-"""The two mechanisms behind every fast kernel: blocks that fit the cache, on worker threads.
+"""The two mechanisms behind every fast kernel: blocks that fit the cache, on worker
+threads.
 
-NumPy runs an element-wise operation or a small matrix product on one core and through main
-memory. `pmap` cuts the work into blocks and lets worker threads pull them: NumPy releases the
-interpreter lock inside its loops, so the threads run at the same time. These rules hold:
+NumPy runs an element-wise operation or a small matrix product on one core and through
+main memory. `pmap` cuts the work into blocks and lets worker threads pull them: NumPy
+releases the interpreter lock inside its loops, so the threads run at the same time.
+These rules hold:
 
 * while workers run, BLAS uses one thread each. Two workers times two BLAS threads fight for two
   cores and take twice as long; `single_threaded_blas` sees to it and restores what it found.
@@ -14,7 +16,8 @@ interpreter lock inside its loops, so the threads run at the same time. These ru
 * nothing relies on the interpreter lock: what threads share is a deque, a set or a queue, whose
   methods used here happen at once or not at all.
 
-On CuPy the device is already parallel: `pmap` is one call. Read next: `memory.py`, `im2col.py`.
+On CuPy the device is already parallel: `pmap` is one call. Read next: `memory.py`,
+`im2col.py`.
 """
 
 from __future__ import annotations
@@ -60,15 +63,16 @@ def set_num_workers(n: int) -> None:
 def pmap(work: Work, n: int, step: int) -> None:
     """Call work(i, j) for every block [i, j) of 0 .. n, `step` long, on worker threads.
 
-    `work` writes its block of an output; it returns nothing. An exception in any block is raised
-    here after the others have stopped.
+    `work` writes its block of an output; it returns nothing. An exception in any block
+    is raised here after the others have stopped.
     """
     job = _Job(work, n, step)
     return _surely(job.run, job.end)
 
 
 def _surely(work: Callable[[], None], undo: Callable[[], None]) -> None:
-    """`work`, then `undo`, whatever happens: if one exception strikes `undo`, it starts again.
+    """`work`, then `undo`, whatever happens: if one exception strikes `undo`, it starts
+    again.
 
     `undo` must be fit to be called twice, and after any part of `work`.
     """
@@ -85,8 +89,9 @@ def _surely(work: Callable[[], None], undo: Callable[[], None]) -> None:
 class _Job:
     """The blocks of one `pmap` call: whoever is free pulls the next.
 
-    Lighter than an executor's futures: the caller waits for helpers that are at work, not for those
-    that have yet to wake up (50 us and more on a virtual machine); these find no block left.
+    Lighter than an executor's futures: the caller waits for helpers that are at work,
+    not for those that have yet to wake up (50 us and more on a virtual machine); these
+    find no block left.
     """
 
     def __init__(self, work: Work, n: int, step: int) -> None:
@@ -159,14 +164,16 @@ class _Job:
     def go_on_alone(self) -> None:
         """In the child of a fork from within a block: its helpers are not there."""
         if self.at_work:
-            self.error = RuntimeError("the process was forked inside a kernel whose worker threads "
-                                      "were at work: the child lacks their share of the result")
+            self.error = RuntimeError("the process was forked inside a kernel whose "
+                                      "worker threads were at work: the child lacks "
+                                      "their share of the result")
         self.at_work.clear()
         self.left = SimpleQueue()
 
 
 class _Turn:
-    """Which job has the helpers; others run serially: nested ones, and those of other threads.
+    """Which job has the helpers; others run serially: nested ones, and those of other
+    threads.
 
     Unlike a lock it knows who holds it, so that giving it back twice does no harm.
     """
@@ -255,7 +262,8 @@ def blas_libraries() -> list[Any]:
 def single_threaded_blas() -> Iterator[None]:
     """BLAS runs on the calling thread alone inside; counted, so users may overlap.
 
-    Restores the numbers found by the first user when the last one leaves, also after an error.
+    Restores the numbers found by the first user when the last one leaves, also after an
+    error.
     """
     me = object()
     try:
@@ -282,7 +290,8 @@ def _leave_blas(user: object) -> None:
 def _set_blas() -> None:
     """One thread while there are users, else what was found.
 
-    Every step may be the last before an exception, and the next call goes on from there.
+    Every step may be the last before an exception, and the next call goes on from
+    there.
     """
     global _blas_before, _blas_single
     libraries = blas_libraries()

@@ -1,21 +1,21 @@
 """Optimizer updates in place, in blocks that stay in the cache, on worker threads.
 
-Written as array expressions, a momentum update makes ten passes through main memory and six
-arrays; here each block of 1 MB goes through all steps while it is in or near the cache: one
-pass over weights, gradient and slots, most of it by BLAS (`axpby.py`). The plain twins are the
-rules in `optim/first_order.py`, which the tests hold equal. The gradient is never written to.
-Cost for n numbers: 3 n read and 2 n written for momentum (4 n and 3 n for Adam), and with
-weight decay 3 or 9 calls for a block.
+Written as array expressions, a momentum update makes ten passes through main memory and
+six arrays; here each block of 1 MB goes through all steps while it is in or near the
+cache: one pass over weights, gradient and slots, most of it by BLAS (`axpby.py`). The
+plain twins are the rules in `optim/first_order.py`, which the tests hold equal. The
+gradient is never written to. Cost for n numbers: 3 n read and 2 n written for momentum
+(4 n and 3 n for Adam), and with weight decay 3 or 9 calls for a block.
 
-`sgd`, `adam` and `squares` describe the `Update` of one tensor, or return None if its arrays
-are small or do not lie in memory alike: the caller then takes the plain rule. On a GPU an
-update is one launch (`gpu.py`). `run` does all updates of a net at once: it has a few large
-tensors and many small ones, and cut into blocks together they keep all workers busy to the end.
-Blocks are larger than the cache alone would ask for, since a worker needs the interpreter lock
-between two calls: with calls shorter than some 20 us the workers mostly wait for each other.
-`run` takes all its memory before it begins, so that a step that cannot be finished for want of
-memory has not been begun.
-Read next: `optim/optimizer.py`.
+`sgd`, `adam` and `squares` describe the `Update` of one tensor, or return None if its
+arrays are small or do not lie in memory alike: the caller then takes the plain rule. On
+a GPU an update is one launch (`gpu.py`). `run` does all updates of a net at once: it
+has a few large tensors and many small ones, and cut into blocks together they keep all
+workers busy to the end. Blocks are larger than the cache alone would ask for, since a
+worker needs the interpreter lock between two calls: with calls shorter than some 20 us
+the workers mostly wait for each other. `run` takes all its memory before it begins, so
+that a step that cannot be finished for want of memory has not been begun. Read next:
+`optim/optimizer.py`.
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ class Decay(NamedTuple):
 
 
 class Update(NamedTuple):
-    """``step(*rows)`` overwrites rows[0], the weights, and the slots; rows[1] is the gradient.
+    """``step(*rows)`` overwrites rows[0], the weights, and the slots; rows[1] is the
+    gradient.
 
-    On a CPU all rows are flat, and `step` is called with equal blocks of them, after the two
-    rows of the same length that it may use: ``step(spare, work, *blocks)``.
+    On a CPU all rows are flat, and `step` is called with equal blocks of them, after
+    the two rows of the same length that it may use: ``step(spare, work, *blocks)``.
     """
 
     step: Callable[..., None]

@@ -1,8 +1,9 @@
 """Windows that slide over an image: its border, and all of them as one view.
 
-Convolution and pooling share this arithmetic, for windows of one `kernel` size, moved by `stride`,
-over an image with `padding` around it; a convolution's `dilation` spreads the pixels of a window.
-All of them are (rows, columns). Read next: `im2col.py` or `pool.py`.
+Convolution and pooling share this arithmetic, for windows of one `kernel` size, moved
+by `stride`, over an image with `padding` around it; a convolution's `dilation` spreads
+the pixels of a window. All of them are (rows, columns). Read next: `im2col.py` or
+`pool.py`.
 """
 
 from __future__ import annotations

@@ -2,26 +2,28 @@ r"""A 3x3 convolution with a quarter of the multiplications: Winograd's F(4x4, 3
 
     Y = A^T [ (B^T d B) * (G w G^T) ] A        summed over the input channels
 
-Cut the output into tiles of 4x4 pixels. A tile d of 6x6 input pixels, transformed to V = B^T d B,
-times the transformed weights U = G w G^T, place by place, gives 36 numbers M; A^T M A are the 16
-outputs. 36 multiplications replace 16 * 9 = 144, and with many channels each of the 36 places
-("taps") is one matrix product, (tiles x C) by (C x O).
+Cut the output into tiles of 4x4 pixels. A tile d of 6x6 input pixels, transformed to V
+= B^T d B, times the transformed weights U = G w G^T, place by place, gives 36 numbers
+M; A^T M A are the 16 outputs. 36 multiplications replace 16 * 9 = 144, and with many
+channels each of the 36 places ("taps") is one matrix product, (tiles x C) by (C x O).
 
-The transforms are matrix products, too: B^T slides down the rows of the image, then along the
-columns (`slide`). Zeros around the image and a last tile that hangs over cost nothing: there a few
-columns or rows of the matrix are left out. So a block of images is a list of products, with no
-padded copy, and its adjoint is one with the matrices transposed. All views of arrays are made
-before the first block: a thread that handles views keeps the others from the interpreter.
+The transforms are matrix products, too: B^T slides down the rows of the image, then
+along the columns (`slide`). Zeros around the image and a last tile that hangs over cost
+nothing: there a few columns or rows of the matrix are left out. So a block of images is
+a list of products, with no padded copy, and its adjoint is one with the matrices
+transposed. All views of arrays are made before the first block: a thread that handles
+views keeps the others from the interpreter.
 
-Cost per tile: 72 C O operations for the taps (a direct convolution takes 288 C O), about 740 C and
-480 O for the transforms; once in all, 324 C O for the weights'. V and M of a block of T tiles are
-144 T (C + O) bytes (float32), U is 144 C O, written and read in or near the cache. Backward has
-twice the products and transforms of g, x, dx, dw. Errors in float32: about 1e-5 of the largest
-output, against 1e-6 for the direct sum, since B^T and A^T hold numbers up to 8.
+Cost per tile: 72 C O operations for the taps (a direct convolution takes 288 C O),
+about 740 C and 480 O for the transforms; once in all, 324 C O for the weights'. V and M
+of a block of T tiles are 144 T (C + O) bytes (float32), U is 144 C O, written and read
+in or near the cache. Backward has twice the products and transforms of g, x, dx, dw.
+Errors in float32: about 1e-5 of the largest output, against 1e-6 for the direct sum,
+since B^T and A^T hold numbers up to 8.
 
-Sources: Winograd 1980, "Arithmetic complexity of computations"; Lavin and Gray 2016, "Fast
-algorithms for convolutional neural networks", section 4.3 (these matrices).
-Read next: `im2col.py`, or `conv.py`.
+Sources: Winograd 1980, "Arithmetic complexity of computations"; Lavin and Gray 2016,
+"Fast algorithms for convolutional neural networks", section 4.3 (these matrices). Read
+next: `im2col.py`, or `conv.py`.
 """
 
 from __future__ import annotations
@@ -40,15 +42,16 @@ from .memory import as_nchw, as_nhwc, empty, per_thread, scratch
 from .sums import sum_if
 from .threads import pmap
 
-TILE, WINDOW = 4, 6  # outputs and inputs of a tile, each way
+TILE = 4  # outputs of a tile, each way
+WINDOW = 6  # inputs of a tile, each way
 SMALL_PRODUCT = 100**3  # m n k up to which OpenBLAS multiplies without copying its operands
 CHANNELS = 32  # of a block of weights
 TILES = 210  # of a block: fewer make calls too short for threads, more leave the cache
 
 Product = tuple[Array, Array, Array]  # matrix, source, target: their first axis are images
 Steps = tuple[list[Product], list[Product]]
-# For images i to j: which of them, counted from i, and their weights U, (36, C, O) for all or
-# (n, 36, C, O) for each; then the next ones, for which U may be overwritten.
+# For images i to j: which of them, counted from i, and their weights U, (36, C, O) for
+# all or (n, 36, C, O) for each; then the next ones, for which U may be overwritten.
 Weights = Callable[[int, int], Iterable[tuple[slice, Array]]]
 
 
@@ -74,13 +77,17 @@ def matrices(dtype: DType) -> tuple[Array, ...]:
 
 def slide(matrix: Array, x: Array, out: Array, step: int, start: int = 0, first: int = 0
           ) -> list[Product]:
-    """out[.., block r + first + i, :] = sum over j of matrix[i, j] x[.., step r + start + j, :]
+    """out[.., block r + first + i, :] = sum over j of matrix[i, j] x[.., step r + start
+    + j, :]
 
-    for all windows r, block being the number of the matrix's rows: the products that compute it.
-    What lies outside x counts as zero, what lies outside out is not computed: windows at the ends
-    use a part of the matrix, all others are one batched product.
+    for all windows r, block being the number of the matrix's rows: the products that
+    compute it. What lies outside x counts as zero, what lies outside out is not
+    computed: windows at the ends use a part of the matrix, all others are one batched
+    product.
     """
-    (block, taps), (*batch, n_in, length), n_out = matrix.shape, x.shape, out.shape[-2]
+    block, taps = matrix.shape  # rows of out that a window makes of so many rows of x
+    *batch, n_in, length = x.shape
+    n_out = out.shape[-2]
 
     def part(r: int) -> tuple[slice, slice]:
         """The rows and columns of the matrix that window r uses."""
@@ -90,10 +97,14 @@ def slide(matrix: Array, x: Array, out: Array, step: int, start: int = 0, first:
     products = []
     for (rows, columns), run in groupby(range(-(-(n_out - first) // block)), part):
         r, *more = run
-        used, n = matrix[rows, columns], 1 + len(more)
-        (m, k), to = used.shape, block * r + first + rows.start
-        source = as_strided(x[..., step * r + start + columns.start :, :], (*batch, n, k, length),
-                            (*x.strides[:-2], step * x.strides[-2], *x.strides[-2:]))
+        n = 1 + len(more)  # windows in a row that use the same part
+        used = matrix[rows, columns]
+        m, k = used.shape
+        begin = step * r + start + columns.start  # the first row of x that window r sees
+        # From window to window `step` rows further: they overlap, so this is a view.
+        strides = (*x.strides[:-2], step * x.strides[-2], *x.strides[-2:])
+        source = as_strided(x[..., begin:, :], (*batch, n, k, length), strides)
+        to = block * r + first + rows.start  # the first row of out that it makes
         target = out[..., to : to + n * m, :].reshape(*out.shape[:-2], n, m, length)
         products.append((used, source, target))
     return products
@@ -106,12 +117,15 @@ def _by_tap(v: Array, each: bool) -> Array:
 
 
 def _half(x: Array, v: Array) -> tuple[Array, Array]:
-    """Scratch between pixels x and tiles v, where the rows are transformed and the columns not.
+    """Scratch between pixels x and tiles v, where the rows are transformed and the
+    columns not.
 
-    (n, W, rows, i, C) in memory, seen in two ways: (n, W, rows * i, C) to slide along the rows, and
-    (n, rows, W, i * C) to slide along the columns: all that shares a column is one long row.
+    (n, W, rows, i, C) in memory, seen in two ways: (n, W, rows * i, C) to slide along
+    the rows, and (n, rows, W, i * C) to slide along the columns: all that shares a
+    column is one long row.
     """
-    (n, rows), (width, c) = v.shape[:2], x.shape[2:]
+    n, rows = v.shape[:2]
+    width, c = x.shape[2:]
     half = scratch("half", (n, width, rows, WINDOW * c), x.dtype)
     return half.reshape(n, width, rows * WINDOW, c), half.transpose(0, 2, 1, 3)
 
@@ -123,7 +137,8 @@ def _columns(v: Array) -> Array:
 
 
 def _to_tiles(matrix: Array, x: Array, v: Array, padding: Pair) -> Steps:
-    """The products that transform pixels x (N, H, W, C) to the tiles v of a block, both ways.
+    """The products that transform pixels x (N, H, W, C) to the tiles v of a block, both
+    ways.
 
     To slide down the rows of each column, pixels are taken as (N, W, H, C).
     """
@@ -147,12 +162,15 @@ def _compute(steps: Steps, source: slice, n: int, target: slice) -> None:
 
 
 def _multiply(a: Array, b: Array, out: Array) -> None:
-    """out[.., tap] = a[.., tap] @ b[.., tap], in groups of columns for BLAS's short way.
+    """out[.., tap] = a[.., tap] @ b[.., tap], in groups of columns for BLAS's short
+    way.
 
-    OpenBLAS copies ("packs") the operands of a product of m n k > 100^3 into blocks first; below
-    that it computes on the spot, which is up to 40 % faster for these shapes.
+    OpenBLAS copies ("packs") the operands of a product of m n k > 100^3 into blocks
+    first; below that it computes on the spot, which is up to 40 % faster for these
+    shapes.
     """
-    (m, k), width = a.shape[-2:], b.shape[-1]
+    m, k = a.shape[-2:]
+    width = b.shape[-1]
     groups = next((n for n in (1, 2, 4) if m * k * width <= n * SMALL_PRODUCT
                    and width % (32 * n) == 0), 1)
     b, out = (x.reshape(*x.shape[:-1], groups, -1).swapaxes(-3, -2) for x in (b, out))
@@ -165,9 +183,11 @@ def _products(a: Array, weights: Iterable[tuple[slice, Array]], out: Array) -> N
 
 
 def transform_weights(w: Array, u: Array, back: bool = False) -> None:
-    """u = G w G^T of weights w (.., rows 3, columns 3, C O), as u (.., columns 6, rows 6, C O).
+    """u = G w G^T of weights w (.., rows 3, columns 3, C O), as u (.., columns 6, rows
+    6, C O).
 
-    `back` is the adjoint, u = G^T w G of w (.., columns 6, rows 6, C O): the same with G^T.
+    `back` is the adjoint, u = G^T w G of w (.., columns 6, rows 6, C O): the same with
+    G^T.
     """
     g = matrices(w.dtype)[-1].T if back else matrices(w.dtype)[-1]
     half = scratch("half weights", (*w.shape[:-3], w.shape[-2], len(g), w.shape[-1]), w.dtype)
@@ -189,7 +209,8 @@ def _transformed(w: Array) -> Array:
 
 def _transformed_back(du: Array, shape: tuple[int, ...]) -> Array:
     """dw (O, C, 3, 3) of that `shape`, from dU (36, C, O)."""
-    dw, du = np.empty(shape, du.dtype), du.reshape(6, 6, *du.shape[1:])
+    dw = np.empty(shape, du.dtype)
+    du = du.reshape(6, 6, *du.shape[1:])
 
     def block(i: int, j: int) -> None:
         part = scratch("part of dw", (3, 3, j - i, len(dw)), dw.dtype)
@@ -204,11 +225,15 @@ class Cut:
     """How a convolution is cut: output pixels, tiles each way, images of a block, its scratch."""
 
     def __init__(self, x: Array, o: int, padding: Pair, most: int = TILES) -> None:
-        (self.n, self.c, *pixels), self.o, self.dtype, self.padding = x.shape, o, x.dtype, padding
+        self.n, self.c, *pixels = x.shape
+        self.o = o
+        self.dtype = x.dtype
+        self.padding = padding
         self.out = [size + 2 * p - 2 for size, p in zip(pixels, padding, strict=True)]
         self.tiles = [-(-size // TILE) for size in self.out]
         each = self.tiles[0] * self.tiles[1]
-        # With few tiles in all, enough blocks for four workers, but of 64 tiles at least.
+        # With few tiles in all, enough blocks for four workers, but of 64 tiles at
+        # least.
         self.images = min(most, max(1, int(min(TILES, max(64, each * self.n // 4)) // each)))
 
     def scratch(self) -> tuple[Array, Array]:
@@ -221,7 +246,8 @@ class Cut:
 def convolve(x: Array, cut: Cut, weights: Weights) -> Array:
     """The convolution of x (N, C, H, W) with the transformed weights of each block."""
     bt, at, *_ = matrices(x.dtype)
-    x, y = as_nhwc(x), empty((cut.n, *cut.out, cut.o), x.dtype)
+    x = as_nhwc(x)
+    y = empty((cut.n, *cut.out, cut.o), x.dtype)
 
     def prepare() -> tuple[Any, ...]:
         v, m = cut.scratch()
@@ -230,7 +256,8 @@ def convolve(x: Array, cut: Cut, weights: Weights) -> Array:
     prepared = per_thread(prepare)
 
     def block(i: int, j: int) -> None:
-        (to_tiles, v, m, to_pixels), n = prepared(), j - i
+        to_tiles, v, m, to_pixels = prepared()
+        n = j - i
         _compute(to_tiles, slice(i, j), n, slice(n))
         _products(v, weights(i, j), m)
         _compute(to_pixels, slice(n), n, slice(i, j))
@@ -242,14 +269,19 @@ def convolve(x: Array, cut: Cut, weights: Weights) -> Array:
 def differentiate(g: Array, x: Array, cut: Cut, weights: Weights, wanted: Sequence[bool],
                   shape: tuple[int, ...], collect: Callable[..., None]
                   ) -> tuple[Array | None, Array | None]:
-    """dx from the transposed weights of each block, and the sum of what `collect` makes of it.
+    """dx from the transposed weights of each block, and the sum of what `collect` makes
+    of it.
 
-    By the adjoint of each step, last first; both share the transformed gradient dM = A g A^T:
-    dV[tap] = dM[tap] U[tap]^T and dx = B dV B^T; collect(i, j, V, dM, out) fills out (of `shape`).
+    By the adjoint of each step, last first; both share the transformed gradient dM = A
+    g A^T: dV[tap] = dM[tap] U[tap]^T and dx = B dV B^T; collect(i, j, V, dM, out) fills
+    out (of `shape`).
     """
     bt, _, a, b, _ = matrices(x.dtype)
-    x, g = as_nhwc(x), as_nhwc(g)
-    dx = empty(x.shape, x.dtype) if wanted[0] else None
+    x = as_nhwc(x)
+    g = as_nhwc(g)
+    dx = None
+    if wanted[0]:
+        dx = empty(x.shape, x.dtype)
 
     def prepare() -> tuple[Any, ...]:
         v, dm = cut.scratch()
@@ -259,7 +291,8 @@ def differentiate(g: Array, x: Array, cut: Cut, weights: Weights, wanted: Sequen
     prepared = per_thread(prepare)
 
     def block(i: int, j: int, out: Array | None = None) -> None:
-        (g_to_tiles, dm, x_to_tiles, v, to_pixels), n = prepared(), j - i
+        g_to_tiles, dm, x_to_tiles, v, to_pixels = prepared()
+        n = j - i
         _compute(g_to_tiles, slice(i, j), n, slice(n))
         if out is not None:
             _compute(x_to_tiles, slice(i, j), n, slice(n))
