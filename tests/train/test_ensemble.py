@@ -230,3 +230,14 @@ def test_D4_what_snapshots_of_one_run_gain(tmp_path: Path) -> None:
     report("snapshots", "Four snapshots of one run (D4)",
            "`small_conv_net` on `shapes`, 4,000 pictures, 12 epochs, 4 cosine cycles from lr 0.01.",
            map(run, SEEDS))
+
+
+@pytest.mark.parametrize("rows", [2, 5])
+def test_a_loader_without_labels_is_refused_also_where_two_pictures_look_like_a_pair(
+        rows: int) -> None:
+    one = nn.Linear(2, 2)
+    pictures = np.ones((10, 2), np.float32)
+    batches = [pictures[i:i + rows] for i in range(0, 10, rows)]
+    for judge in (Ensemble([one]).predict, Ensemble([one]).table):
+        with pytest.raises(TypeError, match="give predict\\(\\) the pictures themselves"):
+            judge(batches)

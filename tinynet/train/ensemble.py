@@ -153,7 +153,12 @@ def _scores(model: Module, batches: Iterable[Any]) -> tuple[HostArray, HostArray
     """Outputs of a net in float64, and the labels, over all batches; on the host."""
     outputs, labels = [], []
     with evaluating(model):
-        for images, wanted in evaluation_batches(batches):
+        for batch in evaluation_batches(batches):
+            if not isinstance(batch, tuple | list):  # two pictures would unpack as well
+                raise TypeError("an ensemble's loader gives (images, labels), got a batch of "
+                                f"type {type(batch).__name__}: give predict() the pictures "
+                                "themselves, in one array")
+            images, wanted = batch
             outputs.append(to_numpy(model(as_tensor(images)).data).astype(np.float64))
             if wanted is None:
                 wanted = np.zeros(len(images), np.int64)
