@@ -163,6 +163,7 @@ def test_F7_k_is_uniform_in_its_range() -> None:
     (lambda: RandomAffine(fill="mean")(pictures(), KEYS[:20]), "fill must be .* got 'mean'"),
     (lambda: RandomAffine(translate=(0.2, 0.1)), r"translate must .* got \(0.2, 0.1\)"),
     (lambda: RandomAffine(scale=-0.1), "scale must be v for factors .* got -0.1"),
+    (lambda: RandomAffine(scale=-1.0), "scale must be v for factors .* got -1.0"),
     (lambda: RandomAffine(stretch=(0.0, 1.0)), r"stretch must be .* got \(0.0, 1.0\)"),
     (lambda: RandomAffine(shear=90.0), "shear must be .* within -90 and 90, got 90.0"),
     (lambda: RandomAffine(fill=(1.0, 2.0, 3.0))(pictures(), KEYS[:20]), "fill must be one number"),

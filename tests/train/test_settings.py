@@ -153,6 +153,7 @@ def test_arrays_are_told_apart_by_a_number_and_very_large_ones_by_rows(
     y = x.copy()
     y[17, 3] = 1e-30
     assert describe(x) != describe(y) and describe(x) == describe(x.copy())
+    assert describe(np.array(0.5)) == describe(np.array(0.5)) != describe(np.array(0.25))
     monkeypatch.setattr("tinynet.data.dataset._DIGESTED", 4000)
     assert describe(x) == describe(y) != describe(x + 1.0)
     assert describe({"b", "a"}) == describe({"a", "b"})

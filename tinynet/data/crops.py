@@ -95,9 +95,7 @@ class ResNetCrop(Transform):
 
     def __init__(self, size: int = 224, short_side: tuple[int, int] = (256, 480)) -> None:
         low, high = check_range_of("short_side", short_side, 0)
-        check_whole("short_side", low)
-        check_whole("short_side", high)
-        self.short_side = (int(low), int(high))
+        self.short_side = (check_whole("short_side", low), check_whole("short_side", high))
         self.size = check_whole("size", size)
         if size > low:
             raise ValueError(f"size must be 1 .. {low} pixels, what the smallest "
