@@ -1,9 +1,9 @@
 """Reference networks: the ones that the examples train and the benchmarks time.
 
-Each function returns a fresh network of `nn` layers. Parameters and multiply-adds are for the
-defaults: 10 classes, and multiply-adds of one 3x32x32 picture (``nn.summary`` prints them layer
-by layer). They take and give what PyTorch's nets do: images (N, C, H, W), class scores (N,
-classes). Read next: `nn/blocks.py`, then `train/trainer.py`.
+Each function returns a fresh network of `nn` layers. Parameters and multiply-adds are
+for the defaults: 10 classes, and multiply-adds of one 3x32x32 picture (``nn.summary``
+prints them layer by layer). They take and give what PyTorch's nets do: images (N, C, H,
+W), class scores (N, classes). Read next: `nn/blocks.py`, then `train/trainer.py`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from . import nn
 __all__ = ["mlp", "net_r", "net_s", "resnet", "resnet_small", "small_conv_net"]
 
 
-def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU, dropout: float = 0.0
-        ) -> nn.Sequential:
-    """Linear layers of these sizes with an activation (and dropout) between, none at the end.
+def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU,
+        dropout: float = 0.0) -> nn.Sequential:
+    """Linear layers of these sizes with an activation (and dropout) between, none at
+    the end.
 
-    Takes (N, sizes[0]), or images of that many numbers. mlp([3072, 100, 10]) has 308,310
-    parameters and 308,200 multiply-adds.
+    Takes (N, sizes[0]), or images of that many numbers. mlp([3072, 100, 10]) has
+    308,310 parameters and 308,200 multiply-adds.
 
     >>> mlp([4, 8, 2])(tn.zeros((5, 4))).shape
     (5, 2)
     """
     if len(sizes) < 2:
-        raise ValueError(f"sizes must hold the input and output size at least, got {list(sizes)}")
+        raise ValueError("sizes must hold the input and output size at least, got "
+                         f"{list(sizes)}")
     layers: list[nn.Module] = [nn.Flatten()]
     for i in range(len(sizes) - 1):
         if i > 0:
@@ -37,10 +39,11 @@ def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU, dro
 
 def small_conv_net(num_classes: int = 10, in_channels: int = 3, image_size: int = 32,
                    widths: Sequence[int] = (32, 64, 128), dropout: float = 0.0) -> nn.Sequential:
-    """For each width: 3x3 convolution without bias, batch norm, ReLU, 2x2 max pool; then linear.
+    """For each width: 3x3 convolution without bias, batch norm, ReLU, 2x2 max pool;
+    then linear.
 
-    The smallest net here that is worth training on pictures: 113,962 parameters, 10.3 million
-    multiply-adds, a quarter of `net_s`. `image_size` is halved by each width.
+    The smallest net here that is worth training on pictures: 113,962 parameters, 10.3
+    million multiply-adds, a quarter of `net_s`. `image_size` is halved by each width.
 
     >>> small_conv_net(widths=(4, 8))(tn.zeros((2, 3, 32, 32))).shape
     (2, 10)
@@ -54,15 +57,17 @@ def small_conv_net(num_classes: int = 10, in_channels: int = 3, image_size: int 
 
 def net_s(num_classes: int = 10, in_channels: int = 3, image_size: int = 32,
           widths: Sequence[int] = (32, 64, 128), dropout: float = 0.5) -> nn.Sequential:
-    """Net S of the benchmarks, a small VGG: 32,32,P, 64,64,P, 128,128,P, dropout, linear.
+    """Net S of the benchmarks, a small VGG: 32,32,P, 64,64,P, 128,128,P, dropout,
+    linear.
 
-    Numbers are 3x3 convolutions without bias, each with batch norm and ReLU; P is a 2x2 max pool.
-    307,946 parameters, 38.7 million multiply-adds. Source of the pattern: Simonyan and Zisserman
-    2015, with batch norm.
+    Numbers are 3x3 convolutions without bias, each with batch norm and ReLU; P is a 2x2
+    max pool. 307,946 parameters, 38.7 million multiply-adds. Source of the pattern:
+    Simonyan and Zisserman 2015, with batch norm.
     """
     layers: list[nn.Module] = []
     for before, width in zip([in_channels, *widths], widths, strict=False):
-        layers += [nn.conv_bn_relu(before, width), nn.conv_bn_relu(width, width), nn.MaxPool2d(2)]
+        layers += [nn.conv_bn_relu(before, width), nn.conv_bn_relu(width, width),
+                   nn.MaxPool2d(2)]
     return nn.Sequential(*layers, *_classifier(image_size, widths, dropout, num_classes))
 
 
@@ -71,20 +76,22 @@ def _classifier(image_size: int, widths: Sequence[int], dropout: float, num_clas
     """From feature maps, halved once for each width, to class scores."""
     size = image_size >> len(widths)
     if size < 1:
-        raise ValueError(f"image_size={image_size} cannot be halved {len(widths)} times, once for "
-                         "each width: use larger images or fewer widths")
+        raise ValueError(f"image_size={image_size} cannot be halved {len(widths)} "
+                         "times, once for each width: use larger images or fewer "
+                         "widths")
     return [nn.Flatten(), *([nn.Dropout(dropout)] if dropout else []),
             nn.Linear(widths[-1] * size * size, num_classes)]
 
 
 def net_r(num_classes: int = 10, in_channels: int = 3, width: int = 64) -> nn.Sequential:
-    """Net R of the benchmarks, like ResNet-9: 64, 128,P, res128, 256,P, 256,P, res256, linear.
+    """Net R of the benchmarks, like ResNet-9: 64, 128,P, res128, 256,P, 256,P, res256,
+    linear.
 
-    Numbers are 3x3 convolutions without bias, each with batch norm and ReLU; P is a 2x2 max pool,
-    res two such convolutions with a shortcut around them. The largest value of each channel goes
-    to the linear layer. 2,440,266 parameters, 285 million multiply-adds, any image size of 8 or
-    more. Source of the pattern: David Page, "How to train your ResNet", 2018 (whose last
-    stage has 512 channels).
+    Numbers are 3x3 convolutions without bias, each with batch norm and ReLU; P is a 2x2
+    max pool, res two such convolutions with a shortcut around them. The largest value
+    of each channel goes to the linear layer. 2,440,266 parameters, 285 million
+    multiply-adds, any image size of 8 or more. Source of the pattern: David Page, "How
+    to train your ResNet", 2018 (whose last stage has 512 channels).
     """
     w = width
     return nn.Sequential(
@@ -105,24 +112,30 @@ def resnet(blocks: int = 54, num_classes: int = 10, in_channels: int = 3,
            widths: Sequence[int] = (16, 32, 64), *, bottleneck: bool = False,
            pre_activation: bool = False, survival: float = 1.0, mode: str = "batch",
            inverted: bool = False) -> nn.Sequential:
-    """A ResNet for small pictures: a convolution, then `blocks` residual blocks, then linear.
+    """A ResNet for small pictures: a convolution, then `blocks` residual blocks, then
+    linear.
 
-    The blocks are shared equally by the widths (of bottleneck blocks the output is 4 times as
-    wide); every width but the first begins with stride 2. With `survival` < 1 it is trained with
-    stochastic depth: block l of L is skipped with probability l/L (1 - survival), see
-    `nn.ResidualBlock`. ResNet-110 by default: 1,730,714 parameters, 253 million multiply-adds.
-    Source: He et al. 2016, section 4.2, with option B shortcuts; Huang et al. 2016.
+    The blocks are shared equally by the widths (of bottleneck blocks the output is 4
+    times as wide); every width but the first begins with stride 2. With `survival` < 1
+    it is trained with stochastic depth: block l of L is skipped with probability l/L (1
+    - survival), see `nn.ResidualBlock`. ResNet-110 by default: 1,730,714 parameters,
+    253 million multiply-adds. Source: He et al. 2016, section 4.2, with option B
+    shortcuts; Huang et al. 2016.
 
     >>> net = resnet(6, widths=(4, 8), survival=0.5)
     >>> [round(block.p, 3) for block in net if isinstance(block, nn.ResidualBlock)]
     [0.083, 0.167, 0.25, 0.333, 0.417, 0.5]
     """
     if blocks < 1 or blocks % len(widths):
-        raise ValueError(f"blocks={blocks} must be a multiple of the {len(widths)} widths")
-    stem = (nn.Conv2d(in_channels, widths[0], 3, padding=1, bias=False) if pre_activation
-            else nn.conv_bn_relu(in_channels, widths[0]))
-    layers: list[nn.Module] = [stem]
-    before, each = widths[0], blocks // len(widths)
+        raise ValueError(f"blocks={blocks} must be a multiple of the {len(widths)} "
+                         "widths")
+    before = widths[0]
+    each = blocks // len(widths)
+    layers: list[nn.Module] = []
+    if pre_activation:
+        layers.append(nn.Conv2d(in_channels, before, 3, padding=1, bias=False))
+    else:
+        layers.append(nn.conv_bn_relu(in_channels, before))
     for i, skipped in enumerate(nn.linear_decay(blocks, 1.0 - survival)):
         width = widths[i // each] * (4 if bottleneck else 1)
         layers.append(nn.ResidualBlock(
@@ -136,9 +149,10 @@ def resnet(blocks: int = 54, num_classes: int = 10, in_channels: int = 3,
 
 def resnet_small(num_classes: int = 10, in_channels: int = 3, blocks: int = 3,
                  widths: Sequence[int] = (16, 32, 64)) -> nn.Sequential:
-    """The smallest `resnet` of its paper: a convolution, `blocks` residual blocks of each width.
+    """The smallest `resnet` of its paper: a convolution, `blocks` residual blocks of
+    each width.
 
-    Two convolutions in a block, so 6 blocks + 2 layers with weights: ResNet-20 by default, 272,474
-    parameters, 40.8 million multiply-adds.
+    Two convolutions in a block, so 6 blocks + 2 layers with weights: ResNet-20 by
+    default, 272,474 parameters, 40.8 million multiply-adds.
     """
     return resnet(blocks * len(widths), num_classes, in_channels, widths)

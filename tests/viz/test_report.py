@@ -74,7 +74,7 @@ def test_H7_the_report_holds_everything_and_loads_nothing(
     assert found.best is not None and f"{found.best.score:.4g}" in page.text
     assert "Points <in> space" in page.text  # and not as a tag
     pictures = [value for name, value in page.attributes if name == "src"]
-    assert len(pictures) == 4  # steps 2, 3, 5 and 6
+    assert len(pictures) == 5  # steps 2, 3, 5 (where, and the curves) and 6
     for picture in pictures:
         kind, _, data = picture.partition(",")
         assert kind == "data:image/png;base64"

@@ -1,6 +1,8 @@
-"""How people choose: settings drawn and tried, curves read, and the lecture's seven steps.
+"""How people choose: settings drawn and tried, curves read, and the lecture's seven
+steps.
 
-    found = tune.random_search(objective, {"lr": tune.LogUniform(1e-5, 1e-1)}, trials=20)
+    space = {"lr": tune.LogUniform(1e-5, 1e-1)}
+    found = tune.random_search(objective, space, trials=20)
     found = tune.recipe.run(model, optimizer, train_loader, val_loader)
 
 The lecture closes with two questions and who answers them (H10):
@@ -14,9 +16,10 @@ The lecture closes with two questions and who answers them (H10):
     train.callbacks         train.detective   train.averaging   train.ensemble data.views
     tune.sanity             tune.diagnose     tune.space        tune.search    tune.recipe
 
-On the left: the optimizer, its learning rate and schedule, and what lets gradients through. On the
-right: regularisation, and hyper-parameters that are chosen by validation. `diagnose` tells which of
-the two a run has. Weight decay is an option of every optimizer, and belongs to the right.
+On the left: the optimizer, its learning rate and schedule, and what lets gradients
+through. On the right: regularisation, and hyper-parameters that are chosen by
+validation. `diagnose` tells which of the two a run has. Weight decay is an option of
+every optimizer, and belongs to the right.
 
 Start with `space.py`, then `search.py`, `recipe.py`; the pictures are in `tinynet.viz`.
 """

@@ -1,4 +1,5 @@
-r"""Reading the curves of a run: what is wrong, by which numbers, and what the lecture advises.
+r"""Reading the curves of a run: what is wrong, by which numbers, and what the lecture
+advises.
 
     diverging          the loss became nan, or lost more than half of what it had gained
     decayed too early  the learning rate was cut while the loss was falling; then it hardly moved
@@ -8,9 +9,10 @@ r"""Reading the curves of a run: what is wrong, by which numbers, and what the l
     plateau            the loss fell, then lay flat at a learning rate that was never decayed
     healthy            none of these
 
-Loss curves are noisy, so only moving averages are compared, over windows of a few per cent of the
-run. The thresholds were set on 60 little trainings and judged on others (tests). Accuracies are
-fractions. Lecture id H6. Read next: `recipe.py`, and `viz.plot_history` for the picture.
+Loss curves are noisy, so only moving averages are compared, over windows of a few per
+cent of the run. The thresholds were set on 60 little trainings and judged on others
+(tests). Accuracies are fractions. Lecture id H6. Read next: `recipe.py`, and
+`viz.plot_history` for the picture.
 """
 
 from __future__ import annotations
@@ -18,28 +20,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from ..train.history import History
 
 ADVICE = {
-    "diverging": "Lower the learning rate, by 3 to 10 times, or warm it up. Check that the inputs "
-                 "are normalised and finite.",
-    "decayed too early": "Keep the high learning rate for longer, and decay when the loss has "
-                         "become flat: small steps that come too soon leave the weights stuck.",
+    "diverging": "Lower the learning rate, by 3 to 10 times, or warm it up. Check that "
+                 "the inputs are normalised and finite.",
+    "decayed too early": "Keep the high learning rate for longer, and decay when the "
+                         "loss has become flat: small steps that come too soon leave "
+                         "the weights stuck.",
     "still rising": "Train for longer: the accuracy has not stopped improving.",
-    "overfitting": "The model learns its training pictures by heart. Collect more data, augment "
-                   "what there is, or regularise more: weight decay, dropout, cutout, mixup.",
-    "underfitting": "The model learns neither set well. Train for longer, take a bigger model, or "
-                    "regularise less.",
-    "plateau": "Decay the learning rate where the curve becomes flat (by ten, or along a cosine): "
-               "the steps are too long to go deeper.",
+    "overfitting": "The model learns its training pictures by heart. Collect more "
+                   "data, augment what there is, or regularise more: weight decay, "
+                   "dropout, cutout, mixup.",
+    "underfitting": "The model learns neither set well. Train for longer, take a "
+                    "bigger model, or regularise less.",
+    "plateau": "Decay the learning rate where the curve becomes flat (by ten, or along "
+               "a cosine): the steps are too long to go deeper.",
     "healthy": "Nothing to mend.",
 }
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The most urgent verdict, why, and what to do; `findings` are all verdicts that hold."""
+    """The most urgent verdict, why, and what to do; `findings` are all that hold."""
 
     verdict: str
     why: str
@@ -58,9 +63,10 @@ class Diagnosis:
 def diagnose(history: History, *, low: float = 0.6, gap: float = 0.1) -> Diagnosis:
     """What the curves of a finished run say.
 
-    `low` is an accuracy below which a model has not learned enough for the task; `gap` is how far
-    training accuracy may exceed validation accuracy. Without validation, or without accuracies,
-    what needs them is not looked for. ValueError if there are fewer than 10 steps.
+    `low` is an accuracy below which a model has not learned enough for the task; `gap`
+    is how far training accuracy may exceed validation accuracy. Without validation, or
+    without accuracies, what needs them is not looked for. ValueError if there are fewer
+    than 10 steps.
 
     >>> history = History()
     >>> for t in range(300):
@@ -70,7 +76,8 @@ def diagnose(history: History, *, low: float = 0.6, gap: float = 0.1) -> Diagnos
     """
     loss = history.steps.get("loss", [])
     if len(loss) < 10 and all(map(math.isfinite, loss)):
-        raise ValueError("a run of fewer than 10 steps has no curve to read: train for longer")
+        raise ValueError("a run of fewer than 10 steps has no curve to read: train for "
+                         "longer")
     numbers: dict[str, float] = {}
     found: dict[str, str] = {}
     for look in (_diverging, _decayed_too_early):
@@ -89,8 +96,10 @@ def _diverging(history: History, numbers: dict[str, float]) -> dict[str, str]:
         numbers["not finite at step"] = bad[0]
         return {"diverging": f"the loss is {loss[bad[0]]} at step {bad[0]}"}
     n = max(3, len(loss) // 20)
-    first, last = _mean(loss[:3]), _mean(loss[-n:])
-    lowest = min(_mean(loss[i : i + n]) for i in range(0, len(loss) - n + 1, max(1, n // 2)))
+    first = fmean(loss[:3])
+    last = fmean(loss[-n:])
+    starts = range(0, len(loss) - n + 1, max(1, n // 2))
+    lowest = min(fmean(loss[i : i + n]) for i in starts)
     numbers |= {"first loss": first, "lowest loss": lowest, "last loss": last}
     top = max(first, lowest)
     if last > lowest + 0.5 * (top - lowest) + 0.1 * top:
@@ -100,24 +109,27 @@ def _diverging(history: History, numbers: dict[str, float]) -> dict[str, str]:
 
 
 def _decayed_too_early(history: History, numbers: dict[str, float]) -> dict[str, str]:
-    """Compare the fall of the loss in a stretch before the cut with the same stretch after it."""
-    loss, lr = history.steps["loss"], history.steps.get("lr", [])
+    """Compare the fall of the loss in a stretch before the cut with that after it."""
+    loss = history.steps["loss"]
     total = len(loss)
-    cut = _first_cut(lr)
+    cut = _first_cut(history.steps.get("lr", []))
     if not cut or total - cut < total // 3:
         return {}
     stretch = min(3 * cut // 4, (total - cut) // 2)
     n = stretch // 3
     if n < 2:
         return {}
-    first, end = _mean(loss[:3]), _mean(loss[-max(3, total // 20) :])
-    before = _mean(loss[cut - stretch : cut - stretch + n]) - _mean(loss[cut - n : cut])
+    first = fmean(loss[:3])
+    end = fmean(loss[-max(3, total // 20) :])
+    before = fmean(loss[cut - stretch : cut - stretch + n]) - fmean(loss[cut - n : cut])
     settled = cut + n  # the cut itself brings a quick fall: the noise goes
-    after = _mean(loss[settled : settled + n]) - end
+    after = fmean(loss[settled : settled + n]) - end
     error = _spread(loss[cut - stretch : cut + stretch]) / math.sqrt(n)
-    numbers |= {"lr cut at step": cut, "fall before the cut": before, "fall after the cut": after}
-    if before > 0.12 * abs(first - end) + 2.0 * error and after < 0.25 * before + 2.0 * error \
-            and end > 0.15 * first:
+    numbers |= {"lr cut at step": cut, "fall before the cut": before,
+                "fall after the cut": after}
+    fell = before > 0.12 * abs(first - end) + 2.0 * error
+    hardly_moved = after < 0.25 * before + 2.0 * error
+    if fell and hardly_moved and end > 0.15 * first:
         return {"decayed too early": f"the loss fell by {before:.3g} in the {stretch} steps before "
                                      f"the learning rate was cut (step {cut}), and by only "
                                      f"{max(after, 0.0):.3g} in the {total - settled} steps after "
@@ -126,7 +138,7 @@ def _decayed_too_early(history: History, numbers: dict[str, float]) -> dict[str,
 
 
 def _first_cut(lr: Sequence[float]) -> int:
-    """The first step after the highest learning rate at less than a fifth of it, or 0."""
+    """The first step after the highest rate at less than a fifth of it, or 0."""
     if not lr:
         return 0
     peak = max(range(len(lr)), key=lambda t: (lr[t], t))
@@ -137,40 +149,45 @@ def _accuracies(history: History, numbers: dict[str, float], low: float, gap: fl
                 ) -> dict[str, str]:
     train = history.epochs.get("train_accuracy", [])
     val = history.epochs.get("val_accuracy", [])
-    curve = val if val else train
+    curve = val or train
     if len(curve) < 3 or not train or not all(map(math.isfinite, [*train, *val])):
         return {}
     found = {}
     k = max(1, (len(curve) + 2) // 6)  # epochs in a mean
-    end, top = _mean(curve[-k:]), _mean(train[-k:])
+    end = fmean(curve[-k:])
+    top = fmean(train[-k:])
     numbers |= {"train accuracy": top, "late gain": _gain(curve, k)}
     if val:
         numbers |= {"val accuracy": end, "gap": top - end}
-    least = 0.03 if _decayed(history) else 0.015  # decay itself brings a last small rise
-    for name, rising in (("validation", val), ("training", train)):  # training: less noisy
-        if rising and _is_rising(rising, k, least) and (rising is val or top - end < 0.5 * gap):
-            found["still rising"] = (f"the {name} accuracy rose by {_gain(rising, k):.1%} over the "
-                                     f"last {2 * k} epochs, to {_mean(rising[-k:]):.1%}")
+    # Decay itself brings a last small rise.
+    least = 0.03 if _decayed(history) else 0.015
+    # Training is less noisy.
+    for name, rising in (("validation", val), ("training", train)):
+        counts = rising is val or top - end < 0.5 * gap
+        if rising and counts and _is_rising(rising, k, least):
+            found["still rising"] = (f"the {name} accuracy rose by "
+                                     f"{_gain(rising, k):.1%} over the last {2 * k} "
+                                     f"epochs, to {fmean(rising[-k:]):.1%}")
             break
     if val and top - end > gap:
-        found["overfitting"] = (f"{top:.1%} on the training set, {end:.1%} on the validation set: "
-                                f"a gap of {100 * (top - end):.0f} points")
-    if max(top, end) < low and "still rising" not in found and "overfitting" not in found:
-        both = f"{top:.1%} on the training set" + (f", {end:.1%} on the validation set" if val
-                                                   else "")
-        found["underfitting"] = f"{both}: alike, and low"
+        found["overfitting"] = (f"{top:.1%} on the training set, {end:.1%} on the "
+                                f"validation set: a gap of {100 * (top - end):.0f} "
+                                "points")
+    if max(top, end) < low and not found:
+        on_val = f", {end:.1%} on the validation set" if val else ""
+        found["underfitting"] = f"{top:.1%} on the training set{on_val}: alike, and low"
     return found
 
 
 def _gain(curve: Sequence[float], k: int) -> float:
     """From the mean of k epochs to that of the last k, 2 k epochs later."""
-    return _mean(curve[-k:]) - _mean(curve[-3 * k : -2 * k])
+    return fmean(curve[-k:]) - fmean(curve[-3 * k : -2 * k])
 
 
 def _is_rising(curve: Sequence[float], k: int, least: float) -> bool:
-    """Whether it gained `least`, more than its noise, and went on gaining to the end."""
+    """Whether it gained `least`, more than its noise, and went on to the end."""
     noise = 2.5 * _spread(curve[-4 * k :]) * math.sqrt(2.0 / k)
-    lately = _mean(curve[-k:]) - _mean(curve[-2 * k : -k])
+    lately = fmean(curve[-k:]) - fmean(curve[-2 * k : -k])
     return _gain(curve, k) > max(least, noise) and lately > 0.25 * _gain(curve, k)
 
 
@@ -178,13 +195,14 @@ def _plateau(history: History, numbers: dict[str, float]) -> dict[str, str]:
     loss = history.steps["loss"]
     total = len(loss)
     part = max(3, total // 5)
-    first = _mean(loss[:3])
-    fifths = [_mean(loss[total - (i + 1) * part : total - i * part]) for i in (2, 1, 0)]
-    fallen, late = first - fifths[-1], max(fifths) - min(fifths)
+    first = fmean(loss[:3])
+    fifths = [fmean(loss[total - (i + 1) * part : total - i * part]) for i in (2, 1, 0)]
+    fallen = first - fifths[-1]
+    late = max(fifths) - min(fifths)
     error = _spread(loss[-part:]) / math.sqrt(part)
     numbers |= {"fall in all": fallen, "change in the last three fifths": late}
-    if fallen > 0.05 * first and late < 0.03 * fallen + 2.0 * error and not _decayed(history) \
-            and fifths[-1] > 0.15 * first:
+    is_flat = fallen > 0.05 * first and late < 0.03 * fallen + 2.0 * error
+    if is_flat and not _decayed(history) and fifths[-1] > 0.15 * first:
         return {"plateau": f"the loss fell from {first:.3g} to {fifths[-1]:.3g}, and moved by only "
                            f"{late:.2g} in the last three fifths of the run, at a learning rate "
                            "that was not decayed"}
@@ -197,14 +215,11 @@ def _decayed(history: History) -> bool:
     return bool(lr) and lr[-1] < 0.2 * max(lr)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def _spread(values: Sequence[float]) -> float:
     """The noise of a curve: root mean square of its second differences, over sqrt(6).
 
     A straight line has none, and independent noise of standard deviation s gives s.
     """
-    second = [a - 2.0 * b + c for a, b, c in zip(values, values[1:], values[2:], strict=False)]
-    return math.sqrt(sum(d * d for d in second) / (6.0 * len(second))) if second else 0.0
+    triples = zip(values, values[1:], values[2:], strict=False)
+    second = [(a - 2.0 * b + c) ** 2 for a, b, c in triples]
+    return math.sqrt(sum(second) / (6.0 * max(1, len(second))))

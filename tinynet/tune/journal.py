@@ -3,9 +3,9 @@
     {"format": "tinynet journal", "version": 1, "head": {...}}     what the run is
     {"key": "trial 0", "value": {...}}                             added, one by one
 
-The file is replaced by a longer one for each line (`write_atomic`): a crash leaves whole
-lines. A last line without its end, as other programs may leave it, is not read. Reading
-executes no code. Read next: `search.py`.
+The file is replaced by a longer one for each line (`write_atomic`): a crash leaves
+whole lines. A last line without its end, as other programs may leave it, is not read.
+Reading executes no code. Read next: `search.py`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ _newest: weakref.WeakValueDictionary[Path, Journal] = weakref.WeakValueDictionar
 class Journal:
     """Values by key, kept in the file `path` (None: in memory only).
 
-    `head` says what the run is: settings that must be the same when it goes on. ValueError
-    names the file if it belongs to another run, or is no journal; BlockingIOError if
-    another process has it open. It is closed by `close`, by a ``with`` block, when nobody
-    needs it any more, or when this process opens the same file anew. A file that others
-    remove or change while the run goes on is written anew, with a warning.
+    `head` says what the run is: settings that must be the same when it goes on.
+    ValueError names the file if it belongs to another run, or is no journal;
+    BlockingIOError if another process has it open. It is closed by `close`, by a
+    ``with`` block, when nobody needs it any more, or when this process opens the same
+    file anew. A file that others remove or change while the run goes on is written
+    anew, with a warning.
 
     >>> journal = Journal(None)
     >>> journal.add("trial 0", {"score": 0.5}); journal["trial 0"], "trial 1" in journal
@@ -90,7 +91,7 @@ class Journal:
             self._lock.release()
 
     def add(self, key: str, value: Any) -> None:
-        """Add a value (what JSON can hold, NumPy's numbers too); it is on the disk after."""
+        """Add a value that JSON can hold (or NumPy's numbers): it is on the disk after."""
         value = as_json(value)
         found = _look(self.path)
         is_mine = found == self._seen
@@ -105,8 +106,8 @@ class Journal:
         if self.path is None:
             return
         if not self._is_open:
-            raise ValueError(f"{self.path} is closed, or was opened anew: add to the newest "
-                             "Journal of it")
+            raise ValueError(f"{self.path} is closed, or was opened anew: add to the "
+                             "newest Journal of it")
         self._lock.acquire()  # it has it; not so in a forked process
         text = self._text + json.dumps(line, allow_nan=False) + "\n"
         write_atomic(self.path, text)
@@ -114,12 +115,13 @@ class Journal:
         self._seen = _look(self.path)
 
     def _read(self, path: Path) -> list[Any]:
-        """The whole lines of the file, if it is there, without half a line at its end."""
+        """The whole lines of the file, if it is there; not half a line at its end."""
         self._seen = _look(path)
         data = path.read_bytes() if self._seen else b""
         whole = data[: data.rfind(b"\n") + 1]
         if not whole and not _is_begun(data):
-            raise ValueError(f"{self.path} is no journal of tinynet: choose another file")
+            raise ValueError(f"{self.path} is no journal of tinynet: choose another "
+                             "file")
         lines = []
         for number, text in enumerate(whole.splitlines(), 1):
             try:
@@ -138,21 +140,23 @@ class Journal:
                 or not isinstance(found.get("head"), dict):
             raise ValueError(f"{self.path} is no journal of tinynet: choose another file")
         if found.get("version") != _FORMAT["version"]:
-            raise ValueError(f"{self.path} is a journal of version {found.get('version')}, "
-                             f"this tinynet reads version {_FORMAT['version']}")
+            raise ValueError(f"{self.path} is a journal of version "
+                             f"{found.get('version')}, this tinynet reads version "
+                             f"{_FORMAT['version']}")
         head = found["head"]
         mine = wanted["head"]
         for name in sorted(head.keys() | mine.keys()):
             if head.get(name) != mine.get(name):
                 raise ValueError(f"{self.path} belongs to another run: {name} is "
-                                 f"{head.get(name)!r} there and {mine.get(name)!r} here. Use the "
-                                 "same settings, another file, or delete it")
+                                 f"{head.get(name)!r} there and {mine.get(name)!r} "
+                                 "here. Use the same settings, another file, or delete "
+                                 "it")
 
 
 @contextlib.contextmanager
 def opened(journal: Journal | str | os.PathLike[str] | None,
            head: Mapping[str, Any]) -> Iterator[Journal]:
-    """A journal that is open, as it is; else that of a file, which is closed in the end."""
+    """A journal that is open, as it is; else that of a file, closed in the end."""
     if isinstance(journal, Journal):
         yield journal
     else:
@@ -161,7 +165,7 @@ def opened(journal: Journal | str | os.PathLike[str] | None,
 
 
 def as_json(value: Any) -> Any:
-    """`value` as it will come back from the file; ValueError if a number is not finite."""
+    """`value` as it will come back; ValueError if a number is not finite."""
     return json.loads(json.dumps(value, allow_nan=False, default=lambda v: v.item()))
 
 

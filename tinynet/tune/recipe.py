@@ -1,4 +1,5 @@
-r"""The lecture's recipe for choosing hyper-parameters: seven steps, alone or as one run.
+r"""The lecture's recipe for choosing hyper-parameters: seven steps, alone or as one
+run.
 
     1  check_initial_loss   log C before training            `sanity.py`
     2  overfit_small        a few minibatches to 100 %
@@ -12,10 +13,11 @@ r"""The lecture's recipe for choosing hyper-parameters: seven steps, alone or as
                 journal="recipe.jsonl",
                 report=lambda found: viz.write_report(found, "report.html"))
 
-Every step returns a `Step`; a fault ends the run, since later steps would build on it. Nothing
-that is tried changes the model or the optimizer: trials train copies, all from the same initial
-weights. What is finished is in the journal; the same call goes on where it was cut off and finds
-the same as if it had not been. Lecture ids H1 to H7. Read next: `search.py`.
+Every step returns a `Step`; a fault ends the run, since later steps would build on it.
+Nothing that is tried changes the model or the optimizer: trials train copies, all from
+the same initial weights. What is finished is in the journal; the same call goes on
+where it was cut off and finds the same as if it had not been. Lecture ids H1 to H7.
+Read next: `search.py`.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ FAULTS = {  # name: the step that finds it
 WHY = {  # in one sentence: what a step is for
     1: "Before training, with weight decay off, the loss has a value that theory knows.",
     2: "A few minibatches must be learned by heart, to 100 %: else something is broken.",
-    3: "On all the data, with a little weight decay, look for a rate that lowers the loss at once.",
+    3: "On all the data, with a little weight decay, find a rate that lowers the loss.",
     4: "Try the rates around it with a few weight decays, for a few epochs each.",
     5: "Look closer around the best, for longer, without decay of the learning rate.",
     6: "Plot every step, look at the moving average, and compare training with validation.",
@@ -66,10 +68,11 @@ LONGEST = 20  # epochs of a trial in step 5
 
 @dataclass(frozen=True)
 class Training:
-    """The objective of steps 4 and 5: train a copy at config's lr and weight_decay for `epochs`.
+    """The objective of steps 4 and 5: train a copy at config's lr and weight_decay for
+    `epochs`.
 
-    The score is the best validation accuracy (without a metric: minus the lowest loss); the
-    history comes along.
+    The score is the best validation accuracy (without a metric: minus the lowest loss);
+    the history comes along.
     """
 
     setup: Setup
@@ -93,7 +96,7 @@ class Training:
 
 @dataclass
 class Found:
-    """What the recipe found so far: its steps, and the best trial that was trained longest."""
+    """What the recipe found so far: its steps, and the best of the longest trials."""
 
     steps: list[Step] = field(default_factory=list)
     best: Trial | None = None
@@ -122,8 +125,8 @@ def coarse_grid(setup: Setup, lrs: Sequence[float], decays: Sequence[float] = DE
                 epochs: int = 2, **options: Any) -> tuple[Step, Search]:
     """Step 4: every pair of learning rate and weight decay, for 1 to 5 epochs.
 
-    `options` as in `run_trials`. A best learning rate at the border of the grid is a warning: the
-    optimum may lie outside. (H4)
+    `options` as in `run_trials`. A best learning rate at the border of the grid is a
+    warning: the optimum may lie outside. (H4)
     """
     axes = {"lr": list(lrs), "weight_decay": list(decays)}
     options["seed"] = setup.seed
@@ -134,7 +137,8 @@ def coarse_grid(setup: Setup, lrs: Sequence[float], decays: Sequence[float] = DE
     if setup.metric:
         chance = 1.2 * _chance(setup)
         advice = ("No trial is better than always answering the most frequent class "
-                  f"({chance / 1.2:.1%}): train for longer, or go back to steps 1 to 3.")
+                  f"({chance / 1.2:.1%}): train for longer, or go back to steps 1 to "
+                  "3.")
     if found.trials and not found.best.rank > chance:
         step.status = "warning"
         step.fault = "nothing learned"
@@ -143,11 +147,13 @@ def coarse_grid(setup: Setup, lrs: Sequence[float], decays: Sequence[float] = DE
 
 
 def refined(found: Search, shift: float = 1.0) -> dict[str, LogUniform]:
-    """The narrower ranges for step 5: half-way from the best value to its neighbours, in logarithm.
+    """The narrower ranges for step 5: half-way from the best value to its neighbours,
+    in logarithm.
 
-    A grid with neighbours a factor f apart gives best / sqrt(f) .. best * sqrt(f); a range that
-    was drawn from gives one of half its width around the best. Where no decay at all was best, the
-    range lies below the smallest positive one. `shift` multiplies the range of the decay.
+    A grid with neighbours a factor f apart gives best / sqrt(f) .. best * sqrt(f); a
+    range that was drawn from gives one of half its width around the best. Where no
+    decay at all was best, the range lies below the smallest positive one. `shift`
+    multiplies the range of the decay.
 
     >>> refined(Search([Trial(0, {"lr": 0.1, "weight_decay": 1e-4}, 0.5, 1.0),
     ...                 Trial(1, {"lr": 0.001, "weight_decay": 1e-4}, 0.6, 1.0)]))["lr"]
@@ -174,10 +180,11 @@ def refined(found: Search, shift: float = 1.0) -> dict[str, LogUniform]:
 
 def refine(setup: Setup, space: Space, *, trials: int = 4, epochs: int = 10, round: int = 1,
            **options: Any) -> tuple[Step, Search]:
-    """Step 5: random points of a narrow space, for 10 to 20 epochs, at a constant learning rate.
+    """Step 5: random points of a narrow space, for 10 to 20 epochs, at a constant
+    learning rate.
 
-    Without decay of the learning rate, so that its effect is seen alone. `options` as in
-    `run_trials`. (H5)
+    Without decay of the learning rate, so that its effect is seen alone. `options` as
+    in `run_trials`. (H5)
     """
     options["seed"] = setup.seed + round
     found = random_search(Training(setup, epochs), space, trials, **options)
@@ -189,10 +196,10 @@ def refine(setup: Setup, space: Space, *, trials: int = 4, epochs: int = 10, rou
 
 
 def read_curves(history: History, **thresholds: float) -> Step:
-    """Step 6: plot the curves, look at their moving averages, and say what they mean. (H6)"""
+    """Step 6: plot the curves, look at their averages, and say what they mean. (H6)"""
     found = diagnose(history, **thresholds)
-    others = {name: why for name, why in found.findings.items() if name != found.verdict}
-    also = "".join(f" Also {name}: {why}." for name, why in others.items())
+    also = "".join(f" Also {name}: {why}." for name, why in found.findings.items()
+                   if name != found.verdict)
     return Step(6, "read the curves", f"{found.verdict.capitalize()}: {found.why}.{also}",
                 status="ok" if found.verdict == "healthy" else "warning",
                 fault=found.verdict, advice=found.advice, numbers=dict(found.numbers),
@@ -209,7 +216,7 @@ class Plan:
     fine_epochs    of each training of step 5, at first
     fine_trials    of each round of step 5
     rounds         how often step 5 is done, within the budget
-    expected       the initial loss of a model that knows nothing, where no theory tells it
+    expected       the initial loss of a model that knows nothing, if no theory tells it
     seed           of everything random
     """
 
@@ -226,18 +233,20 @@ class Plan:
         for name in ("coarse_epochs", "fine_epochs", "fine_trials", "rounds"):
             check_whole(name, getattr(self, name))
         if len(self.lrs) == 0:
-            raise ValueError("lrs must hold at least one learning rate to try, got none")
+            raise ValueError("lrs must hold at least one learning rate to try, got "
+                             "none")
         if len(self.decays) == 0:
-            raise ValueError("decays must hold at least one weight decay to try, got none")
+            raise ValueError("decays must hold at least one weight decay to try, got "
+                             "none")
 
     def head(self, setup: Setup) -> dict[str, Any]:
         """What must be the same when the run goes on; more rounds may be asked for."""
         batches = batch_count("train_loader", setup.train_loader)
         batch_count("val_loader", setup.val_loader)
         if self.fine_epochs * batches < 10:
-            raise ValueError(f"fine_epochs={self.fine_epochs} of {batches} batches are fewer "
-                             "than 10 steps, too few for a curve: take more epochs or smaller "
-                             "batches")
+            raise ValueError(f"fine_epochs={self.fine_epochs} of {batches} batches are "
+                             "fewer than 10 steps, too few for a curve: take more "
+                             "epochs or smaller batches")
         weights = setup.model.state_dict()
         head = {name: value for name, value in asdict(self).items() if name != "rounds"}
         return head | {
@@ -250,16 +259,17 @@ class Plan:
 def run(model: Module, optimizer: Optimizer, train_loader: Batches, val_loader: Batches, *,
         loss: Loss = cross_entropy, metric: Metric | None = count_correct,
         report: Callable[[Found], object] = lambda found: None, **options: Any) -> Found:
-    """All seven steps; a fault ends the run, and the last step says what to do about it.
+    """All seven steps; a fault ends the run, and the last step says what to do about
+    it.
 
-    `options` are the fields of `Plan` and of `tune.search.Options`, by name. The journal
-    holds what is finished: the same call goes on from there; the budget is for all
-    training and checking, earlier calls included. `report` is called with what is found so
-    far after every step, such as ``viz.write_report``.
+    `options` are the fields of `Plan` and of `tune.search.Options`, by name. The
+    journal holds what is finished: the same call goes on from there; the budget is for
+    all training and checking, earlier calls included. `report` is called with what is
+    found so far after every step, such as ``viz.write_report``.
 
     The grid of step 4 lies around the best rate of step 3, half decades apart. Step 6
-    steers the next round of step 5 (H7): a rising accuracy doubles its epochs, overfitting
-    triples the weight decay, and every round halves the ranges.
+    steers the next round of step 5 (H7): a rising accuracy doubles its epochs,
+    overfitting triples the weight decay, and every round halves the ranges.
     """
     plan, how = by_name(options, Plan, Options)
     setup = Setup(model, optimizer, train_loader, val_loader, loss, metric, plan.seed)
@@ -307,9 +317,10 @@ class _Book:
         said = f"The run ends: {stopped}."
         if (best := self.found.best) is not None:
             said = f"The best so far is {_chosen(best)} (score {best.score:.4g}). {said}"
-        self.add(Step(7, "back to step 5", said, advice="With more time, call again with a "
-                      "larger budget or more rounds: it goes on from its journal. For the "
-                      "final training, decay the learning rate to 0 at the end."))
+        self.add(Step(7, "back to step 5", said, advice="With more time, call again "
+                      "with a larger budget or more rounds: it goes on from its "
+                      "journal. For the final training, decay the learning rate to 0 "
+                      "at the end."))
 
 
 def _is_sound(setup: Setup, plan: Plan, book: _Book) -> bool:
@@ -371,7 +382,7 @@ def _chosen(trial: Trial) -> str:
 
 
 def _searched(number: int, title: str, found: Search, epochs: int, what: str) -> Step:
-    rows = [{**t.config, "score": finite_or_none(t.score), "history": t.extra["history"]}
+    rows = [t.config | {"score": finite_or_none(t.score), "history": t.extra["history"]}
             for t in found.trials]
     step = Step(number, title, f"No trial has finished: {found.stopped}.", "warning",
                 numbers={"epochs": epochs, "trials": len(rows)}, data={"trials": rows},
@@ -393,7 +404,7 @@ def _searched(number: int, title: str, found: Search, epochs: int, what: str) ->
 
 
 def _chance(setup: Setup) -> float:
-    """The accuracy of always answering the most frequent class, on the validation set."""
+    """The validation accuracy of always answering the most frequent class."""
     counts: dict[int, int] = {}
     for _, labels in fresh(setup.val_loader):
         for label in class_numbers(labels).tolist():
@@ -402,15 +413,16 @@ def _chance(setup: Setup) -> float:
 
 
 def _first(loader: Any) -> tuple[Any, Any]:
-    """The first batch of epoch 0: which data, in which order, and how they are prepared."""
+    """The first batch of epoch 0: which data, in which order, how prepared."""
     with own_random(0, 0):
         images, labels = next(iter(fresh(loader)))
     return as_tensor(images).data, as_labels(labels)
 
 
 def _digest(*values: Any) -> str:
-    """Arrays and names as a short text: a journal belongs to its weights and data alone."""
+    """Arrays and names as a short text: a journal belongs to its weights and data."""
     whole = hashlib.sha256()
     for value in values:
-        whole.update(value.encode() if isinstance(value, str) else to_numpy(value).tobytes())
+        data = value.encode() if isinstance(value, str) else to_numpy(value).tobytes()
+        whole.update(data)
     return whole.hexdigest()[:16]

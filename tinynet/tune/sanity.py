@@ -1,11 +1,12 @@
-r"""Steps 1 to 3 of the lecture's recipe: three checks that cost seconds and find most mistakes.
+r"""Steps 1 to 3 of the lecture's recipe: three checks that cost seconds and find most
+mistakes.
 
     1  check_initial_loss   the loss before training is log C (softmax) or C - 1 (hinge)
     2  overfit_small        a few minibatches are learned by heart, to 100 %
     3  find_lr              on all data, some learning rate lowers the loss within 100 steps
 
-Each works on copies (`workbench.py`), can be called alone, and returns a `Step`: what was seen, the
-name of the fault if there is one, and what to do. Lecture ids H1, H2, H3.
+Each works on copies (`workbench.py`), can be called alone, and returns a `Step`: what
+was seen, the name of the fault if there is one, and what to do. Lecture ids H1, H2, H3.
 Read next: `recipe.py`.
 """
 
@@ -34,8 +35,8 @@ from .workbench import Finding, Setup, Step, fit, fresh, own_random, peak_lr
 TOLERANCE = 0.05  # of the initial loss
 _BROKEN = 1.25  # times the expected loss: below, a fault is no more than a warning
 _NORM_ALLOWS = 2.0  # times the expected loss, in training mode with batch norm
-_LARGE = ("Init too large, or wrong normalisation: draw smaller initial weights, above all in "
-          "the last layer; give the pictures mean 0 and variance 1.")
+_LARGE = ("Init too large, or wrong normalisation: draw smaller initial weights, above "
+          "all in the last layer; give the pictures mean 0 and variance 1.")
 
 
 def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entropy, *,
@@ -45,14 +46,16 @@ def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entrop
 
         softmax   -log(1/C) = log C              hinge   C - 1           (within 5 %)
 
-    because its scores are about equal. Larger: it is surely wrong, and the first hundreds of steps
-    go into unlearning that; up to 25 % more is a warning, since scores of variance s^2 bring
-    s^2 / 2, which is a lot of log 2. `expected` is for other losses.
+    because its scores are about equal. Larger: it is surely wrong, and the first
+    hundreds of steps go into unlearning that; up to 25 % more is a warning, since
+    scores of variance s^2 bring s^2 / 2, which is a lot of log 2. `expected` is for
+    other losses.
 
-    Measured in evaluation mode, where batch norm is the identity at first. In training mode batch
-    norm brings the scores' variance up to about 1 whatever the weights are: there twice the
-    expected value is allowed. The penalty weight_decay / 2 |W|^2 must raise the loss. `pictures`
-    are looked at, from all over the data: a loader that can shuffle does so here. (H1)
+    Measured in evaluation mode, where batch norm is the identity at first. In training
+    mode batch norm brings the scores' variance up to about 1 whatever the weights are:
+    there twice the expected value is allowed. The penalty weight_decay / 2 |W|^2 must
+    raise the loss. `pictures` are looked at, from all over the data: a loader that can
+    shuffle does so here. (H1)
     """
     start = time.perf_counter()
     model = copy.deepcopy(model)
@@ -68,8 +71,8 @@ def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entrop
             expected = _expected(loss, classes)
         quiet = _mean_loss(model, loss, pairs)
         noisy = _mean_loss(model.train(), loss, pairs)
-    squares = sum(float((p.data.astype("float64") ** 2).sum()) for p in model.parameters()
-                  if p.ndim > 1)
+    weights = [p.data.astype("float64") for p in model.parameters() if p.ndim > 1]
+    squares = sum(float((w**2).sum()) for w in weights)
     with_decay = quiet + 0.5 * weight_decay * squares
     numbers = {"classes": classes, "expected": expected, "loss": quiet, "training loss": noisy,
                "loss with weight decay": with_decay}
@@ -85,11 +88,11 @@ def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entrop
                 "weights? `find_nonfinite` names the operation that makes them.", too_high),
         Finding(agitated or quiet > _BROKEN * expected, "initial loss too high", _LARGE,
                 too_high),
-        Finding(quiet > (1 + TOLERANCE) * expected, "initial loss too high", _LARGE, too_high,
-                "warning"),
+        Finding(quiet > (1 + TOLERANCE) * expected, "initial loss too high", _LARGE,
+                too_high, "warning"),
         Finding(quiet < (1 - TOLERANCE) * expected, "initial loss too low",
-                "An untrained model cannot know this: it is trained already, or its inputs "
-                "hold the answer."),
+                "An untrained model cannot know this: it is trained already, or its "
+                "inputs hold the answer."),
         Finding(not with_decay > quiet, "weight decay without effect",
                 "All weights are zero: draw them at random, so that units differ."))
 
@@ -97,14 +100,15 @@ def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entrop
 def overfit_small(model: Module, optimizer: Optimizer, loader: Batches,
                   loss: Loss = cross_entropy, *, lr: float | None = None, batches: int = 5,
                   epochs: int = 60, **options: Any) -> Step:
-    """Step 2: learn the first `batches` minibatches by heart; a model that cannot has a mistake.
+    """Step 2: learn the first `batches` minibatches by heart; a model that cannot has a
+    mistake.
 
-    The same minibatches, with the pictures they hold now, are trained on and checked, without
-    weight decay and at a constant `lr` (default: the optimizer's own, of a schedule its highest),
-    until all answers are right or `epochs` passes are over. If not: a loss that hardly falls means
-    a learning rate that is too low; nan, inf or a loss that jumps up one that is too high. Before
-    that, the labels tell whether the loader shuffles at all. `options`: metric and seed, as in
-    `Setup`. (H2)
+    The same minibatches, with the pictures they hold now, are trained on and checked,
+    without weight decay and at a constant `lr` (default: the optimizer's own, of a
+    schedule its highest), until all answers are right or `epochs` passes are over. If
+    not: a loss that hardly falls means a learning rate that is too low; nan, inf or a
+    loss that jumps up one that is too high. Before that, the labels tell whether the
+    loader shuffles at all. `options`: metric and seed, as in `Setup`. (H2)
     """
     start = time.perf_counter()
     setup = Setup(model, optimizer, loader, loss=loss, **options)
@@ -132,36 +136,41 @@ def overfit_small(model: Module, optimizer: Optimizer, loader: Batches,
     return step.judge(
         Finding(order == "sorted", "unshuffled data",
                 "The data come in the order of their classes: shuffle them, "
-                "DataLoader(..., shuffle=True). Learning them like this proves nothing.",
+                "DataLoader(..., shuffle=True). Learning them like this proves "
+                "nothing.",
                 "The minibatches hold far fewer classes than the data as a whole. " + step.said),
         Finding(exploded, "lr too high", lower,
                 step.said + " The loss became nan or inf."),
         Finding(top > (10.0 if right == 1.0 else 3.0) * first, "lr too high", lower,
                 step.said + f" The loss jumped up to {top:.3g}."),
         Finding(right < 1.0 and last > 0.5 * first, "lr too low",
-                f"The loss hardly falls: raise the learning rate, to {lr * 10:.1g} or more. "
-                "If no rate helps, a part of the model gets no gradient."),
+                f"The loss hardly falls: raise the learning rate, to {lr * 10:.1g} or "
+                "more. If no rate helps, a part of the model gets no gradient."),
         Finding(right < 1.0, "cannot overfit",
-                "The loss falls, but not to the end: allow more passes, or try a bigger "
-                "model, another initialisation, less dropout."),
+                "The loss falls, but not to the end: allow more passes, or try a "
+                "bigger model, another initialisation, less dropout."),
         Finding(order == "fixed", "same order in every epoch",
                 "The loader gives the same order in every epoch: shuffle anew each time, "
                 "DataLoader(..., shuffle=True).", status="warning"))
 
 
-def find_lr(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = cross_entropy,
-            *, lrs: Sequence[float] = (1e-1, 1e-2, 1e-3, 1e-4), iterations: int = 100,
+def find_lr(model: Module, optimizer: Optimizer, loader: Batches,
+            loss: Loss = cross_entropy, *,
+            lrs: Sequence[float] = (1e-1, 1e-2, 1e-3, 1e-4), iterations: int = 100,
             weight_decay: float = 1e-4, **options: Any) -> Step:
-    """Step 3: which learning rates make the loss fall within about 100 steps on all the data.
+    """Step 3: which learning rates make the loss fall within about 100 steps on all the
+    data.
 
-    For each of `lrs`, from the same weights: the ratio of the loss (mean of the last tenth of the
-    steps) to that of the untrained model (mean of as many minibatches); ``numbers["ranked"]``
-    lists {lr, ratio, loss, new} from the best. `new` is the loss on pictures that the model has not
-    seen: of the `val_loader`, and in a first epoch of the last minibatches (the larger of the two).
+    For each of `lrs`, from the same weights: the ratio of the loss (mean of the last
+    tenth of the steps) to that of the untrained model (mean of as many minibatches);
+    ``numbers["ranked"]`` lists {lr, ratio, loss, new} from the best. `new` is the loss
+    on pictures that the model has not seen: of the `val_loader`, and in a first epoch
+    of the last minibatches (the larger of the two).
 
-    A model that counts labels and looks at no picture has the entropy H of the labels for a loss.
-    If no rate gets `new` below 95 % of it, there is a second look, five times as long; if that does
-    not help either, though step 2 has passed, the labels do not belong to the pictures. (H3)
+    A model that counts labels and looks at no picture has the entropy H of the labels
+    for a loss. If no rate gets `new` below 95 % of it, there is a second look, five
+    times as long; if that does not help either, though step 2 has passed, the labels do
+    not belong to the pictures. (H3)
     """
     if len(lrs) == 0:
         raise ValueError("lrs must hold at least one learning rate to try, got none")
@@ -172,12 +181,14 @@ def find_lr(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = c
     epoch: int = len(loader)  # type: ignore[arg-type]
 
     def attempt(lr: float, steps: int) -> tuple[list[float], float, float]:
-        """All losses; the mean of the last ones; the loss on pictures not seen before."""
+        """All losses; the mean of the last ones; the loss on new pictures."""
         with own_random(setup.seed, 3):
             trainer = setup.trainer(lr, weight_decay)
             losses = fit(trainer, _First(fresh(loader), steps), None, 1).steps["loss"]
-            last = sum(losses[-tenth:]) / tenth if math.isfinite(sum(losses)) else math.inf
-            if val_loader is None or not math.isfinite(last):
+            if not math.isfinite(sum(losses)):
+                return losses, math.inf, math.inf
+            last = sum(losses[-tenth:]) / tenth
+            if val_loader is None:
                 return losses, last, last
             new = trainer.evaluate(_First(fresh(val_loader), 10, once=True)).loss
             return losses, last, max(new, last) if steps <= epoch else new
@@ -197,14 +208,16 @@ def find_lr(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = c
     numbers = {"lr": best["lr"], "ratio": best["ratio"], "loss at the start": begin,
                "label entropy": entropy, "loss on new pictures": seen,
                "ranked": [{n: finite_or_none(v) for n, v in row.items()} for row in ranked]}
-    step = Step(3, "find a learning rate", f"Of {len(lrs)} rates, {best['lr']:g} lowers the "
-                f"loss most in {iterations} steps: to {best['ratio']:.0%} of where it began.",
+    step = Step(3, "find a learning rate", f"Of {len(lrs)} rates, {best['lr']:g} "
+                f"lowers the loss most in {iterations} steps: to {best['ratio']:.0%} "
+                "of where it began.",
                 numbers=numbers, data={"curves": curves})
     too_low = best["ratio"] > 0.95 and max(lrs) < peak_lr(optimizer)
     is_new = val_loader is not None or iterations <= epoch  # also what it trains on
     doubtful = bool(finite) and not too_low and seen > 0.95 * entropy and is_new
     longer = 5 * iterations if val_loader is not None else min(5 * iterations, epoch)
-    learns = doubtful and any(attempt(row["lr"], longer)[2] < 0.95 * entropy for row in finite)
+    learns = doubtful and any(attempt(row["lr"], longer)[2] < 0.95 * entropy
+                              for row in finite)
     step.judge(
         Finding(not finite, "lr too high",
                 "Try much smaller ones; check that the inputs are normalised and finite.",
@@ -218,8 +231,9 @@ def find_lr(model: Module, optimizer: Optimizer, loader: Batches, loss: Loss = c
         Finding(doubtful, "labels do not follow from the pictures",
                 "It learned minibatches by heart and cannot go beyond: are the labels "
                 "shuffled, or shifted against the pictures? Look at twenty of them.",
-                f"{step.said} On pictures it has not seen, the loss is {seen:.4g} at best: "
-                f"hardly better than answering without a look at them ({entropy:.4g})."))
+                f"{step.said} On pictures it has not seen, the loss is {seen:.4g} at "
+                "best: hardly better than answering without a look at them "
+                f"({entropy:.4g})."))
     step.seconds = time.perf_counter() - start
     return step
 
@@ -231,7 +245,7 @@ class _StopAtAllRight(Callback):
 
 
 class _First:
-    """The first `n` batches of a loader, over several epochs if need be (unless `once`)."""
+    """The first `n` batches of a loader, in several epochs if need be, or `once`."""
 
     def __init__(self, loader: Any, n: int, once: bool = False) -> None:
         self.loader, self.n = loader, min(n, len(loader)) if once else n
@@ -245,7 +259,8 @@ class _First:
 
 
 def _mean_loss(model: Module, loss: Loss, pairs: Sequence[tuple[Any, Any]]) -> float:
-    return float(np.mean([loss(model(as_tensor(x)), as_labels(y)).item() for x, y in pairs]))
+    losses = [loss(model(as_tensor(x)), as_labels(y)).item() for x, y in pairs]
+    return float(np.mean(losses))
 
 
 def _expected(loss: Loss, classes: int) -> float:
@@ -253,8 +268,9 @@ def _expected(loss: Loss, classes: int) -> float:
         return math.log(classes)
     if loss is hinge_loss:
         return classes - 1.0
-    raise ValueError("only the initial losses of cross_entropy and hinge_loss are known here: pass "
-                     "expected=, the loss of a model that knows nothing")
+    raise ValueError("only the initial losses of cross_entropy and hinge_loss are "
+                     "known here: pass expected=, the loss of a model that knows "
+                     "nothing")
 
 
 def _all_labels(loader: Any, limit: int = 500) -> Any:
@@ -274,10 +290,12 @@ def _entropy(loader: Any) -> float:
 
 
 def _order(loader: Any, batches: int) -> str:
-    """How a loader shuffles: "sorted" by class, "fixed" (same order in each epoch), or "random".
+    """How a loader shuffles: "sorted" by class, "fixed" (same order in each epoch), or
+    "random".
 
-    Sorted: the statistic X^2 = sum over batches and classes of (n - B p)^2 / (B p) is far above its
-    mean under shuffling, which is its degrees of freedom (Pearson's test, 8 standard deviations).
+    Sorted: the statistic X^2 = sum over batches and classes of (n - B p)^2 / (B p) is
+    far above its mean under shuffling, which is its degrees of freedom (Pearson's test,
+    8 standard deviations).
     """
     everything = _all_labels(loader)
     counts = np.bincount(everything)

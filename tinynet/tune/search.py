@@ -1,20 +1,23 @@
-r"""Search for hyper-parameters: grid or random, in parallel, stopped and resumed at any time.
+r"""Search for hyper-parameters: grid or random, in parallel, stopped and resumed at any
+time.
 
-    def objective(config):                      # trains with config["lr"] ..., returns a score
-        ...                                     # the higher the better; or {"score": ..., more}
+    def objective(config):              # trains with config["lr"] ..., returns a score:
+        ...                             # the higher the better; or {"score": ..., more}
 
-    found = random_search(objective, {"lr": LogUniform(1e-4, 1e-1)}, trials=20, journal="lr.jsonl")
+    space = {"lr": LogUniform(1e-4, 1e-1)}
+    found = random_search(objective, space, trials=20, journal="lr.jsonl")
     print(found.table(), found.best.config, found.warnings())
 
-Trial i starts from the random numbers (seed, i), whatever ran before it and wherever it runs, so a
-search gives the same trials in any order, on any number of workers. Finished trials are in the
-journal; called again, a search runs only what is missing. An `executor` of `concurrent.futures`
-runs trials at the same time: processes (start them by spawn), or another package's executor for
-many machines. The objective must then be picklable: a function of a module, or an object of one.
+Trial i starts from the random numbers (seed, i), whatever ran before it and wherever it
+runs, so a search gives the same trials in any order, on any number of workers. Finished
+trials are in the journal; called again, a search runs only what is missing. An
+`executor` of `concurrent.futures` runs trials at the same time: processes (start them
+by spawn), or another package's executor for many machines. The objective must then be
+picklable: a function of a module, or an object of one.
 
-A trial that raises FloatingPointError (its loss became nan) has failed: its score is nan, and the
-search goes on. Other errors are mistakes, and end it; finished trials are kept.
-Read next: `recipe.py`.
+A trial that raises FloatingPointError (its loss became nan) has failed: its score is
+nan, and the search goes on. Other errors are mistakes, and end it; finished trials are
+kept. Read next: `recipe.py`.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ from .space import Config, Space, Uniform, describe, distinct, grid, is_number, 
 
 Objective = Callable[[Config], "float | Mapping[str, Any]"]
 _EDGE = 0.05  # share of a range that counts as its border
-_one_at_a_time = threading.Lock()  # trials in threads of one process share its random numbers
+_one_at_a_time = threading.Lock()  # the threads of a process share its random numbers
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """The finished trials, in order of i; `stopped` says why if some of them are missing."""
+    """The finished trials, in order of i; `stopped` says why some are missing."""
 
     trials: list[Trial]
     space: Space = field(default_factory=dict)
@@ -71,7 +74,8 @@ class Search:
     def best(self) -> Trial:
         """The trial of the highest score, the first of equal ones."""
         if not self.trials:
-            raise ValueError(f"no trial has finished ({self.stopped or 'there were none'})")
+            raise ValueError("no trial has finished "
+                             f"({self.stopped or 'there were none'})")
         return max(self.trials, key=lambda trial: trial.rank)
 
     @property
@@ -80,7 +84,7 @@ class Search:
         return sum(trial.seconds for trial in self.trials)
 
     def values(self, name: str) -> list[Any]:
-        """The different values of a parameter that were tried: numbers in order, then others."""
+        """The different values of a parameter: numbers in order, then others."""
         return distinct(t.config[name] for t in self.trials if name in t.config)
 
     def table(self) -> str:
@@ -99,8 +103,8 @@ class Search:
     def warnings(self) -> list[str]:
         """A line for each number whose best value lies on the border of what was tried.
 
-        The optimum may then lie outside. No decay, no dropout (0) is no border: there is no less.
-        A border value that is only as good as one inside is none either.
+        The optimum may then lie outside. No decay, no dropout (0) is no border: there
+        is no less. A border value that is only as good as one inside is none either.
         """
         found = []
         for name, best in self.best.config.items():
@@ -111,13 +115,13 @@ class Search:
                                   if t.rank == self.best.rank]
             inside = any(is_number(value) and low < value < high for value in as_good)
             if len(self._numbers(name)) > 1 and not inside:
-                found.append(f"the best {name}, {best:.3g}, lies at the border of what was tried "
-                             f"({tried[0]:.3g} to {tried[1]:.3g}): try "
+                found.append(f"the best {name}, {best:.3g}, lies at the border of what "
+                             f"was tried ({tried[0]:.3g} to {tried[1]:.3g}): try "
                              f"{'larger' if best >= high else 'smaller'} ones as well")
         return found
 
     def _edges(self, name: str) -> tuple[float, float, tuple[float, float]]:
-        """Inside is what lies between the first two numbers; and the ends of what was tried."""
+        """Between the first two numbers is inside; and the ends of what was tried."""
         axis = self.space.get(name)
         values = self._numbers(name)
         low = values[0]
@@ -162,7 +166,8 @@ class Options:
         if self.threads is not None:
             check_whole("threads", self.threads)
         if self.budget is not None and not self.budget >= 0:
-            raise ValueError(f"budget must be 0 seconds or more, or None, got {self.budget}")
+            raise ValueError("budget must be 0 seconds or more, or None, got "
+                             f"{self.budget}")
 
     def is_over(self, done: Iterable[Trial]) -> bool:
         """Whether one more trial is likely to exceed the budget."""
@@ -178,12 +183,14 @@ def by_name(options: Mapping[str, Any], *kinds: type[Any]) -> list[Any]:
     >>> by_name({"trials": 3}, Options)
     Traceback (most recent call last):
         ...
-    TypeError: 'trials' is no option here: there are budget, executor, journal, name, ...
+    TypeError: 'trials' is no option here: there are budget, executor, journal, name,
+    ...
     """
     known = {field.name: kind for kind in reversed(kinds) for field in fields(kind)}
     for name in options:
         if name not in known:
-            raise TypeError(f"{name!r} is no option here: there are {', '.join(sorted(known))}")
+            raise TypeError(f"{name!r} is no option here: there are "
+                            f"{', '.join(sorted(known))}")
     return [kind(**{name: value for name, value in options.items() if known[name] is kind})
             for kind in kinds]
 
@@ -192,8 +199,8 @@ def run_trials(objective: Objective, configs: Sequence[Config] | Mapping[int, Co
                space: Space | None = None, **options: Any) -> Search:
     """Run ``objective(config)`` for every config (a list, or a dict by trial number).
 
-    `options` are the fields of `Options`, by name; `space` is what the configs were drawn
-    from.
+    `options` are the fields of `Options`, by name; `space` is what the configs were
+    drawn from.
     """
     (how,) = by_name(options, Options)
     if not isinstance(configs, Mapping):
@@ -227,7 +234,7 @@ def _run_here(objective: Objective, configs: Mapping[int, Config], how: Options,
 
 def _run_on(objective: Objective, configs: Mapping[int, Config], how: Options,
             done: Mapping[int, Trial]) -> Results:
-    """What each gives, as they finish; those that wait are cancelled when time is up."""
+    """What each gives, as they finish; none is begun when time is up."""
     if how.executor is None or how.is_over(done.values()):
         return
     futures: dict[Future[dict[str, Any]], int] = {
@@ -246,7 +253,8 @@ def _run_on(objective: Objective, configs: Mapping[int, Config], how: Options,
 
 
 def _described(configs: Mapping[int, Config], journal: Journal) -> dict[int, Any]:
-    """What the journal keeps of each config; TypeError before any trial if it cannot be kept.
+    """What the journal keeps of each config; TypeError before any trial if it cannot be
+    kept.
 
     A journal in memory is read by nobody else: there the text of any object will do.
     """
@@ -265,7 +273,7 @@ def _described(configs: Mapping[int, Config], journal: Journal) -> dict[int, Any
 
 def run_one(objective: Objective, config: Config, seed: int, i: int,
             threads: int | None = None) -> dict[str, Any]:
-    """One trial, in whatever process this is: {"score": ..., "seconds": ..., "extra": {...}}."""
+    """One trial, in any process: {"score": ..., "seconds": ..., "extra": {...}}."""
     with _one_at_a_time, _threads(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # overflow: a trial may well explode
         before, start = get_state(), time.perf_counter()
@@ -281,8 +289,8 @@ def run_one(objective: Objective, config: Config, seed: int, i: int,
     try:
         score = float(extra.pop("score"))
     except (KeyError, TypeError, ValueError) as error:
-        raise TypeError("the objective must return its score, a number, or a dict with it under "
-                        f"'score', got {found!r}") from error
+        raise TypeError("the objective must return its score, a number, or a dict with "
+                        f"it under 'score', got {found!r}") from error
     kept = {}
     for name, value in extra.items():
         try:
@@ -294,7 +302,7 @@ def run_one(objective: Objective, config: Config, seed: int, i: int,
 
 @contextlib.contextmanager
 def _threads(n: int | None) -> Iterator[None]:
-    """This process computes on `n` threads inside, BLAS included (None: as it is set)."""
+    """This process computes on `n` threads inside, BLAS too (None: as it is set)."""
     if n is None:
         yield
         return
@@ -309,12 +317,14 @@ def _threads(n: int | None) -> Iterator[None]:
         set_num_workers(before)
 
 
-def _from_journal(journal: Journal, key: str, i: int, config: Config, described: Any) -> Trial:
+def _from_journal(journal: Journal, key: str, i: int, config: Config, described: Any
+                  ) -> Trial:
     found = journal[key]
     try:
         if found["config"] != described:
-            raise ValueError(f"{journal.path or 'the journal'} belongs to another search: {key} "
-                             f"was {found['config']} there and is {described} here")
+            raise ValueError(f"{journal.path or 'the journal'} belongs to another "
+                             f"search: {key} was {found['config']} there and is "
+                             f"{described} here")
         score = math.nan if found["score"] is None else float(found["score"])
         return Trial(i, dict(config), score, float(found["seconds"]), dict(found["extra"]))
     except (KeyError, TypeError) as error:
@@ -332,11 +342,12 @@ def grid_search(objective: Objective, axes: Mapping[str, Sequence[Any]], **optio
     return run_trials(objective, grid(axes), **options)
 
 
-def random_search(objective: Objective, space: Space, trials: int, **options: Any) -> Search:
+def random_search(objective: Objective, space: Space, trials: int, **options: Any
+                  ) -> Search:
     """Try `trials` random points of the space; for `options` see `Options`.
 
-    As many different values of every parameter as trials, where a grid has the root of it
-    or less: the axis that matters is seen much more closely (H8).
+    As many different values of every parameter as trials, where a grid has the root of
+    it or less: the axis that matters is seen much more closely (H8).
 
     >>> space = {"x": Uniform(0, 3)}
     >>> found = random_search(lambda c: -(c["x"] - 2) ** 2, space, trials=9, seed=0)
@@ -356,11 +367,11 @@ def successive_halving(objective: Objective, space: Space, trials: int, *,
         rung r: the best ceil(trials / factor^r) of the rung before,
                 with resource least factor^r
 
-    The last rung has one trial, the winner. Each rung costs about the same, so 27 trials of
-    1, 3, 9 and 27 epochs cost 4 times 27 epochs instead of 27 times. The objective reads
-    ``config[resource]``; every trial of a rung starts from nothing. For `options` see
-    `Options`.
-    Source: Jamieson and Talwalkar 2016, "Non-stochastic best arm identification".
+    The last rung has one trial, the winner. Each rung costs about the same, so 27
+    trials of 1, 3, 9 and 27 epochs cost 4 times 27 epochs instead of 27 times. The
+    objective reads ``config[resource]``; every trial of a rung starts from nothing. For
+    `options` see `Options`. Source: Jamieson and Talwalkar 2016, "Non-stochastic best
+    arm identification".
 
     >>> space = {"x": Uniform(0, 1)}
     >>> rungs = successive_halving(lambda c: c["x"] * c["epochs"], space, trials=9)
@@ -368,8 +379,8 @@ def successive_halving(objective: Objective, space: Space, trials: int, *,
     [(9, 1), (3, 3), (1, 9)]
     """
     if trials < 1 or least < 1 or factor < 2:
-        raise ValueError("successive halving needs trials >= 1, least >= 1 and factor >= 2, "
-                         f"got {trials}, {least}, {factor}")
+        raise ValueError("successive halving needs trials >= 1, least >= 1 and factor "
+                         f">= 2, got {trials}, {least}, {factor}")
     (how,) = by_name(options, Options)
     alive = {i: sample(space, how.seed, i) for i in range(trials)}
     rungs: list[Search] = []

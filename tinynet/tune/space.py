@@ -1,4 +1,5 @@
-r"""What a search may try: ranges of hyper-parameters, drawn at random or laid out as a grid.
+r"""What a search may try: ranges of hyper-parameters, drawn at random or laid out as a
+grid.
 
     u = hash(seed, i, name) / 2^64 in [0, 1)
     Uniform      low + u (high - low)                     dropout, momentum
@@ -6,11 +7,11 @@ r"""What a search may try: ranges of hyper-parameters, drawn at random or laid o
     Choice       options[floor(u n)]                      optimizer, activation
     When         one of the above, if another choice was made
 
-Trial i is a function of (seed, i) and of the parameter's name alone: it does not depend on how many
-trials there are, which of them ran before, on which worker, or on the other parameters. Learning
-rates and decays act by their factor, so they are drawn evenly in the logarithm. Lecture id H8;
-Bergstra and Bengio 2012, "Random search for hyper-parameter optimization".
-Read next: `search.py`.
+Trial i is a function of (seed, i) and of the parameter's name alone: it does not depend
+on how many trials there are, which of them ran before, on which worker, or on the other
+parameters. Learning rates and decays act by their factor, so they are drawn evenly in
+the logarithm. Lecture id H8; Bergstra and Bengio 2012, "Random search for
+hyper-parameter optimization". Read next: `search.py`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Uniform:
 
     def __post_init__(self) -> None:
         if not self.low < self.high < math.inf:
-            raise ValueError(f"{type(self).__name__} needs low < high, got {self.low}, {self.high}")
+            raise ValueError(f"{type(self).__name__} needs low < high, got {self.low}, "
+                             f"{self.high}")
 
     def at(self, u: float) -> Any:
         """The value at the share `u` in [0, 1) of the range."""
@@ -50,13 +52,13 @@ class Uniform:
 
 
 class LogUniform(Uniform):
-    """Evenly in the logarithm between `low` and `high`: as often in 1e-4..1e-3 as in 1e-2..1e-1."""
+    """Evenly in the logarithm: as often in 1e-4..1e-3 as in 1e-2..1e-1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.low <= 0:
-            raise ValueError(f"LogUniform has no lower end at {self.low}: take a small positive "
-                             "number, such as 1e-6")
+            raise ValueError(f"LogUniform has no lower end at {self.low}: take a small "
+                             "positive number, such as 1e-6")
 
     def at(self, u: float) -> Any:
         """The value at the share `u` in [0, 1) of the range, in logarithms."""
@@ -85,7 +87,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class When:
-    """`then`, if the parameter `name` (which stands before it) has `value`; else it is left out."""
+    """`then`, if the parameter `name` (which stands before) has `value`; else none."""
 
     name: str
     value: Any
@@ -102,7 +104,7 @@ def is_number(value: Any) -> bool:
 
 
 def label(value: Any) -> str:
-    """A value as it stands in tables and pictures: functions and classes by their name."""
+    """A value as in tables and pictures: functions and classes by their name."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return getattr(value, "__qualname__", None) or str(value)
@@ -131,9 +133,11 @@ def same(a: Any, b: Any) -> bool:
 
 
 def describe(value: Any, where: str = "the value") -> Any:
-    """What a journal can hold of `value`: JSON's own types, and names of functions and classes.
+    """What a journal can hold of `value`: JSON's own types, and names of functions and
+    classes.
 
-    TypeError for an object that another process could not recognise: its text is its address.
+    TypeError for an object that another process could not recognise: its text is its
+    address.
     """
     if value is None or isinstance(value, bool | str):
         return value
@@ -151,8 +155,9 @@ def describe(value: Any, where: str = "the value") -> Any:
         return f"{value.__module__}.{name}"
     text = repr(value)
     if " at 0x" in text:
-        raise TypeError(f"{where} is {text}, which a journal cannot tell from another one: give "
-                        "the choice a name, and look the object up in the objective")
+        raise TypeError(f"{where} is {text}, which a journal cannot tell from another "
+                        "one: give the choice a name, and look the object up in the "
+                        "objective")
     return text
 
 
@@ -170,13 +175,14 @@ def sample(space: Space, seed: int, i: int) -> Config:
     for name, values in space.items():
         if isinstance(values, When):
             if values.name not in list(space)[: list(space).index(name)]:
-                raise ValueError(f"{name} depends on {values.name!r}, which does not stand before "
-                                 "it in the space")
+                raise ValueError(f"{name} depends on {values.name!r}, which does not "
+                                 "stand before it in the space")
             if config.get(values.name) != values.value:
                 continue
             values = values.then
         if not isinstance(values, Uniform | Choice):
-            raise TypeError(f"{name} must be a Uniform, LogUniform, Choice or When, got {values!r}")
+            raise TypeError(f"{name} must be a Uniform, LogUniform, Choice or When, "
+                            f"got {values!r}")
         word = key(seed, "space", i, name)
         config[name] = values.at((word >> 11) * 2.0**-53)
     return config
@@ -188,20 +194,22 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[Config]:
     >>> grid({"lr": [0.1, 0.01], "decay": [0, 1e-4]})[1:3]
     [{'lr': 0.1, 'decay': 0.0001}, {'lr': 0.01, 'decay': 0}]
     """
-    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    return [dict(zip(axes, values, strict=True))
+            for values in itertools.product(*axes.values())]
 
 
 def hit_probability(fraction: float, trials: int) -> float:
-    """1 - (1 - fraction)^trials: the chance that one random trial at least lands in a region.
+    """1 - (1 - fraction)^trials: the chance that one random trial at least lands in a
+    region.
 
-    `fraction` is the region's share of the range. A peak of a tenth of the important axis is found
-    by 9 random trials with 61 %; 60 trials are 95 % sure to hold one of the best twentieth, however
-    many parameters there are (H8).
+    `fraction` is the region's share of the range. A peak of a tenth of the important
+    axis is found by 9 random trials with 61 %; 60 trials are 95 % sure to hold one of
+    the best twentieth, however many parameters there are (H8).
 
     >>> f"{hit_probability(0.1, 9):.1%}", f"{hit_probability(0.05, 60):.1%}"
     ('61.3%', '95.4%')
     """
     if not (0.0 <= fraction <= 1.0 and trials >= 0):
-        raise ValueError(f"fraction must lie in [0, 1] and trials be 0 or more, got {fraction}, "
-                         f"{trials}")
+        raise ValueError("fraction must lie in [0, 1] and trials be 0 or more, got "
+                         f"{fraction}, {trials}")
     return 1.0 - (1.0 - fraction) ** trials

@@ -1,10 +1,11 @@
 r"""Trying something on a model without changing it: everything happens to a copy.
 
-A deep copy of (model, optimizer) together keeps them linked: the copied optimizer updates the
-copied weights. Loaders are copied as well (not their arrays), and start from epoch 0. What is left
-is the default random generator, which comes back to the state it had. So whatever is tried, the
-model, its gradients and mode, the optimizer, the loaders and the random numbers are as before, bit
-for bit, also after an error. Read next: `sanity.py`.
+A deep copy of (model, optimizer) together keeps them linked: the copied optimizer
+updates the copied weights. Loaders are copied as well (not their arrays), and start
+from epoch 0. What is left is the default random generator, which comes back to the
+state it had. So whatever is tried, the model, its gradients and mode, the optimizer,
+the loaders and the random numbers are as before, bit for bit, also after an error. Read
+next: `sanity.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..train.trainer import Batches, Loss, Metric, Trainer, count_correct
 
 
 class Finding(NamedTuple):
-    """What a step may find, and what to do about it; `said` takes the step's own place."""
+    """What a step may find, and what to do about it; `said` replaces the step's."""
 
     holds: bool
     fault: str
@@ -82,7 +83,8 @@ class Step:
 
 @dataclass
 class Setup:
-    """What is to be trained: never changed by `trainer`, which works on a copy of all of it.
+    """What is to be trained: never changed by `trainer`, which works on a copy of all
+    of it.
 
     Picklable if its parts are, so a search may send it to other processes.
     """
@@ -97,7 +99,7 @@ class Setup:
 
     def trainer(self, lr: float | None = None, weight_decay: float | None = None,
                 callbacks: Iterable[Callback] = ()) -> Trainer:
-        """A silent trainer of copies, at a constant learning rate (default: `peak_lr`)."""
+        """A silent trainer of copies, at a constant rate (default: `peak_lr`)."""
         model, optimizer = copy.deepcopy((self.model, self.optimizer))
         optimizer.lr = peak_lr(self.optimizer) if lr is None else lr
         if weight_decay is not None:
@@ -118,7 +120,8 @@ def peak_lr(optimizer: Optimizer) -> float:
 def set_weight_decay(optimizer: Optimizer, value: float) -> None:
     """Give `value` to the groups that decay; where none does, to all.
 
-    So with ``param_groups(model, weight_decay=1e-4)`` biases and norm scales stay without.
+    So with ``param_groups(model, weight_decay=1e-4)`` biases and norm scales stay
+    without.
     """
     groups = [g for g in optimizer.param_groups if g["weight_decay"]] or optimizer.param_groups
     for group in groups:
@@ -135,7 +138,7 @@ def fresh(loader: Any) -> Any:
 
 @contextlib.contextmanager
 def own_random(*parts: int) -> Iterator[None]:
-    """Random numbers of (parts) inside, those from before afterwards; overflow does not warn."""
+    """Random numbers of (parts) inside, the old ones after; overflow does not warn."""
     before = get_state()
     manual_seed(key("workbench", *parts))
     with warnings.catch_warnings():
@@ -148,7 +151,7 @@ def own_random(*parts: int) -> Iterator[None]:
 
 def fit(trainer: Trainer, train_loader: Batches, val_loader: Batches | None,
         epochs: int) -> History:
-    """Train; a loss that is no number ends it, with the history so far. Ctrl-C is passed on."""
+    """Train; a loss that is no number ends it. Ctrl-C is passed on."""
     with contextlib.suppress(FloatingPointError):
         trainer.fit(train_loader, val_loader, epochs)
     if trainer.history.stopped == "interrupted":

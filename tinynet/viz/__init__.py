@@ -1,13 +1,15 @@
-"""Pictures: training curves, schedules, graphs, optimizers on their way. Start with `curves.py`."""
+"""Pictures: curves, schedules, graphs, optimizers at work. Start with `curves.py`."""
 
-from .anatomy import plot_anatomy
-from .contact_sheet import contact_sheet
-from .curves import Panel, plot_history, plot_panels, plot_schedule
-from .graph import plot_graph
-from .landscape import plot_paths
-from .race import race_gif, race_page
-from .report import write_report
-from .search import plot_searches
-
-__all__ = ["Panel", "contact_sheet", "plot_anatomy", "plot_graph", "plot_history", "plot_panels",
-           "plot_paths", "plot_schedule", "plot_searches", "race_gif", "race_page", "write_report"]
+from .anatomy import plot_anatomy as plot_anatomy
+from .contact_sheet import contact_sheet as contact_sheet
+from .curves import (
+    Panel as Panel,
+    plot_history as plot_history,
+    plot_panels as plot_panels,
+    plot_schedule as plot_schedule,
+)
+from .graph import plot_graph as plot_graph
+from .landscape import plot_paths as plot_paths
+from .race import race_gif as race_gif, race_page as race_page
+from .report import write_report as write_report
+from .search import plot_searches as plot_searches

@@ -1,4 +1,5 @@
-"""The anatomy of a training step, drawn: where the time goes, what is kept, how much code is read.
+"""The anatomy of a training step, drawn: where the time goes, what is kept, how much
+code is read.
 
 Read next: `contact_sheet.py`.
 """
@@ -14,10 +15,11 @@ ROW = 0.34  # inches for each stage
 
 
 def plot_anatomy(anatomy: Anatomy, path: str | os.PathLike[str]) -> None:
-    """Draw what `train.trace` found into the file `path`: a bar for each stage of the step.
+    """Draw what `train.trace` found into the file `path`: a bar for each stage of the
+    step.
 
-    Milliseconds forward and, behind them, backward; kilobytes that wait for the backward pass; and
-    the library's files and functions that are entered.
+    Milliseconds forward and, behind them, backward; kilobytes that wait for the
+    backward pass; and the library's files and functions that are entered.
     """
     rows = anatomy.rows
     figure, panels = new_figure(1, 3, (11.0, 1.4 + ROW * len(rows)))

@@ -1,8 +1,8 @@
 """What every picture starts and ends with: a figure without a display, and its file.
 
-Figures are drawn on matplotlib's Agg canvas, as objects: no display is needed, and neither pyplot
-nor any other global state is touched, so a notebook's own figures are left alone.
-Read next: `curves.py`, then `landscape.py`.
+Figures are drawn on matplotlib's Agg canvas, as objects: no display is needed, and
+neither pyplot nor any other global state is touched, so a notebook's own figures are
+left alone. Read next: `curves.py`, then `landscape.py`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Colours that stay apart for colour-blind readers (Okabe and Ito 2008).
-TRAIN, VAL, QUIET, GOOD = "#0072B2", "#D55E00", "#999999", "#009E73"
+TRAIN = "#0072B2"
+VAL = "#D55E00"
+QUIET = "#999999"
+GOOD = "#009E73"
 PALETTE = (TRAIN, VAL, GOOD, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LARGEST = 1e100  # beyond it an axis cannot add its margins
 
 
-def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+def new_figure(rows: int, columns: int, size: tuple[float, float]
+               ) -> tuple[Figure, list[Axes]]:
     """A figure of `size` inches and its panels, row by row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

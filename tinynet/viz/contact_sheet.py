@@ -1,4 +1,5 @@
-"""A contact sheet: rows of small pictures, each row with its name. Look at what the net will see.
+"""A contact sheet: rows of small pictures, each row with its name. Look at what the net
+will see.
 
 Read next: `examples/augmentations.py`.
 """
@@ -19,10 +20,11 @@ _GAP = 2  # pixels between two pictures
 
 def contact_sheet(rows: Mapping[str, Any], path: str | os.PathLike[str], title: str = "",
                   zoom: float = 1.5) -> None:
-    """Draw each row's pictures (n, C, H, W), C = 1 or 3, side by side into the file `path`.
+    """Draw each row's pictures (n, C, H, W), C = 1 or 3, side by side into the file
+    `path`.
 
-    uint8 pictures are shown as they are, floats from 0 (black) to 1 (white). Sizes may differ from
-    row to row; a pixel is as large everywhere, `zoom` times 1/100 inch.
+    uint8 pictures are shown as they are, floats from 0 (black) to 1 (white). Sizes may
+    differ from row to row; a pixel is as large everywhere, `zoom` times 1/100 inch.
     """
     pictures = {name: _bytes(name, to_numpy(row)) for name, row in rows.items()}
     if not pictures:
@@ -30,7 +32,8 @@ def contact_sheet(rows: Mapping[str, Any], path: str | os.PathLike[str], title: 
     width = max(len(row) * (row.shape[2] + _GAP) for row in pictures.values())
     height = sum(row.shape[1] + _GAP for row in pictures.values())
     sheet = np.full((height, width, 3), 255, np.uint8)
-    top, places = 0, []
+    top = 0
+    places = []
     for row in pictures.values():
         for i, picture in enumerate(row):
             h, w, _ = picture.shape
@@ -54,8 +57,8 @@ def contact_sheet(rows: Mapping[str, Any], path: str | os.PathLike[str], title: 
 def _bytes(name: str, row: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """(n, H, W, 3) uint8."""
     if row.ndim != 4 or row.shape[1] not in (1, 3):
-        raise ValueError(f"row {name!r} must be pictures (n, C, H, W) with 1 or 3 channels, got "
-                         f"shape {row.shape}")
+        raise ValueError(f"row {name!r} must be pictures (n, C, H, W) with 1 or 3 "
+                         f"channels, got shape {row.shape}")
     if row.dtype.kind == "f":
         row = np.clip(row * 255.0, 0.0, 255.0).round()
     row = np.asarray(row).astype(np.uint8).transpose(0, 2, 3, 1)

@@ -1,9 +1,10 @@
-r"""Pictures of a training run: its curves in one file, and a schedule before it is used.
+r"""Pictures of a training run: its curves in one file, and a schedule before it is
+used.
 
-`plot_history` draws four panels over the epochs: the loss (every step as a light dot, its moving
-average as a line, validation at the end of each epoch), the accuracy, the learning rate, and the
-update ratio of the lecture (H9) with the band around 1e-3 that it should keep to. Lecture ids D1,
-H6, H9.
+`plot_history` draws four panels over the epochs: the loss (every step as a light dot,
+its moving average as a line, validation at the end of each epoch), the accuracy, the
+learning rate, and the update ratio of the lecture (H9) with the band around 1e-3 that
+it should keep to. Lecture ids D1, H6, H9.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 
 def plot_history(history: History, path: str | os.PathLike[str], smooth: float = 0.9,
                  title: str = "") -> None:
-    """Draw loss, accuracy, learning rate and update ratio of `history` into the file `path`.
+    """Draw loss, accuracy, learning rate and update ratio of `history` into the file
+    `path`.
 
-    `smooth` is the factor of the moving average (0.9: about the last 10 steps). The file's suffix
-    says its kind (.png, .pdf, .svg). ValueError if nothing was recorded.
+    `smooth` is the factor of the moving average (0.9: about the last 10 steps). The
+    file's suffix says its kind (.png, .pdf, .svg). ValueError if nothing was recorded.
     """
     if not history.steps:
         raise ValueError("this history has no steps yet: train before plotting it")
@@ -70,7 +72,7 @@ def plot_schedule(schedule: Callable[[int], float] | Sequence[Callable[[int], fl
 
 
 class Panel(NamedTuple):
-    """Lines in one coordinate system: ``lines[label] = (x, y)``; `log` is "", "x", "y" or "xy"."""
+    """Lines in one coordinate system: lines[label] = (x, y); `log`: "", "x", "y", "xy"."""
 
     lines: Mapping[str, tuple[Any, Any]]
     title: str = ""
@@ -85,7 +87,8 @@ def plot_panels(panels: Sequence[Panel], path: str | os.PathLike[str], columns: 
                 title: str = "") -> None:
     """Draw any lines, panel by panel, into the file `path`.
 
-    The same labels look the same in all panels, so the first panel that has them has the legend.
+    The same labels look the same in all panels, so the first panel that has them has
+    the legend.
     """
     if not panels:
         raise ValueError("panels is empty: there is nothing to draw")
@@ -112,7 +115,8 @@ def plot_panels(panels: Sequence[Panel], path: str | os.PathLike[str], columns: 
     save(figure, path)
 
 
-def _draw_lines(panel: Axes, lines: Iterable[tuple[str, Any, Any]], legend: bool = True) -> None:
+def _draw_lines(panel: Axes, lines: Iterable[tuple[str, Any, Any]], legend: bool = True
+                ) -> None:
     for i, (name, x, y) in enumerate(lines):
         panel.plot(x, y, label=name, linewidth=1.6, **look(i))
     if legend:
@@ -121,7 +125,8 @@ def _draw_lines(panel: Axes, lines: Iterable[tuple[str, Any, Any]], legend: bool
 
 def _draw_loss(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
                beta: float) -> None:
-    t, loss = to_epochs(np.array(history.steps["step"]) + 1), np.array(history.steps["loss"])
+    t = to_epochs(np.array(history.steps["step"]) + 1)
+    loss = np.array(history.steps["loss"])
     panel.plot(t, loss, ".", color=TRAIN, alpha=_alpha(len(t)), markersize=4, linewidth=0,
                markeredgewidth=0, rasterized=True)
     panel.plot([], [], ".", color=TRAIN, alpha=0.4, label="training, each step")
@@ -190,7 +195,7 @@ def _draw_ratio(panel: Axes, history: History, to_epochs: Callable[[Any], Any]) 
 
 
 def _drawable(history: History) -> History:
-    """A copy whose counts of steps and epochs can be an axis: gaps lie on a line, or are rows.
+    """A copy whose counts of steps and epochs can be an axis: gaps lie on a line.
 
     Numbers that an axis could not multiply by its margins are infinite, and so not drawn.
     """
@@ -213,7 +218,7 @@ def _drawable(history: History) -> History:
 
 
 def _epochs_of(history: History) -> Callable[[Any], Any]:
-    """From steps to epochs: a straight line between the ends of epochs, and beyond the last."""
+    """From steps to epochs: a line between the ends of epochs, and beyond the last."""
     if not history.epochs:
         return lambda step: step
     ends = np.array([0.0, *history.epochs["step"]])
@@ -241,4 +246,5 @@ def _alpha(n: int) -> float:
 
 
 def _say(panel: Axes, text: str) -> None:
-    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", color=QUIET)
+    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center",
+               color=QUIET)

@@ -1,8 +1,9 @@
 """The graph behind a tensor: what `backward` will walk, drawn from top to bottom.
 
-A box for every operation, with the shape it made, and one for every leaf: a tensor that asks for a
-gradient. Constants are not in the graph, and neither are values: a node keeps only what its
-derivative needs. Read next: `../tensor.py`, whose walk goes along these arrows from the bottom up.
+A box for every operation, with the shape it made, and one for every leaf: a tensor that
+asks for a gradient. Constants are not in the graph, and neither are values: a node
+keeps only what its derivative needs. Read next: `../tensor.py`, whose walk goes along
+these arrows from the bottom up.
 """
 
 from __future__ import annotations
@@ -20,22 +21,24 @@ COLUMN, ROW = 1.9, 0.62  # inches
 
 def plot_graph(output: Tensor, path: str | os.PathLike[str],
                names: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] = ()) -> None:
-    """Draw the graph of `output` into the file `path`; tensors in `names` are called by them.
+    """Draw the graph of `output` into the file `path`; tensors in `names` are called by
+    them.
 
-    `names` are pairs such as ``model.named_parameters()``, or a dict: of leaves, or of what
-    operations made. Draw before ``backward()``, which frees the graph as it goes.
+    `names` are pairs such as ``model.named_parameters()``, or a dict: of leaves, or of
+    what operations made. Draw before ``backward()``, which frees the graph as it goes.
 
     >>> w = Tensor([1.0, 2.0], requires_grad=True)
     >>> plot_graph((w * w).sum(), "/dev/null", {"w": w})
     """
     if not isinstance(output, Tensor) or output.node is None:
-        raise ValueError("there is no graph to draw: output must be a tensor computed from one "
-                         f"that requires gradients, got {output!r:.60}")
+        raise ValueError("there is no graph to draw: output must be a tensor computed "
+                         f"from one that requires gradients, got {output!r:.60}")
     called = {}
     for name, tensor in names.items() if isinstance(names, Mapping) else names:
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"names must hold tensors, got {type(tensor).__name__} for {name!r}: "
-                            "give a dict of them, or model.named_parameters()")
+            raise TypeError(f"names must hold tensors, got {type(tensor).__name__} for "
+                            f"{name!r}: give a dict of them, or "
+                            "model.named_parameters()")
         called[id(tensor.node)] = name
     places = _places(output.node)
     columns, rows = (1 + max(place[i] for _, place in places.values()) for i in (0, 1))
@@ -53,7 +56,9 @@ def plot_graph(output: Tensor, path: str | os.PathLike[str],
         for before in node.inputs:
             if before is not None:
                 _, (x0, y0) = places[id(before)]
-                bend = 0.0 if y - y0 == 1 else 0.45 if x == x0 else 0.2  # around boxes between
+                bend = 0.0
+                if y - y0 > 1:  # around the boxes between
+                    bend = 0.45 if x == x0 else 0.2
                 panel.annotate("", (x, y - 0.32), (x0, y0 + 0.32), zorder=0, arrowprops={
                     "arrowstyle": "->", "color": "#777777", "linewidth": 0.8,
                     "connectionstyle": f"arc3,rad={bend}"})
@@ -71,9 +76,11 @@ def _text(node: Node, name: str | None) -> str:
 def _places(last: Node) -> dict[int, tuple[Node, tuple[int, int]]]:
     """For the id of each node: the node, its column and its row.
 
-    An operation stands one row below the lowest of its inputs, a leaf one above its first use.
+    An operation stands one row below the lowest of its inputs, a leaf one above its
+    first use.
     """
-    nodes, waiting = {id(last): last}, [last]
+    nodes = {id(last): last}
+    waiting = [last]
     while waiting:
         node = waiting.pop()
         if node.inputs is None:
@@ -84,14 +91,14 @@ def _places(last: Node) -> dict[int, tuple[Node, tuple[int, int]]]:
                 nodes[id(before)] = before
                 waiting.append(before)
     if (n := len(nodes)) > MOST:
-        raise ValueError(f"the graph has {n} nodes, more than the {MOST} of a picture that can be "
-                         "read: draw a part of the model, or a smaller one")
+        raise ValueError(f"the graph has {n} nodes, more than the {MOST} of a picture "
+                         "that can be read: draw a part of the model, or a smaller one")
     operations = sorted((n for n in nodes.values() if not isinstance(n, Leaf)),
                         key=lambda node: node.order)
     rows: dict[int, int] = {}
     for node in operations:
-        rows[id(node)] = 1 + max((rows.get(id(i), 0) for i in node.inputs if i is not None),
-                                 default=0)
+        above = [rows.get(id(i), 0) for i in node.inputs if i is not None]
+        rows[id(node)] = 1 + max(above, default=0)
     for node in reversed(operations):
         for before in node.inputs:
             if isinstance(before, Leaf):

@@ -1,11 +1,12 @@
-r"""Paths of optimizers over the contours of a loss: the lecture's red pit, by real runs (A2, A6).
+r"""Paths of optimizers over the contours of a loss: the lecture's red pit, by real runs
+(A2, A6).
 
     paths = {"GD": trace(gd, bowl(10), (1, 1), 100), ...}     optim.landscapes.trace
     plot_paths(bowl(10), paths, "bowl.png")
 
-A contour is a line of equal loss. Where they are long ellipses the Hessian is badly conditioned
-and gradient descent zig-zags (A3): its condition number stands on the picture.
-Read next: `race.py`, the same in motion.
+A contour is a line of equal loss. Where they are long ellipses the Hessian is badly
+conditioned and gradient descent zig-zags (A3): its condition number stands on the
+picture. Read next: `race.py`, the same in motion.
 """
 
 from __future__ import annotations
@@ -34,18 +35,20 @@ def plot_paths(landscape: Landscape, paths: Paths, path: str | os.PathLike[str],
                title: str = "") -> None:
     """Draw each of `paths`, arrays (n + 1, 2), over the contours into the file `path`.
 
-    The circle is where they start, dots are where they end, stars are the minima. The legend says
-    each path's last loss and steps, or when it left the picture.
+    The circle is where they start, dots are where they end, stars are the minima. The
+    legend says each path's last loss and steps, or when it left the picture.
     """
     paths = as_arrays(landscape, paths)
     figure, (panel,) = new_figure(1, 1, (7.5, 5.6))
     draw_ground(panel, landscape)
     left, right, bottom, top = landscape.window
     for i, (name, points) in enumerate(paths.items()):
-        x, y = points[:, 0], points[:, 1]
+        x, y = points.T
         outside = np.flatnonzero((x < left) | (x > right) | (y < bottom) | (y > top))
-        end = f"out at step {outside[0]}" if outside.size and outside[-1] == len(points) - 1 \
-            else f"{losses(landscape, points[-1]):.2g} after {len(points) - 1}"
+        last = len(points) - 1
+        end = f"{losses(landscape, points[-1]):.2g} after {last}"
+        if outside.size and outside[-1] == last:
+            end = f"out at step {outside[0]}"
         label = f"{name}: {end}"
         panel.plot(x, y, linewidth=1.4, marker=".", markersize=3, label=label, **look(i))
         panel.plot(x[-1:], y[-1:], "o", color=look(i)["color"], markersize=6)
@@ -56,15 +59,16 @@ def plot_paths(landscape: Landscape, paths: Paths, path: str | os.PathLike[str],
 
 
 def as_arrays(landscape: Landscape, paths: Paths) -> dict[str, Path]:
-    """`paths` as arrays (n + 1, 2), or an error that says why there is no map of them."""
+    """`paths` as arrays (n + 1, 2), or why there is no map of them."""
     if not isinstance(landscape, Landscape) or len(landscape.start) != 2:
-        raise ValueError(f"landscape is {getattr(landscape, 'name', landscape)!r}: paths are drawn "
-                         "over a Landscape of two coordinates (optim.landscapes)")
+        raise ValueError(f"landscape is {getattr(landscape, 'name', landscape)!r}: "
+                         "paths are drawn over a Landscape of two coordinates "
+                         "(optim.landscapes)")
     arrays = {name: np.asarray(points, dtype=np.float64) for name, points in paths.items()}
     for name, points in arrays.items():
         if points.ndim != 2 or points.shape[1] != 2 or not len(points):
-            raise ValueError(f"paths[{name!r}] has shape {points.shape}: a path is an array "
-                             "(steps + 1, 2), as trace() makes it")
+            raise ValueError(f"paths[{name!r}] has shape {points.shape}: a path is an "
+                             "array (steps + 1, 2), as trace() makes it")
     return arrays
 
 
@@ -89,11 +93,13 @@ def losses(landscape: Landscape, points: Any) -> np.ndarray[Any, Any]:
 
 
 def draw_ground(panel: Axes, landscape: Landscape, size: int = 240) -> Any:
-    """Contours, minima and start, on the landscape's window; returns matplotlib's contours."""
+    """Contours, minima and start, on the landscape's window; the contours come back."""
     left, right, bottom, top = landscape.window
-    x, y = np.linspace(left, right, size), np.linspace(bottom, top, size)
+    x = np.linspace(left, right, size)
+    y = np.linspace(bottom, top, size)
     heights = losses(landscape, np.stack(np.meshgrid(x, y), axis=-1))
-    # Lines at equal steps of rank, not of height: a steep wall does not swallow all of them.
+    # Lines at equal steps of rank, not of height: a steep wall does not swallow all of
+    # them.
     levels = np.unique(np.quantile(heights, np.linspace(0.0, 1.0, 19)[1:-1] ** 1.5))
     contours = panel.contour(x, y, heights, levels, cmap="Blues_r", linewidths=0.8, alpha=0.7)
     for minimum in landscape.minima:

@@ -1,9 +1,10 @@
-r"""A race of optimizers: their paths over the contours in motion, as a GIF and as a page.
+r"""A race of optimizers: their paths over the contours in motion, as a GIF and as a
+page.
 
-The page is one file with everything in it, drawing, numbers and script: it can be opened from a
-disk, mailed and printed, and asks no other address for anything. Without its script it shows the
-finished paths. Both are made without a display. The page's text is `race.html`.
-This is the last file of the package.
+The page is one file with everything in it, drawing, numbers and script: it can be
+opened from a disk, mailed and printed, and asks no other address for anything. Without
+its script it shows the finished paths. Both are made without a display. The page's text
+is `race.html`. This is the last file of the package.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from ..optim.landscapes import Landscape
 from .canvas import PALETTE, look, new_figure
 from .landscape import STAR, Paths, as_arrays, describe, draw_ground, losses
 
-WIDTH, HEIGHT = 720, 540  # of the drawing in the page, in its own units
+WIDTH = 720  # of the drawing in the page, in its own units
+HEIGHT = 540
 
 
 def moments(paths: Paths, frames: int) -> np.ndarray[Any, Any]:
-    """The steps to show: at most `frames` after step 0, evenly spaced up to the longest path.
+    """The steps to show: at most `frames` after step 0, evenly spaced up to the longest
+    path.
 
     >>> moments({"a": np.zeros((5, 2)), "b": np.zeros((9, 2))}, frames=4).tolist()
     [0, 2, 4, 6, 8]
@@ -85,7 +88,8 @@ def race_gif(landscape: Landscape, paths: Paths, path: str | os.PathLike[str], f
 
 def race_page(landscape: Landscape, paths: Paths, path: str | os.PathLike[str],
               frames: int = 400) -> None:
-    """Write one HTML page that plays the race: play and pause, a slider, the losses beside it.
+    """Write one HTML page that plays the race: play and pause, a slider, the losses
+    beside it.
 
     At most `frames` steps of each path are kept in it, evenly spaced.
     """
@@ -111,7 +115,7 @@ def race_page(landscape: Landscape, paths: Paths, path: str | os.PathLike[str],
 
 
 def _to_page(landscape: Landscape, points: Any) -> list[list[float]]:
-    """Points (n, 2) as places in the drawing, y downwards; far outside ones are moved nearer."""
+    """Points (n, 2) as places in the drawing, y downwards; far ones are moved nearer."""
     left, right, bottom, top = landscape.window
     scale = np.array([WIDTH / (right - left), HEIGHT / (bottom - top)])
     pixels = (np.asarray(points)[:, :2] - [left, top]) * scale

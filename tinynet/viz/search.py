@@ -1,9 +1,11 @@
-r"""Grid against random search in one picture: why nine random trials see more than a 3 x 3 grid.
+r"""Grid against random search in one picture: why nine random trials see more than a 3
+x 3 grid.
 
-Each search is a square of its trials over two hyper-parameters, coloured by score. Above it and to
-its right stand the marginals: the same scores over one parameter alone. A grid puts its trials
-above each other, so the important axis is seen at a few values only; random trials are all
-different. The lecture's figure, from real trainings; lecture id H8.
+Each search is a square of its trials over two hyper-parameters, coloured by score.
+Above it and to its right stand the marginals: the same scores over one parameter alone.
+A grid puts its trials above each other, so the important axis is seen at a few values
+only; random trials are all different. The lecture's figure, from real trainings;
+lecture id H8.
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
 
 def plot_searches(searches: Mapping[str, Search], path: str | os.PathLike[str], x: str, y: str, *,
                   truth: Search | None = None, title: str = "") -> None:
-    """Draw searches (by name) side by side over the parameters `x` and `y` into the file `path`.
+    """Draw searches (by name) side by side over the parameters `x` and `y` into the
+    file `path`.
 
-    A parameter that one of them drew from a `LogUniform` gets a logarithmic axis. `truth` is a
-    dense search along `x`, drawn as a grey line behind the scores above. Failed trials (score nan,
-    or beyond what an axis holds) are crosses. ValueError if there is nothing to draw.
+    A parameter that one of them drew from a `LogUniform` gets a logarithmic axis.
+    `truth` is a dense search along `x`, drawn as a grey line behind the scores above.
+    Failed trials (score nan, or beyond what an axis holds) are crosses. ValueError if
+    there is nothing to draw.
     """
     if not searches or not all(found.trials for found in searches.values()):
         raise ValueError("there are no trials to draw: every search needs at least one")
@@ -78,8 +82,9 @@ def plot_searches(searches: Mapping[str, Search], path: str | os.PathLike[str], 
 class _Axis:
     """One parameter's scale and range, the same in all panels.
 
-    Numbers have their value as their place. If anything else was among the choices (None, a
-    function, a word), or some trials have no value, each label has a place of its own.
+    Numbers have their value as their place. If anything else was among the choices
+    (None, a function, a word), or some trials have no value, each label has a place of
+    its own.
     """
 
     def __init__(self, searches: list[Search], name: str) -> None:
