@@ -79,12 +79,12 @@ def _section(step: Step) -> str:
     return "\n".join(parts)
 
 
-def _picture(draw: Callable[[Path], None]) -> str:
+def _picture(what: str, draw: Callable[[Path], None]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         draw(path)
         data = base64.b64encode(path.read_bytes()).decode()
-    return f"<img alt='' src='data:image/png;base64,{data}'>"
+    return f"<img alt='{what}' src='data:image/png;base64,{data}'>"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -129,7 +129,7 @@ def _overfit(step: Step) -> list[str]:
               Panel({"after each pass": (range(1, len(accuracy) + 1), accuracy)},
                     "Accuracy on the same minibatches", "pass", "right answers (%)",
                     bottom=0, top=103)]
-    return [_picture(lambda path: plot_panels(panels, path))]
+    return [_picture("loss and accuracy", lambda path: plot_panels(panels, path))]
 
 
 def _rates(step: Step) -> list[str]:
@@ -141,7 +141,7 @@ def _rates(step: Step) -> list[str]:
         ends = (0, max(map(len, curves.values())) - 1)
         line = {"without a look at the pictures": (ends, (entropy, entropy))}
         panel = panel._replace(lines={**panel.lines, **line})
-    return [_picture(lambda path: plot_panels([panel], path)),
+    return [_picture("losses", lambda path: plot_panels([panel], path)),
             _table(step.numbers["ranked"])]
 
 
@@ -168,7 +168,7 @@ def _trials(step: Step) -> list[str]:
     scores = _numbers([row["score"] for row in rows])
     trials = [Trial(i, {name: row[name] for name in names}, scores[i], 0.0)
               for i, row in enumerate(rows)]
-    searches = {step.title: Search(trials, dict.fromkeys(names, _BY_FACTOR))}
+    found = {"random points": Search(trials, dict.fromkeys(names, _BY_FACTOR))}
     lines: dict[str, tuple[Any, Any]] = {}
     for row in rows:
         epochs = History.from_dict(row["history"]).epochs
@@ -176,13 +176,15 @@ def _trials(step: Step) -> list[str]:
         lines[f"lr {row['lr']:.3g}"] = (range(1, len(values) + 1), values)
     curves = Panel(lines, "Validation, at a constant learning rate", "epoch")
     plain = [{k: v for k, v in row.items() if k != "history"} for row in rows]
-    return [_picture(lambda path: plot_searches(searches, path, *names)),
-            _picture(lambda path: plot_panels([curves], path)), _table(plain)]
+    return [_picture("where the trials lie", lambda path: plot_searches(
+                found, path, *names, title="What was tried (circle: best)")),
+            _picture("validation curves", lambda path: plot_panels([curves], path)),
+            _table(plain)]
 
 
 def _curves(step: Step) -> list[str]:
     history = History.from_dict(step.data["history"])
-    return [_picture(lambda path: plot_history(history, path, smooth=0.95))]
+    return [_picture("curves", lambda path: plot_history(history, path, smooth=0.95))]
 
 
 _SHOWN = {2: _overfit, 3: _rates, 4: _grid, 5: _trials, 6: _curves}

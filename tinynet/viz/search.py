@@ -71,8 +71,8 @@ def plot_searches(searches: Mapping[str, Search], path: str | os.PathLike[str], 
             axes[x].scale(panel, "x")
         for panel in (square, beside):
             axes[y].scale(panel, "y")
-        above.tick_params(labelbottom=False)
-        beside.tick_params(labelleft=False)
+        above.tick_params(which="both", labelbottom=False)
+        beside.tick_params(which="both", labelleft=False)
     if title:  # above the marginals, which the layout does not count
         figure.get_layout_engine().set(rect=(0.0, 0.0, 0.985, 0.93))  # type: ignore[union-attr,call-arg]
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
