@@ -119,7 +119,8 @@ class Journal:
         self._seen = _look(path)
         data = path.read_bytes() if self._seen else b""
         whole = data[: data.rfind(b"\n") + 1]
-        if not whole and not _is_begun(data):
+        begun = json.dumps(_FORMAT).encode()[:-1]
+        if not whole and not begun.startswith(data[: len(begun)]):
             raise ValueError(f"{self.path} is no journal of tinynet: choose another "
                              "file")
         lines = []
@@ -149,8 +150,7 @@ class Journal:
             if head.get(name) != mine.get(name):
                 raise ValueError(f"{self.path} belongs to another run: {name} is "
                                  f"{head.get(name)!r} there and {mine.get(name)!r} "
-                                 "here. Use the same settings, another file, or delete "
-                                 "it")
+                                 "here. Use the same settings, or another file")
 
 
 @contextlib.contextmanager
@@ -167,12 +167,6 @@ def opened(journal: Journal | str | os.PathLike[str] | None,
 def as_json(value: Any) -> Any:
     """`value` as it will come back; ValueError if a number is not finite."""
     return json.loads(json.dumps(value, allow_nan=False, default=lambda v: v.item()))
-
-
-def _is_begun(data: bytes) -> bool:
-    """Whether `data` is the beginning of a first line, or nothing."""
-    start = json.dumps(_FORMAT).encode()[:-1]
-    return data[: len(start)] == start[: len(data)]
 
 
 def _look(path: Path | None) -> tuple[int, ...]:

@@ -22,19 +22,18 @@ Read next: `search.py`.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from ..backend import to_numpy
 from ..checks import check_whole
 from ..functional.loss import cross_entropy
 from ..nn.module import Module
 from ..optim import Optimizer
 from ..train.history import History, finite_or_none
 from ..train.predict import as_labels, as_tensor, batch_count, class_numbers
+from ..train.settings import describe
 from ..train.trainer import Batches, Loss, Metric, count_correct
 from .diagnose import diagnose
 from .journal import Journal, opened
@@ -232,12 +231,9 @@ class Plan:
     def __post_init__(self) -> None:
         for name in ("coarse_epochs", "fine_epochs", "fine_trials", "rounds"):
             check_whole(name, getattr(self, name))
-        if len(self.lrs) == 0:
-            raise ValueError("lrs must hold at least one learning rate to try, got "
-                             "none")
-        if len(self.decays) == 0:
-            raise ValueError("decays must hold at least one weight decay to try, got "
-                             "none")
+        for name in ("lrs", "decays"):
+            if len(getattr(self, name)) == 0:
+                raise ValueError(f"{name} must hold at least one value to try, got none")
 
     def head(self, setup: Setup) -> dict[str, Any]:
         """What must be the same when the run goes on; more rounds may be asked for."""
@@ -247,20 +243,17 @@ class Plan:
             raise ValueError(f"fine_epochs={self.fine_epochs} of {batches} batches are "
                              "fewer than 10 steps, too few for a curve: take more "
                              "epochs or smaller batches")
-        weights = setup.model.state_dict()
         head = {name: value for name, value in asdict(self).items() if name != "rounds"}
         return head | {
             "optimizer": repr(setup.optimizer), "batches": batches,
-            "loss": getattr(setup.loss, "__name__", type(setup.loss).__name__),
-            "weights": _digest(*sum(weights.items(), ())),
-            "data": _digest(*_first(setup.train_loader), *_first(setup.val_loader))}
+            "loss": describe(setup.loss), "weights": describe(setup.model.state_dict()),
+            "data": describe([*_first(setup.train_loader), *_first(setup.val_loader)])}
 
 
 def run(model: Module, optimizer: Optimizer, train_loader: Batches, val_loader: Batches, *,
         loss: Loss = cross_entropy, metric: Metric | None = count_correct,
         report: Callable[[Found], object] = lambda found: None, **options: Any) -> Found:
-    """All seven steps; a fault ends the run, and the last step says what to do about
-    it.
+    """All seven steps; a fault ends the run, and the last step says what to do.
 
     `options` are the fields of `Plan` and of `tune.search.Options`, by name. The
     journal holds what is finished: the same call goes on from there; the budget is for
@@ -417,12 +410,3 @@ def _first(loader: Any) -> tuple[Any, Any]:
     with own_random(0, 0):
         images, labels = next(iter(fresh(loader)))
     return as_tensor(images).data, as_labels(labels)
-
-
-def _digest(*values: Any) -> str:
-    """Arrays and names as a short text: a journal belongs to its weights and data."""
-    whole = hashlib.sha256()
-    for value in values:
-        data = value.encode() if isinstance(value, str) else to_numpy(value).tobytes()
-        whole.update(data)
-    return whole.hexdigest()[:16]

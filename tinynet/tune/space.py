@@ -46,10 +46,6 @@ class Uniform:
         """The value at the share `u` in [0, 1) of the range."""
         return self.low + u * (self.high - self.low)
 
-    def share(self, value: float) -> float:
-        """The `u` of a value."""
-        return (value - self.low) / (self.high - self.low)
-
 
 class LogUniform(Uniform):
     """Evenly in the logarithm: as often in 1e-4..1e-3 as in 1e-2..1e-1."""
@@ -63,10 +59,6 @@ class LogUniform(Uniform):
     def at(self, u: float) -> Any:
         """The value at the share `u` in [0, 1) of the range, in logarithms."""
         return self.low * (self.high / self.low) ** u
-
-    def share(self, value: float) -> float:
-        """The `u` of a value."""
-        return math.log(value / self.low) / math.log(self.high / self.low)
 
 
 class Choice:
