@@ -190,7 +190,7 @@ def find_lr(model: Module, optimizer: Optimizer, loader: Batches,
             last = sum(losses[-tenth:]) / tenth
             if val_loader is None:
                 return losses, last, last
-            new = trainer.evaluate(_First(fresh(val_loader), 10, once=True)).loss
+            new = trainer.evaluate(list(itertools.islice(fresh(val_loader), 10))).loss
             return losses, last, max(new, last) if steps <= epoch else new
 
     begin = attempt(0.0, tenth)[1]
@@ -245,10 +245,11 @@ class _StopAtAllRight(Callback):
 
 
 class _First:
-    """The first `n` batches of a loader, in several epochs if need be, or `once`."""
+    """The first `n` batches of a loader, in several epochs if need be."""
 
-    def __init__(self, loader: Any, n: int, once: bool = False) -> None:
-        self.loader, self.n = loader, min(n, len(loader)) if once else n
+    def __init__(self, loader: Any, n: int) -> None:
+        self.loader = loader
+        self.n = n
 
     def __len__(self) -> int:
         return self.n

@@ -253,21 +253,24 @@ def _run_on(objective: Objective, configs: Mapping[int, Config], how: Options,
 
 
 def _described(configs: Mapping[int, Config], journal: Journal) -> dict[int, Any]:
-    """What the journal keeps of each config; TypeError before any trial if it cannot be
-    kept.
+    """What the journal keeps of each config; TypeError, before any trial, if it cannot.
 
     A journal in memory is read by nobody else: there the text of any object will do.
     """
-    found: dict[int, dict[str, Any]] = {}
-    for i, config in configs.items():
-        found[i] = {}
-        for name, value in config.items():
-            try:
-                found[i][name] = describe(value, f"{name}, of trial {i},")
-            except TypeError:
-                if journal.path is not None:
-                    raise
-                found[i][name] = repr(value)
+    if journal.path is None:
+        return {i: _told(config) for i, config in configs.items()}
+    return {i: {name: describe(value, f"{name}, of trial {i},")
+                for name, value in config.items()} for i, config in configs.items()}
+
+
+def _told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as a journal can hold them, if need be by their text."""
+    found = {}
+    for name, value in values.items():
+        try:
+            found[name] = describe(value)
+        except TypeError:
+            found[name] = repr(value)
     return found
 
 
@@ -291,13 +294,8 @@ def run_one(objective: Objective, config: Config, seed: int, i: int,
     except (KeyError, TypeError, ValueError) as error:
         raise TypeError("the objective must return its score, a number, or a dict with "
                         f"it under 'score', got {found!r}") from error
-    kept = {}
-    for name, value in extra.items():
-        try:
-            kept[name] = describe(value)
-        except TypeError:  # nothing that a trial has cost is lost for what it says besides
-            kept[name] = repr(value)
-    return {"score": finite_or_none(score), "seconds": seconds, "extra": kept}
+    # Nothing that a trial has cost is lost for what it says besides.
+    return {"score": finite_or_none(score), "seconds": seconds, "extra": _told(extra)}
 
 
 @contextlib.contextmanager

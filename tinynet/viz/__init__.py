@@ -1,11 +1,10 @@
 """Pictures: curves, schedules, graphs, optimizers at work. Start with `curves.py`."""
 
+# ruff: noqa: I001
 from .anatomy import plot_anatomy as plot_anatomy
 from .contact_sheet import contact_sheet as contact_sheet
 from .curves import (
-    Panel as Panel,
-    plot_history as plot_history,
-    plot_panels as plot_panels,
+    Panel as Panel, plot_history as plot_history, plot_panels as plot_panels,
     plot_schedule as plot_schedule,
 )
 from .graph import plot_graph as plot_graph

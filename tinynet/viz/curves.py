@@ -127,7 +127,8 @@ def _draw_loss(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
                beta: float) -> None:
     t = to_epochs(np.array(history.steps["step"]) + 1)
     loss = np.array(history.steps["loss"])
-    panel.plot(t, loss, ".", color=TRAIN, alpha=_alpha(len(t)), markersize=4, linewidth=0,
+    alpha = float(np.clip(400 / len(t), 0.15, 0.6))  # lighter where dots are many
+    panel.plot(t, loss, ".", color=TRAIN, alpha=alpha, markersize=4, linewidth=0,
                markeredgewidth=0, rasterized=True)
     panel.plot([], [], ".", color=TRAIN, alpha=0.4, label="training, each step")
     panel.plot(t, smooth_values(history.steps["loss"], beta), color=TRAIN, linewidth=1.4,
@@ -238,11 +239,6 @@ def _percent(values: Sequence[float]) -> Any:
 def _positive(values: Any) -> Any:
     """What a logarithmic axis can show."""
     return np.where(values > 0, values, math.nan)
-
-
-def _alpha(n: int) -> float:
-    """Dots are lighter where they are many."""
-    return float(np.clip(400 / max(n, 1), 0.15, 0.6))
 
 
 def _say(panel: Axes, text: str) -> None:
