@@ -136,8 +136,7 @@ def coarse_grid(setup: Setup, lrs: Sequence[float], decays: Sequence[float] = DE
     if setup.metric:
         chance = 1.2 * _chance(setup)
         advice = ("No trial is better than always answering the most frequent class "
-                  f"({chance / 1.2:.1%}): train for longer, or go back to steps 1 to "
-                  "3.")
+                  f"({chance / 1.2:.1%}): train for longer, or go back to steps 1-3.")
     if found.trials and not found.best.rank > chance:
         step.status = "warning"
         step.fault = "nothing learned"
