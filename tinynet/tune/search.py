@@ -182,8 +182,7 @@ def by_name(options: Mapping[str, Any], *kinds: type[Any]) -> list[Any]:
     >>> by_name({"trials": 3}, Options)
     Traceback (most recent call last):
         ...
-    TypeError: 'trials' is no option here: there are budget, executor, journal, name,
-    ...
+    TypeError: 'trials' is no option here: there are budget, executor, ...
     """
     known = {field.name: kind for kind in reversed(kinds) for field in fields(kind)}
     for name in options:
