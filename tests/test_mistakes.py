@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import Tensor, data, functional as F, models, nn, operands, optim, train
+from tinynet import Tensor, data, functional as F, models, nn, optim, rules, train
 from tinynet.backend import on_gpu
 
 Mistake = Callable[[], Any]
@@ -216,12 +216,12 @@ def test_numpy_arrays_do_not_slip_into_a_gpu_computation(monkeypatch: pytest.Mon
     """As if CuPy were the backend: its `ndarray` is another type."""
     if not on_gpu:
         elsewhere = types.SimpleNamespace(ndarray=type("ndarray", (), {}))
-        monkeypatch.setattr(operands, "xp", elsewhere)
-        monkeypatch.setattr(operands, "CONSTANTS", frozenset((float, int, bool)))
+        monkeypatch.setattr(rules, "xp", elsewhere)
+        monkeypatch.setattr(rules, "CONSTANTS", frozenset((float, int, bool)))
     with pytest.raises(TypeError, match=re.escape(
             "add mixes a CuPy tensor with a NumPy array of shape (3,): upload it with "
             "tn.tensor(array)")):
-        operands.as_operand(np.ones(3), "add")
+        rules.as_operand(np.ones(3), "add")
 
 
 def test_an_unknown_backend_lists_the_valid_ones(run_python: Callable[..., Any]) -> None:

@@ -17,8 +17,7 @@ from typing import Any
 
 from .backend import Array, out_of_memory
 from .graph import mode
-from .operands import CONSTANTS, FLOAT64, NDARRAY, as_array, as_data, as_operand
-from .rules import Rules
+from .rules import CONSTANTS, FLOAT64, NDARRAY, Rules, as_array, as_data, as_operand
 from .tensor import Tensor, record, wrap
 
 

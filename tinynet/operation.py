@@ -52,8 +52,7 @@ from .backend import Array, out_of_memory
 from .fast_calls import fast_call
 from .graph import Node, Pullbacks
 from .kernels import kernel
-from .operands import FLOAT64, NDARRAY, as_array, as_data, unpack
-from .rules import Rules, Vjp
+from .rules import FLOAT64, NDARRAY, Rules, Vjp, as_array, as_data, unpack
 from .tensor import Tensor, grad, record, wrap
 
 P = ParamSpec("P")

@@ -1,5 +1,5 @@
 """Random erasing: one rectangle inside the picture, its statistics, and its fill. (Cutout, G4, is
-tested in test_augment.py.)
+tested in test_transform.py.)
 """
 
 from __future__ import annotations

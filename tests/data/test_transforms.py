@@ -72,7 +72,7 @@ TABLE = {
     "ResNetCrop": Row(ResNetCrop(12, (14, 25)), ResNetCrop(20, (20, 20)), (12, 12)),
 }
 OF_THREE_CHANNELS = {"Cutout", "PCALighting", "RandomErasing with noise"}
-EXEMPT = {"Transform", "Normalize"}  # the base class, and what draws nothing: see test_augment.py
+EXEMPT = {"Transform", "Normalize"}  # the base class, and what draws nothing: see test_transform.py
 
 
 def pictures(n: int = N, dtype: str = "uint8", size: tuple[int, int] = (20, 24)) -> Array:

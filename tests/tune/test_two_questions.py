@@ -48,7 +48,7 @@ KINDS: dict[str, tuple[Callable[[Any], bool] | None, set[str]]] = {
     "tune.rates": (None, {"label_rates"}),
     "train.detective": (None, {"find_nonfinite", "NanGuard"}),
     "tune.diagnose": (None, {"diagnose"}),
-    "data.augment": (_transforms, {"RandomHorizontalFlip", "RandomApply"}),
+    "data.transform": (_transforms, {"RandomHorizontalFlip", "RandomApply"}),
     "data.colour": (_transforms, {"ColorJitter", "PCALighting"}),
     "data.crops": (_transforms, {"RandomCrop", "ResNetCrop", "RandomResizedCrop"}),
     "data.geometry": (_transforms, {"RandomAffine", "LensDistortion"}),
@@ -96,4 +96,4 @@ def test_H10_every_module_of_the_table_exists() -> None:
         module = importlib.import_module(f"tinynet.{name}")
         assert module.__doc__, f"{name} is named in the table, but says nothing"
     assert {"optim.first_order", "optim.schedule"} <= set(left)
-    assert {"functional.regularize", "data.augment", "tune.search"} <= set(right)
+    assert {"functional.regularize", "data.transform", "tune.search"} <= set(right)

@@ -4,10 +4,6 @@ Arrays only: nothing here knows of tensors or layers. Read next: `dataset.py`.
 """
 # ruff: noqa: I001  (exported names stand side by side)
 
-from .augment import (
-    Normalize as Normalize, RandomApply as RandomApply,
-    RandomHorizontalFlip as RandomHorizontalFlip,
-)
 from .cifar10 import load_cifar10 as load_cifar10
 from .colour import ColorJitter as ColorJitter, PCALighting as PCALighting
 from .crops import (
@@ -24,5 +20,11 @@ from .mix import BatchTransform as BatchTransform, CutMix as CutMix, Mixup as Mi
 from .pixels import channel_statistics as channel_statistics
 from .resample import resize as resize
 from .shapes import load_shapes as load_shapes
-from .transform import Compose as Compose, Transform as Transform
+from .transform import (
+    Compose as Compose,
+    Normalize as Normalize,
+    RandomApply as RandomApply,
+    RandomHorizontalFlip as RandomHorizontalFlip,
+    Transform as Transform,
+)
 from .views import flips as flips, resnet_crops as resnet_crops, ten_crops as ten_crops

@@ -18,8 +18,8 @@ import numpy as np
 
 from ..backend import Array, accumulator, as_float, asarray, float_dtype, xp
 from ..kernels import elementwise, erf as erf_kernel
-from ..operands import unpack
 from ..operation import primitive
+from ..rules import unpack
 from ..tensor import Tensor, wrap
 
 P = ParamSpec("P")

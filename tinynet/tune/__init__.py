@@ -8,7 +8,7 @@ steps.
 The lecture closes with two questions and who answers them (H10):
 
     Is the training error too high?           Is the test error much higher?
-    functional.activation   nn.init           data.augment      data.colour    data.crops
+    functional.activation   nn.init           data.transform    data.colour    data.crops
     functional.norm         nn.layers         data.geometry     data.mix       data.erase
     optim.first_order       optim.schedule    functional.regularize            nn.noise
     optim.second_order      optim.clip        functional.dropconnect           nn.blocks
