@@ -14,7 +14,7 @@ from tests.functional.test_fusions import IDS, ROWS, Row, draw
 from tinynet import data, functional as F, grad, nn, optim, train
 from tinynet.random import Generator
 
-FILES = 34  # that the walk of a batch enters, six of them of data
+FILES = 32  # that the walk of a batch enters, five of them of data
 
 
 @pytest.mark.parametrize("row", ROWS, ids=IDS)

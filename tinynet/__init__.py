@@ -10,6 +10,8 @@ without gradients); `tensor`, `operation` and `ops` (the engine and its primitiv
 `functional`, `calculus`; `gradcheck`, `nn`, `optim` and `data`; `train` and `models`;
 `tune`; `viz`. A file imports only from lower floors. Start reading with `tensor.py`, or
 with ``loss.backward()`` in a debugger.
+
+Read next: `backend.py`.
 """
 # ruff: noqa: I001  (exported names stand side by side)
 

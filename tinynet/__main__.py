@@ -4,7 +4,9 @@ trace`.
 The first prints the versions, the backend, the device and the threads: the lines to
 paste into a bug report. The second differentiates every operation numerically and
 prints the comparison. The third follows a training step of a small net through the
-files of the library, with plain kernels. Read next: `gradcheck/check.py`.
+files of the library, with plain kernels.
+
+This is the last file.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 Everything above imports ``xp`` from here and never ``numpy`` for arrays that may live
 on a GPU. ``numpy`` is the default. ``cupy`` is honoured or refused at import: a backend
 that was asked for and cannot work would otherwise fail much later, in the middle of the
-first batch. Read next: `random.py`, then `tensor.py`.
+first batch.
+
+Read next: `checks.py`.
 """
 
 from __future__ import annotations

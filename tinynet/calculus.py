@@ -7,7 +7,9 @@ r"""Jacobians, Hessians and products with them, in a few lines on top of `grad`.
 A Hessian has n^2 numbers and takes n backward passes; its product with a vector takes
 two, whatever n is (Pearlmutter 1994, "Fast exact multiplication by the Hessian"), so
 methods of second order for nets use `hvp` (lecture ids C3 and C4). `f` is any function
-of one tensor; all results are plain tensors without a graph. Read next: `optim/`.
+of one tensor; all results are plain tensors without a graph.
+
+Read next: `optim/line_search.py`.
 """
 
 from __future__ import annotations

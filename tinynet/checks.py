@@ -2,6 +2,8 @@
 
 Each function returns what it has checked, or raises an error that names the argument
 and the value.
+
+Read next: `text.py`.
 """
 
 from __future__ import annotations

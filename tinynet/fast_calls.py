@@ -7,7 +7,7 @@ either. They are taken where no vjp is None and no option can be given to two ar
 a test runs every operation through both and holds them equal. To understand an
 operation, read `operation.call` instead.
 
-Read next: `ops/arithmetic.py`.
+Read next: `ops/__init__.py`.
 """
 
 from __future__ import annotations

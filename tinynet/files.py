@@ -3,7 +3,9 @@
 The bytes go to a temporary file in the same folder, are forced to the disk (fsync), and
 only then does the file take its name: a rename is one step for the file system. The
 folder is synchronised as well, because the new name stands there. What a killed process
-left is removed by the next write into its folder. Read next: `locks.py`.
+left is removed by the next write into its folder.
+
+Read next: `locks.py`.
 """
 
 from __future__ import annotations

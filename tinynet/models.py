@@ -3,7 +3,9 @@
 Each function returns a fresh network of `nn` layers. Parameters and multiply-adds are
 for the defaults: 10 classes, and multiply-adds of one 3x32x32 picture (``nn.summary``
 prints them layer by layer). They take and give what PyTorch's nets do: images (N, C, H,
-W), class scores (N, classes). Read next: `nn/blocks.py`, then `train/trainer.py`.
+W), class scores (N, classes).
+
+Read next: `optim/__init__.py`.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ Two ways to use it::
     rng = Generator(seed)               # a counter moves on with every draw; get_state/set_state
     uniform(key(seed, "mine", i))       # stateless: keyed draws, also for an array of keys at once
 
-Read next: `tensor.py`.
+Read next: `graph.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tables as text: cells in columns of one width, for terminals and files.
 
-Read next: `backend.py`.
+Read next: `files.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Data: CIFAR-10, the built-in set `shapes`, your own pictures; batches and augmentation.
 
-Arrays only: nothing here knows of tensors or layers. Read next: `dataset.py`.
+Arrays only: nothing here knows of tensors or layers.
+
+Read next: `data/dataset.py`.
 """
 # ruff: noqa: I001  (exported names stand side by side)
 

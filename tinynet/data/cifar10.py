@@ -4,8 +4,9 @@ Two official formats are read. A *binary* file is 10,000 records of 3,073 bytes:
 label, then 1,024 red, 1,024 green and 1,024 blue values, row by row. A *python* file is
 a pickle of a dict with the same numbers; it is a program that is never run
 (`pickles.py`): the array is built from notes of the few calls that official files make.
-Every file is checked (size, labels, SHA256SUMS beside it) before it is used. Read next:
-`pickles.py`, `download.py`, `loader.py`.
+Every file is checked (size, labels, SHA256SUMS beside it) before it is used.
+
+Read next: `data/pickles.py`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@ r"""Other light: brightness, contrast and saturation, and AlexNet's PCA lighting
 
 An object is the same in any light, so its label stays (CS231n lecture 8: F5, F6).
 Factors of 1 change nothing. Floats are not held to a range: nothing says where white
-is. Read next: `geometry.py`.
+is.
+
+Read next: `data/erase.py`.
 """
 
 from __future__ import annotations

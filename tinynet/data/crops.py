@@ -6,8 +6,9 @@ trained on.
     RandomResizedCrop   8 % .. 100 % of the area, any shape, to 224      Szegedy et al. 2015
 
 Scaling and cropping are one step (`resample.window`): only the pixels of the patch are
-computed, and each picture of a batch has a scale of its own. Read next: `views.py`, the
-crops of test time.
+computed, and each picture of a batch has a scale of its own.
+
+Read next: `data/geometry.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What every loader returns: pictures, labels, the names of the classes, and a name.
 
 `from_arrays` takes your own arrays (or memory maps). All data stays on the host, as it
-came (uint8 is a quarter of float32); `DataLoader` uploads it batch by batch. Read next:
-`folder.py`.
+came (uint8 is a quarter of float32); `DataLoader` uploads it batch by batch.
+
+Read next: `data/shapes.py`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ Range). It is given up only for the whole file: an answer that does not go on fr
 (a portal's page, another range, everything once more) is kept apart until its hash is
 right. Connecting is tried once, for five seconds, instead of hanging. Processes that
 want the same file wait for one another. `extract` takes only the files it is told from
-an archive. Read next: `loader.py`.
+an archive.
+
+Read next: `train/__init__.py`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@ r"""Hiding a part of the picture: cutout, and random erasing.
     y = fill where there is a hole, else x;    the hole is a rectangle
 
 The net must not rely on any one part of an object. At test time the picture stays
-whole. Read next: `mix.py`.
+whole.
+
+Read next: `data/mix.py`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 Whatever a picture's pixels are, they become 8 bits of red, green and blue: grey is
 repeated, a palette looked up, CMYK converted, 16 bits keep the upper byte. What has no
 known range (floats, 32-bit integers) is refused, and so is all that cannot be read:
-each time by the file's name. Read next: `cifar10.py`, `loader.py`.
+each time by the file's name.
+
+Read next: `data/cifar10.py`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ r"""Moving the points of a picture: one random affine map, and the distortion of
 p = (x, y) is a place in the old picture (x to the right, y down), p' in the new one.
 For every new pixel the map is followed backwards and the old picture is read there,
 between its pixels: one resampling, whatever the number of motions. What comes from
-outside is `fill`. |det A| = s^2 r is the factor of areas. Read next: `resample.py`.
+outside is `fill`. |det A| = s^2 r is the factor of areas.
+
+Read next: `data/colour.py`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ picture from (seed, epoch, index), that of a whole batch (mixup) from (seed, epo
 results do not depend on the batch size (for augmentation), on prefetching or on what
 ran before, so the state of a loader is two numbers. A batch is one slice or one fancy
 index of the array, and one upload for each array: nothing is looped over in Python.
-Read next: `augment.py`.
+
+Read next: `data/transform.py`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ is lam CE(i) + (1 - lam) CE(j). These are batch transforms, for
 DataLoader(batch_transform=): the key is that of (seed, epoch, batch number), and
 targets are probabilities (N, classes). Accuracy on such batches counts lam where the
 net says i and 1 - lam where it says j: it is no measure of fit, and labelled "mixed".
-At test time pictures stay as they are (CS231n lecture 8: G5). Read next: `loader.py`.
+At test time pictures stay as they are (CS231n lecture 8: G5).
+
+Read next: `data/views.py`.
 """
 
 from __future__ import annotations

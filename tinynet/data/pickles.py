@@ -6,7 +6,9 @@ need; any other is refused before anything is built. Names of functions are comp
 with those the caller allows, a call becomes a `Note` of its name and arguments. What a
 hostile file can cost is bounded by its size: the memo is a dict (Python's own is a list
 as long as the highest index asks for), the keys of a dict are texts (the hash of nested
-tuples may take for ever), and nothing is printed whole. Read next: `cifar10.py`.
+tuples may take for ever), and nothing is printed whole.
+
+Read next: `data/download.py`.
 """
 
 from __future__ import annotations

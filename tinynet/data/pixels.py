@@ -1,7 +1,9 @@
 """What transforms compute with: blocks of pictures, dtypes, fills, moments of colours.
 
 Integers stay integers: they are computed with as floats, rounded once at the end, and
-held to the range of their dtype. Read next: `augment.py`.
+held to the range of their dtype.
+
+Read next: `data/resample.py`.
 """
 
 from __future__ import annotations

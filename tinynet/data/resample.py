@@ -7,7 +7,9 @@ Pixel (i, j) is the point (i, j), its square reaches from i - 1/2 to i + 1/2. A 
 (a crop brought to a size) is separable: two small matrix products, whose triangles grow
 where the picture shrinks, so that nothing aliases; this is Pillow's BILINEAR and
 PyTorch's bilinear interpolation with antialias. `sample` takes any points, four
-neighbours each. Read next: `crops.py`.
+neighbours each.
+
+Read next: `data/crops.py`.
 """
 
 from __future__ import annotations

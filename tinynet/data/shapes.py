@@ -10,7 +10,9 @@ and noise are drawn anew for every picture, and object and background are equall
 the brighter one, so no pixel by itself says anything about the class: a linear
 classifier stays near chance and a net has to find edges and corners. Random numbers
 come from (seed, split, index) alone, so picture 17 is the same in a set of 100 and in a
-set of 50,000, on every machine (to rounding: one grey level). Read next: `loader.py`.
+set of 50,000, on every machine (to rounding: one grey level).
+
+Read next: `data/loader.py`.
 """
 
 from __future__ import annotations

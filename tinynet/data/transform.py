@@ -7,7 +7,9 @@ images; labels are untouched (CS231n lecture 8, "transforms keep the label, enla
 set"). A transform hashes the keys with the name of its class before it draws, so adding
 one to a `Compose` changes nothing about the others, and a picture is treated alike in
 any batch, order or thread. Called without keys, as on a test set, the random ones leave
-the picture alone (a crop takes the middle). Read next: `pixels.py`.
+the picture alone (a crop takes the middle).
+
+Read next: `data/pixels.py`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ other.
 Training drew one crop at random; the average over many is what that noise comes to
 (CS231n lecture 8, "marginalise at test time": F4). Each function here yields views of a
 whole batch one by one, so memory holds one scale of one batch at most.
-`train.predict_views` averages over them. Read next: `train/predict.py`.
+`train.predict_views` averages over them.
+
+Read next: `data/folder.py`.
 """
 
 from __future__ import annotations

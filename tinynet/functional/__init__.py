@@ -4,6 +4,8 @@ Shapes are PyTorch's. A file is a family: `activation`, `linear`, `conv`, `pool`
 `regularize`, `dropconnect`, `fractional`, `loss`. Operations of many steps are fused
 for speed, each beside a reference composed of primitives, which is its meaning, its
 test and its derivative of higher order.
+
+Read next: `functional/activation.py`.
 """
 # ruff: noqa: I001  (exported names stand side by side)
 

@@ -3,7 +3,9 @@ order.
 
 Each is a primitive, so its second derivative is the derivative of its vjp: nothing more
 to write. Where a function has a kink, the text says which slope stands in for the
-derivative there. Read next: `loss.py`.
+derivative there.
+
+Read next: `functional/linear.py`.
 """
 
 from __future__ import annotations

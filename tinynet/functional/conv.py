@@ -3,10 +3,12 @@ equal.
 
 The reference is a definition to read: copy out every window (`unfold`), multiply by the
 weights. It serves gradients of gradients; the plain forward and backward are
-`kernels/conv.py`, read next.
+`kernels/conv.py`.
 
 `unfold` copies windows out, `fold` adds them into place. They are adjoint, each is the
 other's gradient: what is composed of them and a product is exact at any order.
+
+Read next: `functional/pool.py`.
 """
 
 from __future__ import annotations

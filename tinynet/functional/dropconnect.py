@@ -20,7 +20,9 @@ times a plain one with 256 or more. With 64 it is 3 to 4 times: plain Winograd t
 about 1 ns for each weight and example there, less than the products with weights of
 their own. A linear layer has one pixel: tens of times (``python -m bench.noise``).
 Source: Wan, Zeiler, Zhang, LeCun and Fergus 2013, "Regularization of neural networks
-using DropConnect"; CS231n lecture 8 (G1). Read next: `../kernels/winograd.py`.
+using DropConnect"; CS231n lecture 8 (G1).
+
+Read next: `functional/fractional.py`.
 """
 
 from __future__ import annotations

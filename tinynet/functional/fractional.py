@@ -20,7 +20,8 @@ backward one scatter without duplicates. Kept for the backward pass is who won: 
 for each output of both steps and each tap but one. Forward and backward take about 2
 times as long as a plain 2x2 max pool of the same images, with overlap 3 times (``python
 -m bench.noise``). Source: Graham 2014, "Fractional max-pooling"; CS231n lecture 8 (G2).
-Read next: `norm.py`.
+
+Read next: `calculus.py`.
 """
 
 from __future__ import annotations

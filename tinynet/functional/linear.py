@@ -3,6 +3,8 @@
 One recorded operation instead of three (transpose, product, sum) halves the cost of
 small nets. Its derivatives are linear maps again, so it is exact at any order. Read
 next: `conv.py`.
+
+Read next: `functional/loss.py`.
 """
 
 from __future__ import annotations

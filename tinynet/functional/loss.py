@@ -5,7 +5,9 @@ Shapes must be equal, never broadcast: (n, 1) minus (n,) would be n^2 difference
 net that learns nothing. Class labels are checked on the host; on a GPU, where reading
 them back would stall the device, a label out of range makes the loss NaN instead.
 `reduction` is "mean", "sum" or "none" (one loss for each sample). Losses of float16 are
-computed in float32 and rounded at the end; 0 log 0 is 0. Read next: `kernels/loss.py`.
+computed in float32 and rounded at the end; 0 log 0 is 0.
+
+Read next: `functional/conv.py`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 BatchNorm takes them over the batch, for each channel; LayerNorm and GroupNorm over each
 sample. The operations are pure: `batch_norm` gets the batch's statistics back from its
 operation as an auxiliary result and updates the running ones once, also when gradients
-of gradients compute everything again. Read next: `kernels/norm.py`.
+of gradients compute everything again.
+
+Read next: `functional/regularize.py`.
 """
 
 from __future__ import annotations

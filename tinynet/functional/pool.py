@@ -1,7 +1,9 @@
 """Pooling: windows of an image become one value each, their largest or their mean.
 
 Of equal largest values the first (left to right, top to bottom) gets the gradient, in
-the kernels and in the references. Read next: `kernels/pool.py`.
+the kernels and in the references.
+
+Read next: `functional/norm.py`.
 """
 
 from __future__ import annotations

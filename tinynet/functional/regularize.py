@@ -5,7 +5,9 @@
 
 The mask is drawn outside the differentiable operation and comes in as an array, so the
 operation is pure: its gradient is the same multiplication again. Only the mask (one
-byte for each value) is kept for the backward pass. Read next: `norm.py`.
+byte for each value) is kept for the backward pass.
+
+Read next: `nn/__init__.py`.
 """
 
 from __future__ import annotations

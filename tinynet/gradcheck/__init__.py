@@ -1,7 +1,9 @@
 """Are the gradients right? `check.py` compares them with differences of the function
 itself.
 
-`tn.gradcheck` is the function of that name. Read next: `check.py`.
+`tn.gradcheck` is the function of that name.
+
+Read next: `gradcheck/check.py`.
 """
 
 from .check import gradcheck as gradcheck, gradcheck_module as gradcheck_module

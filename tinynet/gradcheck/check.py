@@ -10,7 +10,9 @@ the direction again and again finds the element. Numbers are float64.
 
 Three things are told from an error: a kink, where differences are wrong and not the
 gradient; a slope too small to rise above the rounding of f; and what a smaller step
-settles. The report says which. Read next: `report.py`.
+settles. The report says which.
+
+Read next: `gradcheck/level.py`.
 """
 
 from __future__ import annotations

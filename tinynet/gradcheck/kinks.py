@@ -2,7 +2,9 @@
 
 A kink is where a max or a ReLU changes its winner: there the differences are wrong, not
 the gradient. If the inputs sit on one and the gradient lies between the slopes on its
-two sides, it is a choice, not an error. Read next: `table.py`.
+two sides, it is a choice, not an error.
+
+Read next: `gradcheck/report.py`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ spacings of the numbers.
 A difference shows only what rises above the rounding of s. Of a sum that is known (its
 terms); of what happens inside f it is measured, by fourth differences, in which a
 smooth f leaves nothing else. What the largest step cannot show is excused with a note,
-not called wrong. Read next: `kinks.py`.
+not called wrong.
+
+Read next: `gradcheck/kinks.py`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@
     above 1e-2      wrong                          1e-4 to 1e-7    fine with kinks
     1e-2 to 1e-4    uncomfortable                  below 1e-7      good
 
-Source: CS231n notes, neural networks part 3. Read next: `level.py`.
+Source: CS231n notes, neural networks part 3.
+
+Read next: `gradcheck/table.py`.
 """
 
 from __future__ import annotations

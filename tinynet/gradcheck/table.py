@@ -4,8 +4,9 @@
 complain about a registered operation without a row. A row is a name (the registered one
 of an operation, or that of a function composed of them), a function of tensors, and the
 shapes of its inputs, which are normal numbers unless the row gives bounds.
-Broadcasting, options and awkward shapes have rows of their own. Read next:
-`calculus.py`.
+Broadcasting, options and awkward shapes have rows of their own.
+
+Read next: `tune/__init__.py`.
 """
 
 from __future__ import annotations

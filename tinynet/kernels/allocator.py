@@ -16,7 +16,9 @@ before a new arena is taken.
 
 Cost: a walk along the holes, of which a training step of net S has 2 to 6: about 5 us
 in all, against 50 us for each fresh MB. Source: first fit with merging, Knuth, "The art
-of computer programming", volume 1, section 2.5. Read next: `memory.py`.
+of computer programming", volume 1, section 2.5.
+
+Read next: `kernels/memory.py`.
 """
 
 from __future__ import annotations

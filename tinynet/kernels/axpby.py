@@ -4,8 +4,9 @@ NumPy needs three calls and a temporary array for it. BLAS has a routine, `axpby
 NumPy does not offer, but brings along: it reads x and y once and writes y once. The
 interpreter lock is free meanwhile, so worker threads wait for each other a third as
 often. Where the BLAS at hand has no such routine (Apple's Accelerate), the plain twin
-does it. Cost for n numbers: 3 n operations, 2 n numbers read and n written. Read next:
-`update.py`.
+does it. Cost for n numbers: 3 n operations, 2 n numbers read and n written.
+
+Read next: `kernels/gpu.py`.
 """
 
 from __future__ import annotations

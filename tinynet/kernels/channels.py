@@ -14,7 +14,9 @@ A mean that is large against the deviation costs digits in x * scale + shift, wh
 terms then nearly cancel: there (`far_centre`) the mean is subtracted first.
 
 Cost for n numbers: 2 n operations (3 n with a centre) and 2 n numbers read or written
-for `scale_and_shift`, n and n for `channel_sum`. Read next: `norm.py`.
+for `scale_and_shift`, n and n for `channel_sum`.
+
+Read next: `kernels/matmul.py`.
 """
 
 from __future__ import annotations

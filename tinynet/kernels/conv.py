@@ -12,8 +12,9 @@ float16 is computed in float32, whose products BLAS knows: the transforms of Win
 way would leave two digits of it.
 
 `force_algorithm` overrules the choice, for tests: gradient checks in float64 reach
-every one. A GPU has one way of its own, in `gpu.py`. Read next: `winograd.py` and
-`im2col.py`.
+every one. A GPU has one way of its own, in `gpu.py`.
+
+Read next: `kernels/pool.py`.
 """
 
 from __future__ import annotations

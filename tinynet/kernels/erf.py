@@ -11,6 +11,8 @@ second range serves to the end.
 Cost for each element: some 60 operations and an exponential, since both ranges are
 computed; each is a pass over the array. The twin that tests hold it to is Python's
 `math.erf`.
+
+Read next: `kernels/update.py`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ of the name in its text, and equals it.
 In the lines of C++, T is the arrays' type and A the one to compute in: float for
 float16. Sums run in double, as they do on the CPU. `i` counts the elements of the
 output. Arrays marked raw are indexed by hand. Nothing here reads a value back: there is
-no transfer and no wait. Read next: `kernel.py`, which takes these where there is a GPU.
+no transfer and no wait.
+
+Read next: `functional/dropconnect.py`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ A^T is what is stored. A 1x1 kernel with stride 1 needs no copy.
 Cost: 2 N H' W' C kH kW O / groups operations, once forward and twice backward; the copy
 moves 8 N H' W' C kH kW bytes (float32) through the cache. Source: Chellapilla, Puri and
 Simard 2006, "High performance convolutional neural networks for document processing",
-section 3. Read next: `conv.py`.
+section 3.
+
+Read next: `kernels/winograd.py`.
 """
 
 from __future__ import annotations

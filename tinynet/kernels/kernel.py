@@ -12,7 +12,7 @@ On a CPU the twin is taken for small arrays, and for all inside `plain()`. A ker
 without a twin is its own: it is array code, or composed of other kernels. The tests
 hold the bodies equal.
 
-Read next: `threads.py`.
+Read next: `kernels/threads.py`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ logarithm is taken of the sum, not of a probability that may have rounded to zer
 also for logits of 10,000. The logits are few (samples times classes), so this is plain
 array code; what counts is that one operation replaces eight. Cost for n logits: 5 n
 operations and an exponential each forward, n backward, some 10 n and 2 n numbers read
-or written. Source: lecture id E2. Read next: `axpby.py`.
+or written. Source: lecture id E2.
+
+Read next: `kernels/erf.py`.
 """
 
 from __future__ import annotations

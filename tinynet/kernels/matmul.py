@@ -4,6 +4,8 @@ BLAS may cut a product differently for one thread and for two, and how many it h
 depends on what other threads are doing. So a product that is large enough to be cut at
 all is cut here, in blocks of rows that depend on its shape alone, each on one BLAS
 thread. The plain twin is NumPy's product.
+
+Read next: `kernels/windows.py`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ dies; nobody has to free anything. Small arrays are NumPy's business.
 Images have PyTorch's shape (N, C, H, W) for the user, but kernels like the C values of
 a pixel side by side. `empty_nhwc` allocates in that order and returns the (N, C, H, W)
 view; `as_nhwc` enters it again without a copy. `layout_copies` counts when it had to
-copy. Read next: `im2col.py`.
+copy.
+
+Read next: `kernels/elementwise.py`.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ and see `precision.py`).
 
 Cost for n numbers: forward 6 n operations and 3 n numbers read or written, backward 8 n
 and 5 n; with ReLU 7 n and 3 n, 10 n and 7 n (g behind the ReLU is kept between the
-passes). Source: Ioffe and Szegedy 2015, algorithm 1; lecture id E10. Read next:
-`pool.py`.
+passes). Source: Ioffe and Szegedy 2015, algorithm 1; lecture id E10.
+
+Read next: `kernels/loss.py`.
 """
 
 from __future__ import annotations

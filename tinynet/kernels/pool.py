@@ -18,7 +18,9 @@ cache for all taps. (The mean: 1 n and 0.25 n operations, 1.75 n numbers each wa
 plain twins do the same to the whole batch at once; on CuPy they are what runs, but for
 the largest's way back, one launch of `gpu.py`. Source: LeCun et al. 1998,
 "Gradient-based learning applied to document recognition", section II (subsampling, the
-mean). Read next: `loss.py`.
+mean).
+
+Read next: `kernels/norm.py`.
 """
 
 from __future__ import annotations

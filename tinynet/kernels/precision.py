@@ -7,7 +7,9 @@ E[x^2] - m^2 nearly all of them, and x - c half of the last one, since m itself 
 fit into float32. So m is taken in float64 and subtracted in two parts: x - c is exact
 where x lies near c, and m - c is less than a rounding of m (Chan, Golub and LeVeque
 1983, "Algorithms for computing the sample variance"). Cost for n numbers: 6 n
-operations in 4 passes. Read next: `channels.py`.
+operations in 4 passes.
+
+Read next: `kernels/channels.py`.
 """
 
 from __future__ import annotations

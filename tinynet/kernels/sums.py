@@ -6,8 +6,9 @@ the blocks at the end. Where that would be too many, neighbouring blocks form a 
 done by one worker in order, with one partial sum. Lanes depend on sizes alone.
 
 Cost for p partial sums of n numbers: p n additions, and p n numbers written and read
-again: at most 64 MB, or four partial sums where one is larger than 16 MB. Read next:
-`winograd.py`.
+again: at most 64 MB, or four partial sums where one is larger than 16 MB.
+
+Read next: `kernels/precision.py`.
 """
 
 from __future__ import annotations

@@ -16,8 +16,9 @@ These rules hold:
 * nothing relies on the interpreter lock: what threads share is a deque, a set or a queue, whose
   methods used here happen at once or not at all.
 
-On CuPy the device is already parallel: `pmap` is one call. Read next: `memory.py`,
-`im2col.py`.
+On CuPy the device is already parallel: `pmap` is one call.
+
+Read next: `kernels/allocator.py`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ has a few large tensors and many small ones, and cut into blocks together they k
 workers busy to the end. Blocks are larger than the cache alone would ask for, since a
 worker needs the interpreter lock between two calls: with calls shorter than some 20 us
 the workers mostly wait for each other. `run` takes all its memory before it begins, so
-that a step that cannot be finished for want of memory has not been begun. Read next:
-`optim/optimizer.py`.
+that a step that cannot be finished for want of memory has not been begun.
+
+Read next: `kernels/axpby.py`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Convolution and pooling share this arithmetic, for windows of one `kernel` size, moved
 by `stride`, over an image with `padding` around it; a convolution's `dilation` spreads
-the pixels of a window. All of them are (rows, columns). Read next: `im2col.py` or
-`pool.py`.
+the pixels of a window. All of them are (rows, columns).
+
+Read next: `kernels/im2col.py`.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ since B^T and A^T hold numbers up to 8.
 Sources: Winograd 1980, "Arithmetic complexity of computations"; Lavin and Gray 2016,
 "Fast algorithms for convolutional neural networks", section 4.3 (these matrices). Read
 next: `im2col.py`, or `conv.py`.
+
+Read next: `kernels/conv.py`.
 """
 
 from __future__ import annotations

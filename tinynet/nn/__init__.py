@@ -1,6 +1,8 @@
 """Layers, and what holds them together: see `module.py` first.
 
 ``nn.functional`` are the same operations as functions, ``nn.init`` the initial weights.
+
+Read next: `nn/module.py`.
 """
 # ruff: noqa: I001  (exported names stand side by side)
 

@@ -10,6 +10,8 @@ Blocks with a shortcut can be skipped at random in training, which is stochastic
 Source: Huang, Sun, Liu, Sedra and Weinberger 2016, "Deep networks with stochastic
 depth", equations 2, 4 and 5 (their p is the probability of survival, here `keep`). Read
 next: `../models.py`.
+
+Read next: `nn/summary.py`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ activation takes away.
 
 All functions write into the tensor, return it, and draw from the default generator or
 from `generator`. New layers do not use these but PyTorch's default, see `default_`.
-Read next: `layers.py`.
+
+Read next: `nn/noise.py`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ A layer keeps what the function needs besides its input: parameters, and setting
 are checked once, when it is made. Formulas and gradients stand with the functions. A
 layer prints itself: what its `__init__` was given, where that is not the default.
 
-Read next: `noise.py`.
+Read next: `nn/init.py`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ order in which they were set; nothing is registered, so a subclass need not call
         def forward(self, x):
             return self.layers[1](F.relu(self.layers[0](x)))
 
-Read next: `init.py`.
+Read next: `nn/layers.py`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,9 @@ right for any net but costs a pass for each.
 
 In the lecture p is the probability of KEEPING a value; here, as in PyTorch, it is that
 of zeroing one: keep = 1 - p. Formulas and cost of DropConnect and of fractional pooling
-stand in `functional/`. Read next: `blocks.py`.
+stand in `functional/`.
+
+Read next: `nn/blocks.py`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ measured.
 The observer of `module.py` sees each layer's call; the watcher of `../tensor.py` sees
 which operations are made in it, and takes the time of their derivatives.
 
-Read next: `../kernels/threads.py`, or `bench/` for whole steps.
+Read next: `models.py`.
 """
 
 from __future__ import annotations

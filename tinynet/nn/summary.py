@@ -1,7 +1,9 @@
 """What a network is made of: shapes, parameters and multiply-adds of every layer.
 
 One pass of one zero sample, watched by the observer of `module.py`; nothing is changed
-by it. Read next: `../models.py`.
+by it.
+
+Read next: `nn/profile.py`.
 """
 
 from __future__ import annotations

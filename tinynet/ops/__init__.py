@@ -1,4 +1,7 @@
-"""The array primitives, as tables of calculus: see `arithmetic.py` first."""
+"""The array primitives, as tables of calculus: see `arithmetic.py` first.
+
+Read next: `ops/arithmetic.py`.
+"""
 
 from . import methods as methods
 

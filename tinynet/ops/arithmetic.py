@@ -2,8 +2,9 @@
 it.
 
 Operands broadcast as in NumPy; the engine undoes it for the gradients. Where a function
-has a kink, the text says which value stands in for the derivative. Read next:
-`reduction.py`.
+has a kink, the text says which value stands in for the derivative.
+
+Read next: `ops/reduction.py`.
 """
 
 from __future__ import annotations

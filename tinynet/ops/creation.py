@@ -1,4 +1,7 @@
-"""New tensors: from data, constant, and random."""
+"""New tensors: from data, constant, and random.
+
+Read next: `ops/methods.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Picking elements, and its opposite, adding into places.
 
 An element that is picked twice gets both gradients (`put` adds; it does not overwrite).
-Read next: `linalg.py`.
+
+Read next: `ops/linalg.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Products of matrices: `matmul` for stacks of them, `einsum` for everything else."""
+"""Products of matrices: `matmul` for stacks of them, `einsum` for everything else.
+
+Read next: `ops/creation.py`.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 They are the functions of this package, attached by name, so there is one piece of code
 for ``tn.exp(x)`` and ``x.exp()``.
+
+Read next: `functional/__init__.py`.
 """
 
 from __future__ import annotations

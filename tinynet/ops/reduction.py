@@ -2,7 +2,9 @@
 
 `axis` is None (all axes), an integer or a tuple; `keepdims` keeps the reduced axes with
 length 1. What is added up or multiplied together is so in the dtype that
-`backend.accumulator` says. Read next: `shape.py`.
+`backend.accumulator` says.
+
+Read next: `ops/shape.py`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 opposite.
 
 Results may share memory with their input; operations never write, so nobody notices.
-Read next: `indexing.py`.
+
+Read next: `ops/indexing.py`.
 """
 
 from __future__ import annotations

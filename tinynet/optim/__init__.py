@@ -3,7 +3,8 @@ r"""Optimizers, learning-rate schedules and averages of weights.
 Where frameworks give one name to different formulas, the rules here are the lecture's,
 and ``compat="torch"`` and ``compat="keras"`` reproduce these two, tested against
 trajectories that they made (`examples/README.md` has a table of seven frameworks).
-Read next: `optimizer.py`, then `first_order.py`.
+
+Read next: `optim/optimizer.py`.
 """
 
 from . import landscapes as landscapes, schedule as schedule

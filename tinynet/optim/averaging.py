@@ -7,7 +7,8 @@ Late in training the weights jump around a minimum; their mean lies deeper in it
 BatchNorm's running statistics belong to the weights they were measured with: before
 testing with an average, measure them anew (`train.recompute_batch_norm`;
 `train/averaging.py` compares the choices).
-Read next: `second_order.py`.
+
+Read next: `optim/loss_scale.py`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,9 @@ A single bad batch can give a gradient a thousand times the usual one, and the s
 makes ends the run. Clipping by norm keeps the direction, clipping by value does not.
 The functions here replace ``.grad`` by new arrays: two tensors that share one gradient
 array get it scaled once each, not twice. ``Optimizer(..., clip_norm=, clip_value=)``
-does the same inside `step`. Read next: `averaging.py`.
+does the same inside `step`.
+
+Read next: `optim/schedule.py`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ says where):
 eps only guards the division and is not tuned (A16). It matters where gradients are not
 much larger than eps themselves: after a loss divided by a large number, say, or in
 units that hardly ever fire.
-Read next: `schedule.py`, or `second_order.py`.
+
+Read next: `optim/clip.py`.
 """
 
 from __future__ import annotations

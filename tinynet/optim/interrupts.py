@@ -3,7 +3,8 @@
 Python raises KeyboardInterrupt between any two lines of the main thread, also between
 the write of a velocity and that of the weights it moves. Inside `held` a signal is
 noted instead, and its handler runs at the end.
-Read next: `optimizer.py`.
+
+Read next: `optim/first_order.py`.
 """
 
 from __future__ import annotations

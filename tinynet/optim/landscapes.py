@@ -12,6 +12,8 @@ Coordinates stand on the last axis, so that the same function takes a point (2,)
 grid of points (height, width, 2). `trace` runs any optimizer of this package on any of
 them, and the rest of the file measures the path. Pictures of paths: `tinynet.viz`.
 Lecture ids A2 to A15.
+
+Read next: `gradcheck/__init__.py`.
 """
 
 from __future__ import annotations

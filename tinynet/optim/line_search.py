@@ -10,7 +10,8 @@ on until an interval must contain such a step, then narrows it by cubic interpol
 trial where the loss or slope is not finite counts as infinitely high, so the step
 shrinks.
 Source: Nocedal and Wright 2006, "Numerical optimization", algorithms 3.5 and 3.6.
-Read next: `quasi_newton.py`.
+
+Read next: `optim/second_order.py`.
 """
 
 from __future__ import annotations

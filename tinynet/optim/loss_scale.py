@@ -12,6 +12,8 @@ out alone). A number is read back in every step: whether the gradients are finit
 other way to faster products needs no change: with CUPY_TF32=1 in the environment CuPy
 multiplies float32 matrices with 10 bits of mantissa. Source: Micikevicius et al. 2018,
 "Mixed precision training", sections 3.1 and 3.2.
+
+Read next: `data/__init__.py`.
 """
 
 from __future__ import annotations

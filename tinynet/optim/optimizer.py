@@ -21,7 +21,8 @@ parameter it is (1 at its first: the lecture's t). A step happens as a whole or 
 all: everything is computed and checked first, then written. Rules compute in float32 or
 wider: for weights in float16 the slots and the step are float32, and the weights are
 rounded once.
-Read next: `first_order.py`.
+
+Read next: `optim/parameters.py`.
 """
 
 from __future__ import annotations

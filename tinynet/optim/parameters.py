@@ -4,7 +4,8 @@ State is kept by name, so a checkpoint fits a net whose parameters come in anoth
 order. A name comes from the pair ``(name, tensor)`` (what ``model.named_parameters()``
 gives), else from the tensor's own ``name`` (which a model writes there), else it is
 "param0", "param1" by position.
-Read next: `optimizer.py`.
+
+Read next: `optim/states.py`.
 """
 
 from __future__ import annotations

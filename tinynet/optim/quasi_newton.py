@@ -5,6 +5,8 @@ a matrix that agrees with the last such pair and changes as little as possible
 otherwise; L-BFGS keeps the last few pairs themselves and multiplies by that matrix
 without building it. Both want the full batch: on mini-batches y is mostly the
 difference between two batches (C7). This is the last file of the package.
+
+Read next: `optim/landscapes.py`.
 """
 
 from __future__ import annotations

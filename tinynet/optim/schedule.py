@@ -22,7 +22,7 @@ The first three and the last three of 100 steps (`table`):
     one_cycle(0.1, T=100)          0.004  0.004263  0.005049  0.0004529  0.0002017  5.075e-05
     warmup(cosine(0.1, T=90), 10)   0.01      0.02      0.03  0.0002739  0.0001218  3.046e-05
 
-Read next: `averaging.py`.
+Read next: `optim/averaging.py`.
 """
 
 from __future__ import annotations

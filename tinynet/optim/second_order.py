@@ -10,7 +10,8 @@ gradients each.
 All second-order optimizers see the parameters as one flat vector and take a closure:
 ``optimizer.step(closure)`` makes up to `max_iter` iterations on the loss that the
 closure returns, which must be the same function each time (the full batch, no dropout).
-Read next: `line_search.py`, then `quasi_newton.py`.
+
+Read next: `optim/quasi_newton.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Loading what `state_dict` returned: what is lacking, or of another shape, is named.
 
-Read next: `optimizer.py`.
+Read next: `optim/interrupts.py`.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@
 
 Start with `trainer.py`. How settings are chosen is `tinynet.tune`; the pictures are in
 `tinynet.viz`.
+
+Read next: `train/trainer.py`.
 """
 # ruff: noqa: I001  (exported names stand side by side)
 

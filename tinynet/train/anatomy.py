@@ -7,7 +7,7 @@ The observer of `../nn/module.py` says which layer is being called, the watcher 
 interpreter's profiler which functions are entered meanwhile. Times are taken in steps
 of their own, without the profiler.
 
-Read next: `../viz/anatomy.py`, which draws it.
+Read next: `kernels/__init__.py`.
 """
 
 from __future__ import annotations

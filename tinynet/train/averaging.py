@@ -13,7 +13,9 @@ variance 1, so the average of the variances is 1, and that of the last weights i
 too; but the average weight is 0, and so is its variance. How much it matters depends on
 how far the weights moved: a net of four hidden layers had losses of .140, .036 and .034
 with SWA over 20 epochs, and of .037, .032 and .030 with an EMA (means of 5 seeds,
-`tests/train/test_averaging.py`). Read next: `trainer.py`.
+`tests/train/test_averaging.py`).
+
+Read next: `train/ensemble.py`.
 """
 
 from __future__ import annotations

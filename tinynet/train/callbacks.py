@@ -13,7 +13,8 @@ that runs inside a step (`before_update`, `on_step`) should not read an array's 
 the host: a GPU would have to stop for it. Collect there, and read in `on_log`. What a
 callback remembers from step to step, `state_dict` must return, or a resumed run differs
 from one that was not interrupted; what it can compute from ``t.history`` it need not.
-Read next: `trainer.py`.
+
+Read next: `train/progress.py`.
 """
 
 from __future__ import annotations

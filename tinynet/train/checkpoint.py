@@ -10,6 +10,8 @@ because the format alone would not notice a flipped bit: not even one in the wor
 program has no digest; it is loaded unchecked. A run's checkpoint (`resume.py`, read
 next) is such a file, too: the arrays of its model stand there under their own names,
 all others under names that begin with "/".
+
+Read next: `train/resume.py`.
 """
 
 from __future__ import annotations

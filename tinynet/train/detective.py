@@ -10,8 +10,9 @@ carried it on, back into every weight. Inside `find_nonfinite` every recorded op
 and every derivative in the backward pass, is looked at when it is made. That reads each
 array on the host, so it is for a single step: `NanGuard` watches a run with one number
 per step, and when that is not finite repeats the step under the detective, with the
-same pictures and the same dropout masks, before the weights are spoilt. Read next:
-`ensemble.py`.
+same pictures and the same dropout masks, before the weights are spoilt.
+
+Read next: `train/anatomy.py`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ The loss of the mean prediction is never above the mean of the losses; the accur
 mostly gains 1 to 3 points. The nets are trained apart (other seeds), or they are
 snapshots of one run, taken where a cyclic learning rate has come down to 0: M nets for
 the price of one. Source: Huang et al. 2017, "Snapshot ensembles: train 1, get M for
-free", arXiv 1704.00109. Read next: `logs.py`.
+free", arXiv 1704.00109.
+
+Read next: `train/detective.py`.
 """
 
 from __future__ import annotations

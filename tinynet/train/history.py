@@ -8,7 +8,9 @@ r"""What happened during training: three small tables, and how to smooth a colum
 Steps count from 0, as schedules do: row t holds the loss *before* step t and the lr it
 used. The first epoch is epoch 1, and its `step` is the number of steps done when it
 ended. Accuracies are fractions, losses are means over the pictures, times are seconds.
-A number that was not measured is nan (null in the file). Read next: `callbacks.py`.
+A number that was not measured is nan (null in the file).
+
+Read next: `train/predict.py`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ the checkpoint's history, and what a killed process wrote after that moment is g
 it. TensorBoard's event files cannot be rewritten; there an event tells the reader to
 drop the later steps. A file that is removed, cut or replaced while the run goes on is
 written anew at the next flush, and the run says so. Two runs cannot write one file.
-Read next: `ensemble.py`.
+
+Read next: `train/averaging.py`.
 """
 
 from __future__ import annotations

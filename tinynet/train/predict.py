@@ -6,7 +6,9 @@ r"""What a net makes of pictures: in the order of the data, or over several view
 A batch comes as (images, labels), of arrays or tensors; where only pictures are wanted,
 an array of them or a loader. The mean over views is like an ensemble of V nets with
 shared weights: noise of the training is averaged out at test time (CS231n lecture 8:
-F4, E11). Read next: `history.py`.
+F4, E11).
+
+Read next: `train/checkpoint.py`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 The bar (tqdm, on standard error) appears on a terminal only; the lines go to standard
 output, so a log file holds them alone. Nobody has to listen: where an output is closed,
-or its reader has gone (``| head -3``), a run goes on without it. Read next:
-`trainer.py`.
+or its reader has gone (``| head -3``), a run goes on without it.
+
+Read next: `train/history.py`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ is a tree of dicts, lists, numbers and arrays: parameters, buffers, optimizer, t
 generator's counter, the loader's position, curves, callbacks. Draws and pictures are
 functions of (seed, epoch, index), so there is nothing else to save. In the file, a
 safetensors file as in `checkpoint.py`, the tree is JSON text in the header and each
-array in it the name of an entry. Read next: `logs.py`.
+array in it the name of an entry.
+
+Read next: `train/state.py`.
 """
 
 from __future__ import annotations

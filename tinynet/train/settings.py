@@ -4,7 +4,8 @@ Code is not saved, and two runs may differ in it without a word: another loss, a
 dropout, other pictures of the same number. So a checkpoint holds a text for each
 setting, taken when the run began; `differences` compares. A text is no proof: of a
 function it holds the name, the names and numbers in its code, and what it encloses.
-Read next: `resume.py`.
+
+Read next: `train/logs.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What the state of a run looks like: a whole checkpoint may still hold odd values.
 
 `check_state` compares the tree with `_STATE`, name by name, before anything is taken
-over: a step that is infinite, an array for a dict, a name that is missing. Read next:
-`logs.py`.
+over: a step that is infinite, an array for a dict, a name that is missing.
+
+Read next: `train/settings.py`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ r"""The training loop, and what one wants around it: curves, validation, best we
 That is all that `Trainer.fit` does; `examples/plain_loop.py` is the loop alone. The
 rest keeps account. No number is read from the device inside a step: losses and counts
 stay there until `log_every` steps are done, and are then read in one go. Everything
-that reacts to the numbers is a callback. Read next: `resume.py`.
+that reacts to the numbers is a callback.
+
+Read next: `train/callbacks.py`.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ validation. `diagnose` tells which of the two a run has. Weight decay is an opti
 every optimizer, and belongs to the right.
 
 Start with `space.py`, then `search.py`, `recipe.py`; the pictures are in `tinynet.viz`.
+
+Read next: `tune/space.py`.
 """
 # ruff: noqa: I001  (exported names stand side by side)
 

@@ -11,8 +11,9 @@ advises.
 
 Loss curves are noisy, so only moving averages are compared, over windows of a few per
 cent of the run. The thresholds were set on 60 little trainings and judged on others
-(tests). Accuracies are fractions. Lecture id H6. Read next: `recipe.py`, and
-`viz.plot_history` for the picture.
+(tests). Accuracies are fractions. Lecture id H6.
+
+Read next: `tune/rates.py`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@
 
 The file is replaced by a longer one for each line (`write_atomic`): a crash leaves
 whole lines. A last line without its end, as other programs may leave it, is not read.
-Reading executes no code. Read next: `search.py`.
+Reading executes no code.
+
+Read next: `tune/workbench.py`.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ several runs.
     "low"          of a smaller rate than the best: is still on its way down
 
 The lecture's figure of four curves (A21). Its conclusion is that all of them are right,
-one after the other: start high, then decay (`optim.schedule`). Read next:
-`diagnose.py`, about one run.
+one after the other: start high, then decay (`optim.schedule`).
+
+Read next: `tune/recipe.py`.
 """
 
 from __future__ import annotations

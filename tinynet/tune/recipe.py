@@ -17,7 +17,8 @@ Every step returns a `Step`; a fault ends the run, since later steps would build
 Nothing that is tried changes the model or the optimizer: trials train copies, all from
 the same initial weights. What is finished is in the journal; the same call goes on
 where it was cut off and finds the same as if it had not been. Lecture ids H1 to H7.
-Read next: `search.py`.
+
+Read next: `viz/__init__.py`.
 """
 
 from __future__ import annotations

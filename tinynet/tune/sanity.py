@@ -7,7 +7,8 @@ mistakes.
 
 Each works on copies (`workbench.py`), can be called alone, and returns a `Step`: what
 was seen, the name of the fault if there is one, and what to do. Lecture ids H1, H2, H3.
-Read next: `recipe.py`.
+
+Read next: `tune/diagnose.py`.
 """
 
 from __future__ import annotations

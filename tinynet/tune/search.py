@@ -17,7 +17,9 @@ picklable: a function of a module, or an object of one.
 
 A trial that raises FloatingPointError (its loss became nan) has failed: its score is
 nan, and the search goes on. Other errors are mistakes, and end it; finished trials are
-kept. Read next: `recipe.py`.
+kept.
+
+Read next: `tune/journal.py`.
 """
 
 from __future__ import annotations

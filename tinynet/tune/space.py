@@ -11,7 +11,9 @@ Trial i is a function of (seed, i) and of the parameter's name alone: it does no
 on how many trials there are, which of them ran before, on which worker, or on the other
 parameters. Learning rates and decays act by their factor, so they are drawn evenly in
 the logarithm. Lecture id H8; Bergstra and Bengio 2012, "Random search for
-hyper-parameter optimization". Read next: `search.py`.
+hyper-parameter optimization".
+
+Read next: `tune/search.py`.
 """
 
 from __future__ import annotations

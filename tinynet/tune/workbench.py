@@ -6,6 +6,8 @@ from epoch 0. What is left is the default random generator, which comes back to 
 state it had. So whatever is tried, the model, its gradients and mode, the optimizer,
 the loaders and the random numbers are as before, bit for bit, also after an error. Read
 next: `sanity.py`.
+
+Read next: `tune/sanity.py`.
 """
 
 from __future__ import annotations

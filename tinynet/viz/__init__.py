@@ -1,4 +1,7 @@
-"""Pictures: curves, schedules, graphs, optimizers at work. Start with `curves.py`."""
+"""Pictures: curves, schedules, graphs, optimizers at work. Start with `curves.py`.
+
+Read next: `viz/canvas.py`.
+"""
 
 # ruff: noqa: I001
 from .anatomy import plot_anatomy as plot_anatomy

@@ -1,7 +1,7 @@
 """The anatomy of a training step, drawn: where the time goes, what is kept, how much
 code is read.
 
-Read next: `contact_sheet.py`.
+Read next: `viz/search.py`.
 """
 
 from __future__ import annotations

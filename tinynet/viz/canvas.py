@@ -2,7 +2,9 @@
 
 Figures are drawn on matplotlib's Agg canvas, as objects: no display is needed, and
 neither pyplot nor any other global state is touched, so a notebook's own figures are
-left alone. Read next: `curves.py`, then `landscape.py`.
+left alone.
+
+Read next: `viz/curves.py`.
 """
 
 from __future__ import annotations

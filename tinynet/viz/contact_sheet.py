@@ -1,7 +1,7 @@
 """A contact sheet: rows of small pictures, each row with its name. Look at what the net
 will see.
 
-Read next: `examples/augmentations.py`.
+Read next: `viz/report.py`.
 """
 
 from __future__ import annotations

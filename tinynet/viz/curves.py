@@ -5,6 +5,8 @@ used.
 its moving average as a line, validation at the end of each epoch), the accuracy, the
 learning rate, and the update ratio of the lecture (H9) with the band around 1e-3 that
 it should keep to. Lecture ids D1, H6, H9.
+
+Read next: `viz/anatomy.py`.
 """
 
 from __future__ import annotations

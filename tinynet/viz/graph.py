@@ -2,8 +2,9 @@
 
 A box for every operation, with the shape it made, and one for every leaf: a tensor that
 asks for a gradient. Constants are not in the graph, and neither are values: a node
-keeps only what its derivative needs. Read next: `../tensor.py`, whose walk goes along
-these arrows from the bottom up.
+keeps only what its derivative needs.
+
+Read next: `viz/landscape.py`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ r"""Paths of optimizers over the contours of a loss: the lecture's red pit, by r
 
 A contour is a line of equal loss. Where they are long ellipses the Hessian is badly
 conditioned and gradient descent zig-zags (A3): its condition number stands on the
-picture. Read next: `race.py`, the same in motion.
+picture.
+
+Read next: `viz/race.py`.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ The page is one file with everything in it, drawing, numbers and script: it can 
 opened from a disk, mailed and printed, and asks no other address for anything. Without
 its script it shows the finished paths. Both are made without a display. The page's text
 is `race.html`. This is the last file of the package.
+
+Read next: `viz/contact_sheet.py`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ Above it and to its right stand the marginals: the same scores over one paramete
 A grid puts its trials above each other, so the important axis is seen at a few values
 only; random trials are all different. The lecture's figure, from real trainings;
 lecture id H8.
+
+Read next: `viz/graph.py`.
 """
 
 from __future__ import annotations
