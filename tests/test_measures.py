@@ -15,13 +15,13 @@ from tests.test_architecture import ROOT, code_lines
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-PARALLEL_ASSIGNMENTS = 18.5  # per 1,000 lines that are not blank
-CONDITIONAL_EXPRESSIONS = 33.5  # per 1,000 lines that are not blank
-LONG_LINES = 0.17  # share of lines over 88 columns; ruff forbids any over 100
+PARALLEL_ASSIGNMENTS = 8  # per 1,000 lines that are not blank
+CONDITIONAL_EXPRESSIONS = 20  # per 1,000 lines that are not blank
+LONG_LINES = 0.05  # share of lines over 88 columns; ruff forbids any over 100
 PARAMETERS = 8
 FUNCTION_LINES = 60  # of code
 FILE_LINES = 350  # of code
-LIBRARY_LINES = 14_780  # of code
+LIBRARY_LINES = 14_800  # of code; 12,500 is the aim, before one thing stood on each line
 
 # Named exceptions: each a function whose parameters are settings that users type by name.
 MANY_PARAMETERS = {

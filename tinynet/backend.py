@@ -211,7 +211,8 @@ def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
         stretched = tuple(i for i, n in enumerate(shape) if n == 1 and y.shape[i] != 1)
         y = y.sum(stretched, dtype, keepdims=True)
         if y.shape != shape:
-            raise ValueError(f"an array of shape {x.shape} cannot be summed to shape {shape}")
+            raise ValueError(f"an array of shape {x.shape} cannot be summed to shape "
+                             f"{shape}")
     if y.dtype is not x.dtype and x.dtype.kind == "f":
         y = y.astype(x.dtype)  # of float16, rounded once
     return y
@@ -248,7 +249,8 @@ def asarray(x: Any, dtype: DType = None) -> Array:
         raise out_of_memory("making an array", (x,), error) from None
     except (TypeError, ValueError) as error:  # rows of different lengths, for example
         if "Unsupported dtype" in str(error):  # CuPy's word for arrays of objects and texts
-            raise TypeError(f"cannot make an array of {type(x).__name__}: its items are not numbers"
+            raise TypeError(f"cannot make an array of {type(x).__name__}: its items "
+                            "are not numbers"
                             ) from error
         raise ValueError(f"cannot make an array of {type(x).__name__}: "
                          f"{error}") from error

@@ -1,4 +1,5 @@
-"""What every floor checks about what it is given: numbers, windows, pictures, functions.
+"""What every floor checks about what it is given: numbers, windows, pictures,
+functions.
 
 Each function returns what it has checked, or raises an error that names the argument
 and the value.
@@ -86,7 +87,8 @@ def check_positive(what: str, value: Any, instead: str = "") -> float:
     raise ValueError(f"{what} must be a number > 0{instead}, got {value!r}")
 
 
-# Arguments of layers, and the windows that follow from them: all sizes are (rows, columns)
+# Arguments of layers, and the windows that follow from them: all sizes are (rows,
+# columns)
 
 
 def pair(what: str, value: Any, least: int) -> Pair:
@@ -153,8 +155,9 @@ def count(size: Sequence[int], kernel: Pair, stride: Pair, padding: Pair,
 
 def taps(kernel: Pair, stride: Pair, out: Pair, dilation: Pair = (1, 1)
          ) -> Iterator[tuple[int, int, slice, slice]]:
-    """For each place (i, j) in a window, in reading order: the rows and columns that the windows,
-    `out` of them, meet there. Such a *tap* of an image is a strided view of it.
+    """For each place (i, j) in a window, in reading order: the rows and columns that
+    the windows, `out` of them, meet there. Such a *tap* of an image is a strided view
+    of it.
     """
     for i in range(kernel[0]):
         for j in range(kernel[1]):

@@ -367,7 +367,8 @@ def normal(key: Any, shape: Shape = (), mean: float = 0.0, std: float = 1.0,
     dtype = _float_dtype(dtype)
     if not (std >= 0.0 and abs(mean) + _REACH * std <= float(np.finfo(dtype).max)):
         raise ValueError("mean and std must be finite, std 0 or more, and mean +- "
-                         f"{_REACH} std within what {dtype} can hold, got {mean=}, {std=}")
+                         f"{_REACH} std within what {dtype} can hold, got {mean=}, "
+                         f"{std=}")
     shape = _shape(shape)
     u = _unit(key, (2, *shape), np.dtype(np.float64))
     if not isinstance(key, int | np.integer):

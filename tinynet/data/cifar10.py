@@ -106,8 +106,9 @@ def _find_or_download(homes: list[Path], download: bool) -> Path:
                 return folder
     home = homes[-1]
     searched = " or ".join(map(str, homes))
-    by_hand = (f"CIFAR-10 is not in {searched} yet. By hand: fetch {URL} on any machine, "
-               f"unpack it, and set TINYNET_DATA to the folder that holds {_BINARY}.")
+    by_hand = (f"CIFAR-10 is not in {searched} yet. By hand: fetch {URL} on any "
+               "machine, unpack it, and set TINYNET_DATA to the folder that holds "
+               f"{_BINARY}.")
     if not download:
         raise FileNotFoundError(f"{by_hand} Or load with download=True.")
     size = RECORDS * (1 + _PIXELS)
@@ -137,8 +138,9 @@ def _checked_bytes(path: Path, sums: dict[str, str]) -> bytes:
     data = path.read_bytes()
     expected = sums.get(path.name)
     if expected is not None and hashlib.sha256(data).hexdigest() != expected:
-        raise ValueError(f"{path} differs from its entry in {path.parent / 'SHA256SUMS'}. "
-                         f"{_RENEW} If you changed it on purpose, remove that entry.")
+        raise ValueError(f"{path} differs from its entry in "
+                         f"{path.parent / 'SHA256SUMS'}. {_RENEW} If you changed it on "
+                         "purpose, remove that entry.")
     return data
 
 

@@ -28,7 +28,8 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 class ColorJitter(Transform):
-    """Random brightness, contrast and saturation, in this order, rounded at the end (F5).
+    """Random brightness, contrast and saturation, in this order, rounded at the end
+    (F5).
 
     Each is a range (low, high) of the factor, or v for (max(0, 1 - v), 1 + v); 0 leaves
     it out. Brightness multiplies the mean, contrast preserves it (of the grey picture),
@@ -127,8 +128,9 @@ class PCALighting(Transform):
         """
         _, covariance = channel_moments(images)
         if images.dtype.kind == "f" and np.trace(covariance) > 0.25 * len(covariance):
-            raise ValueError("images vary by more than floats from 0 (black) to 1 (white) "
-                             "can: fit to them before Normalize, as bytes or over 255")
+            raise ValueError("images vary by more than floats from 0 (black) to 1 "
+                             "(white) can: fit to them before Normalize, as bytes or "
+                             "over 255")
         values, vectors = np.linalg.eigh(covariance / _white(images) ** 2)
         values = np.maximum(values[::-1], 0.0)  # the largest first
         vectors = vectors[:, ::-1]

@@ -69,7 +69,8 @@ def _classes(root: Path) -> list[Path]:
     entries = sorted(f for f in root.iterdir() if not f.name.startswith("."))
     for entry in entries:
         if entry.is_symlink() and not entry.exists():  # a class would be missing without a word
-            raise FileNotFoundError(f"{entry} is a link that leads nowhere: mend or remove it")
+            raise FileNotFoundError(f"{entry} is a link that leads nowhere: mend or "
+                                    "remove it")
     folders = [f for f in entries if f.is_dir()]
     if not folders:
         raise FileNotFoundError(f"{root} holds no subfolders: put the pictures of each "

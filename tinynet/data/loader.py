@@ -77,8 +77,9 @@ class DataLoader:
         self.batch_size = check_whole("batch_size", batch_size)
         self.prefetch = check_whole("prefetch", prefetch, 0)
         if drop_last and batch_size > len(images):
-            raise ValueError(f"batch_size={batch_size} exceeds the {len(images)} pictures, "
-                             "and drop_last=True leaves no batch: change one of them")
+            raise ValueError(f"batch_size={batch_size} exceeds the {len(images)} "
+                             "pictures, and drop_last=True leaves no batch: change one "
+                             "of them")
         if transform is not None:
             check_call("transform", transform, "images", "keys")
         if batch_transform is not None:
@@ -117,8 +118,9 @@ class DataLoader:
         return whole + (rest > 0 and not self.drop_last)
 
     def __repr__(self) -> str:
-        return (f"DataLoader({len(self.images)} pictures, batch_size={self.batch_size}, "
-                f"shuffle={self.shuffle}, seed={self.seed}, transform={self.transform!r})")
+        return (f"DataLoader({len(self.images)} pictures, "
+                f"batch_size={self.batch_size}, shuffle={self.shuffle}, "
+                f"seed={self.seed}, transform={self.transform!r})")
 
     @property
     def epoch(self) -> int:
@@ -140,8 +142,9 @@ class DataLoader:
         """The next pass goes on after the batch where `get_state` was called."""
         for what, mine in self._settings().items():
             if state[what] != mine:
-                raise ValueError(f"the state is of a loader with {what}={state[what]!r}, "
-                                 f"this one has {mine!r}: make it with the same settings")
+                raise ValueError("the state is of a loader with "
+                                 f"{what}={state[what]!r}, this one has {mine!r}: make "
+                                 "it with the same settings")
         self.set_epoch(state["epoch"])
         self._position = self._start = int(state["position"])
 
@@ -211,8 +214,9 @@ class DataLoader:
                 images = self._transformed(images, keys)
                 if getattr(images, "shape", ())[:1] != labels.shape:
                     found = getattr(images, "shape", type(images).__name__)
-                    raise ValueError(f"transform must return the {len(labels)} pictures "
-                                     f"it is given, but {self.transform!r} returned {found}")
+                    raise ValueError(f"transform must return the {len(labels)} "
+                                     f"pictures it is given, but {self.transform!r} "
+                                     f"returned {found}")
             if self.batch_transform is not None and self.augment:
                 mine = key(self.seed, "batch", epoch, k)
                 images, labels = self.batch_transform(images, labels, mine)
@@ -224,6 +228,6 @@ class DataLoader:
             return self.transform(images, keys)
         except Exception as error:
             if keys is None:
-                error.add_note("the transform was called with keys=None, as in every test: "
-                               "then it must leave out what is random")
+                error.add_note("the transform was called with keys=None, as in every "
+                               "test: then it must leave out what is random")
             raise

@@ -57,7 +57,8 @@ class BatchTransform:
 
     def mix(self, images: Array, shift: int, lam: float, draws: int) -> tuple[Array, float]:
         """The mixed pictures, and the part that the first of each two has in them."""
-        raise TypeError(f"{type(self).__name__} must define mix(images, shift, lam, draws)")
+        raise TypeError(f"{type(self).__name__} must define mix(images, shift, lam, "
+                        "draws)")
 
     def _probabilities(self, images: Array, labels: Array) -> Array:
         dtype = float_dtype(images.dtype)

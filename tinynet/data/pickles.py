@@ -41,7 +41,8 @@ def read(data: bytes, allowed: Collection[str], longest: int) -> Any:
             return machine.stack.pop()
         act = _ACTIONS.get(code.name)
         if act is None:
-            raise ValueError(f"it uses the instruction {code.name}, which no plain data need")
+            raise ValueError(f"it uses the instruction {code.name}, which no plain "
+                             "data need")
         act(machine, argument)
     raise ValueError("it has no end")
 
@@ -105,8 +106,9 @@ class _Machine:
         if not isinstance(name, str) or not isinstance(module, str):
             raise ValueError("it wants to run something that has no name")
         if f"{module}.{name}" not in self.allowed:
-            raise ValueError(f"it wants to run {module:.100}.{name:.100}, which such data "
-                             "never need: this may be an attack, and nothing was run")
+            raise ValueError(f"it wants to run {module:.100}.{name:.100}, which such "
+                             "data never need: this may be an attack, and nothing was "
+                             "run")
         self.push(Note(f"{module}.{name}"))
 
     def call(self, _: Any) -> None:

@@ -37,7 +37,8 @@ class Transform:
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
         if type(self).change is Transform.change:
-            raise TypeError(f"{type(self).__name__} must define __call__(images, keys=None)")
+            raise TypeError(f"{type(self).__name__} must define __call__(images, "
+                            "keys=None)")
         check_images(images)
         return images if keys is None else self.change(images, keys)
 
@@ -49,8 +50,9 @@ class Transform:
         """The keys of this transform, one for each picture, apart from all others'."""
         if getattr(keys, "shape", None) != images.shape[:1]:
             found = getattr(keys, "shape", keys)
-            raise ValueError(f"keys must be one for each of the {len(images)} pictures, as an "
-                             f"array, got {found!r}: use random.key(seed, epoch, indices)")
+            raise ValueError(f"keys must be one for each of the {len(images)} "
+                             f"pictures, as an array, got {found!r}: use "
+                             "random.key(seed, epoch, indices)")
         return key(type(self).__name__, keys)
 
     def __repr__(self) -> str:
@@ -157,8 +159,9 @@ class Normalize(Transform):
         check_images(images)
         whole = images.dtype.kind != "f"
         if whole and np.max(self.std) <= 1.0 and np.max(np.abs(self.mean)) <= 1.0:
-            raise ValueError(f"mean={self.mean} and std={self.std} look like parts of 1, "
-                             f"but the pictures are {images.dtype}: multiply both by 255")
+            raise ValueError(f"mean={self.mean} and std={self.std} look like parts of "
+                             f"1, but the pictures are {images.dtype}: multiply both "
+                             "by 255")
         dtype = float_dtype(images.dtype)
         wide = np.result_type(dtype, np.float32)  # float16 is rounded once, at the end
         std = np.asarray(self.std, np.float64)

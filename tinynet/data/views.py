@@ -50,8 +50,9 @@ def ten_crops(images: Array, size: Size = 224) -> Iterator[Array]:
     down = images.shape[2] - height
     right = images.shape[3] - width
     if down < 0 or right < 0:
-        raise ValueError(f"size={(height, width)} exceeds the pictures of {images.shape[2]}x"
-                         f"{images.shape[3]}: lower size, or resize the pictures first")
+        raise ValueError(f"size={(height, width)} exceeds the pictures of "
+                         f"{images.shape[2]}x{images.shape[3]}: lower size, or resize "
+                         "the pictures first")
     corners = [crop(images, y, x, (height, width)) for y, x in (
         (0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2))]
     yield from corners

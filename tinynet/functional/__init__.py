@@ -1,9 +1,9 @@
 """Functions of tensors that layers are made of, conventionally imported as ``F``.
 
-Shapes are PyTorch's. A file is a family: `activation`, `linear`, `conv`, `pool`, `norm`,
-`regularize`, `dropconnect`, `fractional`, `loss`. Operations of many steps are fused
-for speed, each beside a reference composed of primitives, which is its meaning, its
-test and its derivative of higher order.
+Shapes are PyTorch's. A file is a family: `activation`, `linear`, `conv`, `pool`,
+`norm`, `regularize`, `dropconnect`, `fractional`, `loss`. Operations of many steps are
+fused for speed, each beside a reference composed of primitives, which is its meaning,
+its test and its derivative of higher order.
 
 Read next: `functional/activation.py`.
 """

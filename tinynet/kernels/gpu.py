@@ -106,7 +106,8 @@ def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics
     deviation = _spread(of.deviation, x)
     dw, db = (xp.empty(x.shape[1], x.dtype) for _ in range(2))  # gradients share no memory
     open_ = "(all || gate > (T)0 ? (double)g : 0.0)"
-    _two_sums("batch_norm_sums", "T g, T x, T gate, float64 mean, float64 deviation, bool all",
+    _two_sums("batch_norm_sums", "T g, T x, T gate, float64 mean, float64 deviation, "
+                                 "bool all",
               "T dw, T db", open_, f"{open_} * ((double)x - mean) / deviation",
               "db = a.u, dw = a.v")(g, x, gate, mean, deviation, y is None, dw, db, axis=_axes(x))
     if not want_x:
@@ -296,7 +297,8 @@ def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nestero
         _elementwise("sgd", "G g, float64 lr, float64 decay", "T x",
                      "x = (A)x - (A)lr * ((A)g + (A)decay * (A)x)")(g, lr, decay, x)
         return
-    _elementwise("momentum", "G g, float64 lr, float64 rho, bool nesterov, float64 decay",
+    _elementwise("momentum", "G g, float64 lr, float64 rho, bool nesterov, float64 "
+                             "decay",
                  "T x, S v",
                  "A d = (A)g + (A)decay * (A)x, w = (A)rho * (A)v + d; v = w;"
                  "x = (A)x - (A)lr * (nesterov ? d + (A)rho * w : w)"
@@ -311,8 +313,9 @@ def squares(x: Array, g: Array, s: Array, lr: float, shares: tuple[float, float]
     """
     _elementwise("squares", "G g, float64 lr, float64 keep, float64 add, float64 eps, bool inside, "
                  "float64 decay", "T x, S s",
-                 "A d = (A)g + (A)decay * (A)x, w = (A)keep * (A)s + (A)add * d * d; s = w;"
-                 "x = (A)x - (A)lr * d / (inside ? sqrt(w + (A)eps) : sqrt(w) + (A)eps)"
+                 "A d = (A)g + (A)decay * (A)x, w = (A)keep * (A)s + (A)add * d * d; s "
+                 "= w;x = (A)x - (A)lr * d / (inside ? sqrt(w + (A)eps) : sqrt(w) + "
+                 "(A)eps)"
                  )(g, lr, *shares, eps, inside, decay, x, s)
 
 

@@ -46,8 +46,9 @@ def matmul(a: Any, b: Any) -> Tensor:
     rows = b.shape[max(nb - 2, 0)]
     if a.shape[-1] != rows:
         axis = "only axis" if nb == 1 else "second last axis"
-        raise ValueError(f"matmul of {a.shape} and {b.shape}: the last axis of the first "
-                         f"({a.shape[-1]}) must equal the {axis} of the second ({rows})")
+        raise ValueError(f"matmul of {a.shape} and {b.shape}: the last axis of the "
+                         f"first ({a.shape[-1]}) must equal the {axis} of the second "
+                         f"({rows})")
     if na == 2 and nb == 2:
         return _matmul(a, b)
     if na == 1:  # a row: its axis is the last but one of the product, or the only one

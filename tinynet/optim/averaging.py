@@ -143,7 +143,8 @@ class EMA(Average):
         check_number("decay", decay, below=1)  # it is the weight of the old average
         check_choice("start", start, ("copy", "zero"))
         if debias and start == "copy":
-            raise ValueError("debias=True corrects a start at zero: use it with start='zero'")
+            raise ValueError("debias=True corrects a start at zero: use it with "
+                             "start='zero'")
         super().__init__(params)
         self.decay = decay
         self.debias = debias

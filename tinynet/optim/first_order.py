@@ -80,7 +80,8 @@ class SGD(Optimizer):
         super().__init__(params, lr, momentum=momentum, nesterov=nesterov,
                          lr_inside=inside, **common)
         if nesterov and not self.slots:
-            raise ValueError("nesterov=True needs momentum > 0, for example momentum=0.9")
+            raise ValueError("nesterov=True needs momentum > 0, for example "
+                             "momentum=0.9")
 
     @property
     def slots(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -325,5 +326,6 @@ class AdamW(Adam):
                  betas: tuple[float, float] = (0.9, 0.999), *, weight_decay: float = 1e-2,
                  **options: Any) -> None:
         if not options.setdefault("decoupled", True):
-            raise ValueError("AdamW is the decoupled one: for an L2 term in the gradient use Adam")
+            raise ValueError("AdamW is the decoupled one: for an L2 term in the "
+                             "gradient use Adam")
         super().__init__(params, lr, betas, weight_decay=weight_decay, **options)

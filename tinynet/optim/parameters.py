@@ -24,7 +24,8 @@ def named_tensors(params: Iterable[Any], first: int = 0) -> Pairs:
     if isinstance(params, Tensor):
         raise TypeError("params is a single tensor: put it in a list, [tensor]")
     if hasattr(params, "named_parameters"):
-        raise TypeError(f"params is a {type(params).__name__}: pass its .named_parameters()")
+        raise TypeError(f"params is a {type(params).__name__}: pass its "
+                        ".named_parameters()")
     pairs = []
     for place, item in enumerate(params, first):
         name, tensor = item if isinstance(item, tuple) and len(item) == 2 else (None, item)
@@ -54,7 +55,8 @@ def make_groups(params: Iterable[Any], defaults: Mapping[str, Any]) -> list[Grou
         pairs = named_tensors(own["params"], len(tensors))
         for name, tensor in pairs:
             if id(tensor) in tensors:
-                raise ValueError(f"parameter {name!r} is given twice: it would be updated twice")
+                raise ValueError(f"parameter {name!r} is given twice: it would be "
+                                 "updated twice")
             if type(tensor) is Tensor and not tensor.requires_grad:  # no frozen Parameter
                 raise ValueError(f"parameter {name!r} does not require a gradient, so "
                                  "no step would change it: make it with "

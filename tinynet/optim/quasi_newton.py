@@ -63,7 +63,8 @@ class QuasiNewton(FlatOptimizer):
         memory = {}
         for name, a in state["memory"].items():
             if a.shape[-1] != n:
-                raise ValueError(f"{name} in the state is for {a.shape[-1]} weights, there are {n}")
+                raise ValueError(f"{name} in the state is for {a.shape[-1]} weights, "
+                                 f"there are {n}")
             memory[name] = asarray(a).copy()
         super().load_state_dict(state)
         self.memory = memory

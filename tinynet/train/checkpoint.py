@@ -126,8 +126,8 @@ def read_file(path: str | os.PathLike[str]) -> tuple[HostArrays, dict[str, str]]
     arrays = {name: _array(path, name, entry) for name, entry in entries}
     ours = known is not None or all(tag in metadata for tag in _TAGS)
     if ours and metadata.pop("sha256", "") != _digest(arrays, metadata):
-        raise ValueError(f"{path} is damaged: its numbers do not match the checksum they "
-                         "were saved with. Use another copy")
+        raise ValueError(f"{path} is damaged: its numbers do not match the checksum "
+                         "they were saved with. Use another copy")
     return arrays, metadata
 
 

@@ -107,7 +107,8 @@ def _check(what: str, inputs: Mapping[str, Any], output: Any, passed_on: list[st
     report = "".join(f"\n  {name}: {_describe(x)}"
                      for name, x in [*inputs.items(), ("result", output)] if x is not None)
     if not given:
-        raise FloatingPointError(f"{what} made {_first(made)} of finite numbers{report}")
+        raise FloatingPointError(f"{what} made {_first(made)} of finite "
+                                 f"numbers{report}")
     if made["nan"] and not given["nan"]:
         raise FloatingPointError(
             f"{what} made {_first(made)} of numbers with inf among them{report}")
@@ -203,5 +204,5 @@ class NanGuard(Callback):
             return str(error)
         if passed_on:
             return passed_on[0]
-        return ("the gradients were not finite, and repeating the step gave finite ones: "
-                "something in the model is random, and not from tinynet.random")
+        return ("the gradients were not finite, and repeating the step gave finite "
+                "ones: something in the model is random, and not from tinynet.random")

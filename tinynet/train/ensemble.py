@@ -82,8 +82,9 @@ class Ensemble:
         self.members: list[Any] = []
         for member in members:
             if model is None and not isinstance(member, Module):
-                raise TypeError(f"a member is {type(member).__name__}: members are nets, or "
-                                "states and files of one net: Ensemble(files, model)")
+                raise TypeError(f"a member is {type(member).__name__}: members are "
+                                "nets, or states and files of one net: Ensemble(files, "
+                                "model)")
             if not isinstance(member, Module | Mapping):
                 member, _ = read_model(member)
             self.members.append(member)
@@ -157,16 +158,17 @@ def _scores(model: Module, batches: Iterable[Any]) -> tuple[HostArray, HostArray
     with evaluating(model):
         for batch in evaluation_batches(batches):
             if not isinstance(batch, tuple | list):  # two pictures would unpack as well
-                raise TypeError("an ensemble's loader gives (images, labels), got a batch of "
-                                f"type {type(batch).__name__}: give predict() the pictures "
-                                "themselves, in one array")
+                raise TypeError("an ensemble's loader gives (images, labels), got a "
+                                f"batch of type {type(batch).__name__}: give predict() "
+                                "the pictures themselves, in one array")
             images, wanted = batch
             outputs.append(to_numpy(model(as_tensor(images)).data).astype(np.float64))
             if wanted is None:
                 wanted = np.zeros(len(images), np.int64)
             labels.append(to_numpy(as_labels(wanted)))
     if not outputs:
-        raise ValueError("the ensemble got no batches (was a generator used up before?)")
+        raise ValueError("the ensemble got no batches (was a generator used up "
+                         "before?)")
     return np.concatenate(outputs), np.concatenate(labels)
 
 

@@ -216,8 +216,8 @@ class History:
         history = cls()
         try:
             if values["version"] > _VERSION:
-                raise ValueError(f"version {values['version']} is newer than this tinynet "
-                                 f"knows ({_VERSION}): update tinynet")
+                raise ValueError(f"version {values['version']} is newer than this "
+                                 f"tinynet knows ({_VERSION}): update tinynet")
             history.stopped = str(values["stopped"])
             for table in TABLES:
                 columns = {str(name): [*map(_number, column)]

@@ -115,7 +115,8 @@ class LogFile(_Rows):
         if table is not None:
             check_choice("table", table, TABLES)
         if self.path.suffix not in (".jsonl", ".csv"):
-            raise ValueError(f"{path} must end in .jsonl or .csv: that chooses the format")
+            raise ValueError(f"{path} must end in .jsonl or .csv: that chooses the "
+                             "format")
         if self.path.suffix == ".csv" and table is None:
             raise ValueError(f"{path} holds one table: say which, LogFile(path, "
                              f"{TABLES[0]!r}); a .jsonl file holds them all")
@@ -200,8 +201,8 @@ class TensorBoard(_Rows):
             from tensorboard.summary.writer import event_file_writer
         except ImportError as error:
             raise ImportError(
-                f"TensorBoard({str(folder)!r}) needs the package tensorboard ({error}): "
-                "pip install tensorboard, or use LogFile") from error
+                f"TensorBoard({str(folder)!r}) needs the package tensorboard "
+                f"({error}): pip install tensorboard, or use LogFile") from error
         self.folder = Path(folder)
         self._own: set[Path] = set()  # the event file of this run
         self._again: list[tuple[str, Row]] = []

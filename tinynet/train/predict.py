@@ -125,8 +125,8 @@ def check_keeps_order(loader: Any) -> None:
     if getattr(loader, "shuffle", False) is True and not isinstance(loader, DataLoader):
         raise ValueError(
             "predictions come in the order of the data, and this "
-            f"{type(loader).__name__} shuffles: make it with shuffle=False, or give the "
-            "pictures themselves")
+            f"{type(loader).__name__} shuffles: make it with shuffle=False, or give "
+            "the pictures themselves")
 
 
 def answers(model: Module, images: Any, batch_size: int,

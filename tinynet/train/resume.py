@@ -239,8 +239,8 @@ def _pack(value: Any, path: str, arrays: dict[str, Any]) -> Any:
         return {_ARRAY: name}
     if isinstance(value, Mapping):
         if odd := [key for key in value if not isinstance(key, str) or key == _ARRAY]:
-            raise TypeError(f"the state {path or '/'} has the key {odd[0]!r}: keys must be "
-                            f"texts, and none is {_ARRAY!r}")
+            raise TypeError(f"the state {path or '/'} has the key {odd[0]!r}: keys "
+                            f"must be texts, and none is {_ARRAY!r}")
         return {key: _pack(item, f"{path}/{key}", arrays)
                 for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -249,8 +249,9 @@ def _pack(value: Any, path: str, arrays: dict[str, Any]) -> Any:
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"the state {path} is a {type(value).__name__}, which cannot be saved: "
-                    "a state holds arrays, numbers, texts, lists and dicts of them")
+    raise TypeError(f"the state {path} is a {type(value).__name__}, which cannot be "
+                    "saved: a state holds arrays, numbers, texts, lists and dicts of "
+                    "them")
 
 
 def _unpack(value: Any, arrays: Mapping[str, Any]) -> Any:

@@ -141,7 +141,8 @@ class Journal:
     def _check(self, found: Any, wanted: dict[str, Any]) -> None:
         if not isinstance(found, dict) or found.get("format") != _FORMAT["format"] \
                 or not isinstance(found.get("head"), dict):
-            raise ValueError(f"{self.path} is no journal of tinynet: choose another file")
+            raise ValueError(f"{self.path} is no journal of tinynet: choose another "
+                             "file")
         if found.get("version") != _FORMAT["version"]:
             raise ValueError(f"{self.path} is a journal of version "
                              f"{found.get('version')}, this tinynet reads version "

@@ -233,7 +233,8 @@ class Plan:
             check_whole(name, getattr(self, name))
         for name in ("lrs", "decays"):
             if len(getattr(self, name)) == 0:
-                raise ValueError(f"{name} must hold at least one value to try, got none")
+                raise ValueError(f"{name} must hold at least one value to try, got "
+                                 "none")
 
     def head(self, setup: Setup) -> dict[str, Any]:
         """What must be the same when the run goes on; more rounds may be asked for."""

@@ -168,7 +168,8 @@ class Options:
         if self.threads is not None:
             check_whole("threads", self.threads)
         if self.budget is not None and not self.budget >= 0:
-            raise ValueError(f"budget must be 0 seconds or more, or None, got {self.budget}")
+            raise ValueError("budget must be 0 seconds or more, or None, got "
+                             f"{self.budget}")
 
     def is_over(self, done: Iterable[Trial]) -> bool:
         """Whether one more trial is likely to exceed the budget."""

@@ -200,7 +200,8 @@ def _draw_ratio(panel: Axes, history: History, to_epochs: Callable[[Any], Any]) 
 def _drawable(history: History) -> History:
     """A copy whose counts of steps and epochs can be an axis: gaps lie on a line.
 
-    Numbers that an axis could not multiply by its margins are infinite, and so not drawn.
+    Numbers that an axis could not multiply by its margins are infinite, and so not
+    drawn.
     """
     whole = History.from_dict(history.state_dict())
     for columns in (whole.steps, whole.epochs, whole.ratios):
