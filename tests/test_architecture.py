@@ -95,7 +95,7 @@ def _statements(node: ast.AST, when: str = "top") -> Iterator[tuple[ast.AST, str
 
 
 def room(module: str) -> str:
-    """The part of the house a module stands in: tinynet.nn.conv is in `nn`."""
+    """The part of the house a module stands in: tinynet.nn.layers is in `nn`."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
 

@@ -1,11 +1,11 @@
-"""`operation.call`, written out for one and for two arguments: half the cost of a small
+"""`general_call`, written out for one and for two arguments: half the cost of a small
 operation.
 
 A small operation costs what is done around its arithmetic: loops over two arguments, a
 dict of no options. These functions do what the general call does, line by line, without
 either. They are taken where no vjp is None and no option can be given to two arguments;
 a test runs every operation through both and holds them equal. To understand an
-operation, read `operation.call` instead.
+operation, read `operation.general_call` instead.
 
 Read next: `ops/__init__.py`.
 """
@@ -49,7 +49,7 @@ def _call_of_one(rules: Rules, compute: Callable[..., Array]) -> Callable[..., A
                 return compute(*args, **options)
         data = args[0].data
         node = args[0].node
-        try:  # costs nothing
+        try:  # which is free where nothing fails
             y = compute(data, **options)
         except MemoryError as error:
             raise out_of_memory(name, (data,), error) from None

@@ -3,8 +3,7 @@ process.
 
 The lock is the system's own (fcntl, or msvcrt on Windows): it ends with the process,
 however that dies, and a forked child does not have it. Where neither the system nor the
-disk knows locks, the number of the process decides, which stands in the lock file. Read
-next: `text.py`.
+disk knows locks, the number of the process decides, which stands in the lock file.
 
 Read next: `random.py`.
 """

@@ -1,8 +1,7 @@
 """The linear layer's product: inputs times weights plus bias, as one operation.
 
 One recorded operation instead of three (transpose, product, sum) halves the cost of
-small nets. Its derivatives are linear maps again, so it is exact at any order. Read
-next: `conv.py`.
+small nets. Its derivatives are linear maps again, so it is exact at any order.
 
 Read next: `functional/loss.py`.
 """

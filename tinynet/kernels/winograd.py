@@ -22,8 +22,7 @@ Errors in float32: about 1e-5 of the largest output, against 1e-6 for the direct
 since B^T and A^T hold numbers up to 8.
 
 Sources: Winograd 1980, "Arithmetic complexity of computations"; Lavin and Gray 2016,
-"Fast algorithms for convolutional neural networks", section 4.3 (these matrices). Read
-next: `im2col.py`, or `conv.py`.
+"Fast algorithms for convolutional neural networks", section 4.3 (these matrices).
 
 Read next: `kernels/conv.py`.
 """

@@ -8,8 +8,7 @@ Blocks with a shortcut can be skipped at random in training, which is stochastic
     test: z = keep                   inverted: z / keep in training, 1 at test
 
 Source: Huang, Sun, Liu, Sedra and Weinberger 2016, "Deep networks with stochastic
-depth", equations 2, 4 and 5 (their p is the probability of survival, here `keep`). Read
-next: `../models.py`.
+depth", equations 2, 4 and 5 (their p is the probability of survival, here `keep`).
 
 Read next: `nn/summary.py`.
 """

@@ -7,8 +7,8 @@ Loading executes no code, and PyTorch reads the file as well. The header's metad
 
 because the format alone would not notice a flipped bit: not even one in the word
 "format", for two of the three tags suffice to know a file of ours. A file of another
-program has no digest; it is loaded unchecked. A run's checkpoint (`resume.py`, read
-next) is such a file, too: the arrays of its model stand there under their own names,
+program has no digest; it is loaded unchecked. A run's checkpoint (`resume.py`) is such
+a file, too: the arrays of its model stand there under their own names,
 all others under names that begin with "/".
 
 Read next: `train/resume.py`.

@@ -4,8 +4,7 @@ A deep copy of (model, optimizer) together keeps them linked: the copied optimiz
 updates the copied weights. Loaders are copied as well (not their arrays), and start
 from epoch 0. What is left is the default random generator, which comes back to the
 state it had. So whatever is tried, the model, its gradients and mode, the optimizer,
-the loaders and the random numbers are as before, bit for bit, also after an error. Read
-next: `sanity.py`.
+the loaders and the random numbers are as before, bit for bit, also after an error.
 
 Read next: `tune/sanity.py`.
 """

@@ -1,4 +1,4 @@
-"""Pictures: curves, schedules, graphs, optimizers at work. Start with `curves.py`.
+"""Pictures: curves, schedules, graphs, optimizers at work.
 
 Read next: `viz/canvas.py`.
 """
