@@ -1,5 +1,4 @@
-"""tinynet: tensors, gradients of any order, and neural networks, readable from top to
-bottom.
+"""tinynet: tensors, gradients of any order, and neural networks, readable from top to bottom.
 
     import tinynet as tn
     from tinynet import nn, optim

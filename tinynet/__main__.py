@@ -1,5 +1,4 @@
-"""`python -m tinynet`: what runs here. Also `python -m tinynet gradcheck` and `...
-trace`.
+"""`python -m tinynet`: what runs here. Also `python -m tinynet gradcheck` and `... trace`.
 
 The first prints the versions, the backend, the device and the threads: the lines to
 paste into a bug report. The second differentiates every operation numerically and

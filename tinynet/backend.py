@@ -128,8 +128,7 @@ def accumulator(dtype: DType, count: int = 1) -> DType:
 
 
 def as_float(x: Any) -> Any:
-    """`x` for a function of calculus: integers and bools in the default float, floats
-    as they are.
+    """`x` for a function of calculus: integers and bools in the default float, floats as they are.
 
     >>> as_float(xp.asarray([1, 2])).dtype, as_float(3)
     (dtype('float32'), 3.0)
@@ -162,8 +161,7 @@ def total(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
 
 
 def add_up(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
-    """The sum over `axis`, added up in the accumulator; of floats rounded back to their
-    dtype.
+    """The sum over `axis`, added up in the accumulator; of floats rounded back to their dtype.
 
     >>> add_up(xp.full((100_000, 1), 0.1, "float32"), 0).tolist()
     [10000.0]
@@ -224,8 +222,7 @@ def is_array(x: object) -> bool:
 
 
 def asarray(x: Any, dtype: DType = None) -> Array:
-    """`x` as an array of the backend in use; this is the one place where data is
-    uploaded.
+    """`x` as an array of the backend in use; this is the one place where data is uploaded.
 
     Python floats and nested lists of them take the default dtype; arrays keep theirs.
     Of NumPy's subclasses (matrix, memmap, ...) the plain array is taken, as

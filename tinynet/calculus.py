@@ -46,8 +46,7 @@ def _scalar(y: Any, name: str) -> Tensor:
 
 @enable_grad()
 def jacobian(f: Function, x: Any) -> Tensor:
-    """All first derivatives: shape (*f(x).shape, *x.shape), a backward pass for each
-    output.
+    """All first derivatives: shape (*f(x).shape, *x.shape), a backward pass for each output.
 
     >>> jacobian(lambda x: x * x, [1.0, 3.0])
     Tensor([[2., 0.],
@@ -70,8 +69,7 @@ def _rows(y: Tensor, x: Tensor) -> Tensor:
 
 @enable_grad()
 def hessian(f: Function, x: Any) -> Tensor:
-    """All second derivatives of a function whose value is one number: (*x.shape,
-    *x.shape).
+    """All second derivatives of a function whose value is one number: (*x.shape, *x.shape).
 
     >>> hessian(lambda x: x[0] * x[0] * x[1], [2.0, 3.0])
     Tensor([[6., 4.],

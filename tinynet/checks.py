@@ -1,5 +1,4 @@
-"""What every floor checks about what it is given: numbers, windows, pictures,
-functions.
+"""What every floor checks about what it is given: numbers, windows, pictures, functions.
 
 Each function returns what it has checked, or raises an error that names the argument
 and the value.

@@ -1,5 +1,4 @@
-"""`general_call`, written out for one and for two arguments: half the cost of a small
-operation.
+"""`general_call`, written out for one and for two arguments: half the cost of a small operation.
 
 A small operation costs what is done around its arithmetic: loops over two arguments, a
 dict of no options. These functions do what the general call does, line by line, without

@@ -37,8 +37,7 @@ _HOUR = 3600.0  # no file takes so long to be written
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> Path:
-    """Write `data` (text as UTF-8) to `path`, replacing what is there only when all is
-    written.
+    """Write `data` (text as UTF-8) to `path`, replacing what is there only when all is written.
 
     Missing folders are made. Raises OSError (disk full, no permission); then the old
     file, if there was one, is untouched and no temporary file is left.
@@ -95,8 +94,7 @@ def append(file: FileIO, data: bytes, sync: bool = False) -> None:
 
 
 def remove_leftovers(folder: Path, *patterns: str) -> None:
-    """Remove the temporary files that killed calls of `write_atomic` left; never a live
-    one's.
+    """Remove the temporary files that killed calls of `write_atomic` left; never a live one's.
 
     Older versions of tinynet did not sign them with an @: those only of files like
     `patterns`.
@@ -125,8 +123,7 @@ def machine() -> str:
 
 
 def is_alive(process: int) -> bool:
-    """Whether a process of this machine runs; on Windows no: an open file cannot be
-    removed there.
+    """Whether a process of this machine runs; on Windows no: an open file cannot be removed there.
     """
     if sys.platform == "win32":
         return False

@@ -1,5 +1,4 @@
-"""What is remembered of a computation: nodes, the switch that records them, and who
-watches.
+"""What is remembered of a computation: nodes, the switch that records them, and who watches.
 
 Every operation whose result wants a gradient leaves a `Node`: when it was made, from
 which nodes, and how to pull a gradient back to them. That is the graph; nobody holds it
@@ -72,8 +71,7 @@ class Operation(Protocol):
 
 
 class Node:
-    """What is left of an operation: its place in time, its inputs' nodes, how to pull
-    back.
+    """What is left of an operation: its place in time, its inputs' nodes, how to pull back.
 
     The gradient that goes to ``inputs[k]`` is ``vjps[k](g, *saved[k])``. Where ``vjps``
     is None (a fused operation computes all gradients at once), and whenever the
@@ -110,8 +108,7 @@ class Leaf(Node):
 
 def newest_first(output: Node, targets: Set[Node | None] | None
                  ) -> tuple[list[Node], Set[Any]]:
-    """The operations to pull through, newest first, and all nodes from a target to
-    `output`.
+    """The operations to pull through, newest first, and all nodes from a target to `output`.
 
     Iterative, so depth does not matter; never descends below the oldest target. Without
     targets the path is everything: a node exists only where a gradient is wanted.
@@ -155,8 +152,7 @@ def _refuse_changed(node: Node) -> None:
 
 
 class Watcher:
-    """Is told of each operation that is recorded and of each derivative; see
-    `watching`.
+    """Is told of each operation that is recorded and of each derivative; see `watching`.
 
     Subclasses say what they do with it: find the first nan, take the time, draw a
     graph.

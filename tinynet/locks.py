@@ -1,5 +1,4 @@
-"""Locks between processes: one run at a time in a folder, and none that outlives its
-process.
+"""Locks between processes: one run at a time in a folder, and none that outlives its process.
 
 The lock is the system's own (fcntl, or msvcrt on Windows): it ends with the process,
 however that dies, and a forked child does not have it. Where neither the system nor the

@@ -19,8 +19,7 @@ __all__ = ["mlp", "net_r", "net_s", "resnet", "resnet_small", "small_conv_net"]
 
 def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU,
         dropout: float = 0.0) -> nn.Sequential:
-    """Linear layers of these sizes with an activation (and dropout) between, none at
-    the end.
+    """Linear layers of these sizes with an activation (and dropout) between, none at the end.
 
     Takes (N, sizes[0]), or images of that many numbers. mlp([3072, 100, 10]) has
     308,310 parameters and 308,200 multiply-adds.
@@ -41,8 +40,7 @@ def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU,
 
 def small_conv_net(num_classes: int = 10, in_channels: int = 3, image_size: int = 32,
                    widths: Sequence[int] = (32, 64, 128), dropout: float = 0.0) -> nn.Sequential:
-    """For each width: 3x3 convolution without bias, batch norm, ReLU, 2x2 max pool;
-    then linear.
+    """For each width: 3x3 convolution without bias, batch norm, ReLU, 2x2 max pool; then linear.
 
     The smallest net here that is worth training on pictures: 113,962 parameters, 10.3
     million multiply-adds, a quarter of `net_s`. `image_size` is halved by each width.
@@ -59,8 +57,7 @@ def small_conv_net(num_classes: int = 10, in_channels: int = 3, image_size: int 
 
 def net_s(num_classes: int = 10, in_channels: int = 3, image_size: int = 32,
           widths: Sequence[int] = (32, 64, 128), dropout: float = 0.5) -> nn.Sequential:
-    """Net S of the benchmarks, a small VGG: 32,32,P, 64,64,P, 128,128,P, dropout,
-    linear.
+    """Net S of the benchmarks, a small VGG: 32,32,P, 64,64,P, 128,128,P, dropout, linear.
 
     Numbers are 3x3 convolutions without bias, each with batch norm and ReLU; P is a 2x2
     max pool. 307,946 parameters, 38.7 million multiply-adds. Source of the pattern:
@@ -86,8 +83,7 @@ def _classifier(image_size: int, widths: Sequence[int], dropout: float, num_clas
 
 
 def net_r(num_classes: int = 10, in_channels: int = 3, width: int = 64) -> nn.Sequential:
-    """Net R of the benchmarks, like ResNet-9: 64, 128,P, res128, 256,P, 256,P, res256,
-    linear.
+    """Net R of the benchmarks, like ResNet-9: 64, 128,P, res128, 256,P, 256,P, res256, linear.
 
     Numbers are 3x3 convolutions without bias, each with batch norm and ReLU; P is a 2x2
     max pool, res two such convolutions with a shortcut around them. The largest value
@@ -114,8 +110,7 @@ def resnet(blocks: int = 54, num_classes: int = 10, in_channels: int = 3,
            widths: Sequence[int] = (16, 32, 64), *, bottleneck: bool = False,
            pre_activation: bool = False, survival: float = 1.0, mode: str = "batch",
            inverted: bool = False) -> nn.Sequential:
-    """A ResNet for small pictures: a convolution, then `blocks` residual blocks, then
-    linear.
+    """A ResNet for small pictures: a convolution, then `blocks` residual blocks, then linear.
 
     The blocks are shared equally by the widths (of bottleneck blocks the output is 4
     times as wide); every width but the first begins with stride 2. With `survival` < 1
@@ -151,8 +146,7 @@ def resnet(blocks: int = 54, num_classes: int = 10, in_channels: int = 3,
 
 def resnet_small(num_classes: int = 10, in_channels: int = 3, blocks: int = 3,
                  widths: Sequence[int] = (16, 32, 64)) -> nn.Sequential:
-    """The smallest `resnet` of its paper: a convolution, `blocks` residual blocks of
-    each width.
+    """The smallest `resnet` of its paper: a convolution, `blocks` residual blocks of each width.
 
     Two convolutions in a block, so 6 blocks + 2 layers with weights: ResNet-20 by
     default, 272,474 parameters, 40.8 million multiply-adds.

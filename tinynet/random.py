@@ -1,5 +1,4 @@
-r"""One counter-based random generator: an integer hash, and no hidden state but a
-counter.
+r"""One counter-based random generator: an integer hash, and no hidden state but a counter.
 
     bits(key, i) = mix(key + (i + 1) * 0x9E3779B97F4A7C15)        (SplitMix64, all modulo 2^64)
     key(a, b, c) = join(join(join(0, a), b), c),       join(h, part) = mix(mix(h + kind) + number)

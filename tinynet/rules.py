@@ -116,8 +116,7 @@ class Rules:
 
 
 def _owned(value: Any, owners: Sequence[Any], place: int) -> Any:
-    """A value that was kept, as a tensor of the node that stands at its place among
-    `owners`.
+    """A value that was kept, as a tensor of the node that stands at its place among `owners`.
 
     Shapes and options stand behind the owners and stay as they are; of a variadic
     operation the values of all inputs are one list.

@@ -1,8 +1,7 @@
-"""The engine: tensors that remember how they were made, and the walk that
-differentiates them.
+"""The engine: tensors, and the walk that differentiates them.
 
-A `Tensor` is an array and, if gradients are wanted, a node of the `graph.py`. `grad`
-and `backward` walk the nodes from the newest to the oldest and add up what arrives at
+A `Tensor` is an array and, if gradients are wanted, a node of the graph (`graph.py`).
+`grad` and `backward` walk the nodes from the newest to the oldest and add up what arrives at
 each. The walk carries raw arrays (full speed, nothing recorded) or, with
 ``create_graph=True``, tensors: then the gradient is itself differentiable, to any
 order. Where nodes come from is `operation.py`.
@@ -110,8 +109,7 @@ class Tensor:
         self.node.grad = value
 
     def backward(self, grad_output: Any = None, retain_graph: bool = False) -> None:
-        """Add d self / d leaf to ``leaf.grad`` for every leaf this tensor was computed
-        from.
+        """Add d self / d leaf to ``leaf.grad`` for every leaf this tensor was computed from.
 
         The graph is freed on the way (`retain_graph` keeps it), so a second call is an
         error and not a silent second count. Use `grad` for gradients of other tensors,
@@ -144,8 +142,7 @@ class Tensor:
         return wrap(self.data, None)
 
     def copy_(self, value: Any) -> Tensor:
-        """Give this leaf new data. Graphs made of the old data keep it, or say that it
-        is gone.
+        """Give this leaf new data. Graphs made of the old data keep it, or say that it is gone.
 
         A tensor with gradients is overwritten in place, and differentiating an older
         graph of it is refused. Another tensor gets new memory: what shares the old (a
@@ -168,8 +165,7 @@ class Tensor:
         return self
 
     def mark_changed(self) -> None:
-        """Say that ``data`` was written in place, so that `backward` can refuse stale
-        graphs.
+        """Say that ``data`` was written in place, so that `backward` can refuse stale graphs.
 
         Tensors that require gradients are watched; constants and plain arrays are not.
         """

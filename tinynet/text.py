@@ -39,8 +39,7 @@ def table(rows: Sequence[Sequence[object]], align: str = "lr",
 
 
 def line(cells: Sequence[object], widths: Sequence[int], align: str = "lr") -> str:
-    """One row of a table whose widths are known: for rows that are printed as they
-    come.
+    """One row of a table whose widths are known: for rows that are printed as they come.
 
     >>> line(["relu", 3, "1e-16"], [8, 4, 7], align="lrl")
     'relu         3  1e-16'

@@ -1,5 +1,4 @@
-"""Data: CIFAR-10, the built-in set `shapes`, your own pictures; batches and
-augmentation.
+"""Data: CIFAR-10, the built-in set `shapes`, your own pictures; batches and augmentation.
 
 Arrays only: nothing here knows of tensors or layers.
 

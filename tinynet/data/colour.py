@@ -28,8 +28,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 class ColorJitter(Transform):
-    """Random brightness, contrast and saturation, in this order, rounded at the end
-    (F5).
+    """Random brightness, contrast and saturation, in this order, rounded at the end (F5).
 
     Each is a range (low, high) of the factor, or v for (max(0, 1 - v), 1 + v); 0 leaves
     it out. Brightness multiplies the mean, contrast preserves it (of the grey picture),

@@ -1,5 +1,4 @@
-r"""Patches at random places, and in random sizes: what the nets of the lecture were
-trained on.
+r"""Patches at random places, and in random sizes: what the nets of the lecture were trained on.
 
     RandomCrop          pad, then a patch of the same size anywhere      CIFAR nets
     ResNetCrop          short side to L in 256 .. 480, a patch of 224    He et al. 2016 (F3)

@@ -1,5 +1,4 @@
-r"""Moving the points of a picture: one random affine map, and the distortion of a lens
-(F7).
+r"""Moving the points of a picture: one random affine map, and the distortion of a lens (F7).
 
     affine   p' = A (p - c) + c + t,   A = R(angle) [[1, tan shear], [0, 1]] diag(s r, s)
     lens     p  = c + (p' - c) (1 + k |p' - c|^2 / R^2),   R from the centre c to a corner

@@ -1,5 +1,4 @@
-"""Batches of a set of pictures: shuffled, uploaded, augmented, and resumable in
-mid-epoch.
+"""Batches of a set of pictures: shuffled, uploaded, augmented, and resumable in mid-epoch.
 
     order of epoch e = permutation(key(seed, "shuffle", e));    batch k = order[k B : (k + 1) B]
 

@@ -1,5 +1,4 @@
-r"""The built-in set `shapes`: ten kinds of objects in 32x32 RGB, drawn by formula, no
-download.
+r"""The built-in set `shapes`: ten kinds of objects in 32x32 RGB, drawn by formula, no download.
 
     coverage = clip(1/2 - distance(R(-angle) (p - centre) / radius), 0, 1)
     picture  = background + coverage * (object - background) + noise

@@ -1,5 +1,4 @@
-r"""Looking at a picture several times: the crops and flips of test time, one after the
-other.
+r"""Looking at a picture several times: the crops and flips of test time, one after the other.
 
     p(class | picture) = mean over views v of softmax(net(v(picture)))
 

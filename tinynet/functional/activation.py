@@ -1,5 +1,4 @@
-r"""Activations: one line for the value, one for the derivative, both exact at any
-order.
+r"""Activations: one line for the value, one for the derivative, both exact at any order.
 
 Each is a primitive, so its second derivative is the derivative of its vjp: nothing more
 to write. Where a function has a kink, the text says which slope stands in for the
@@ -42,8 +41,7 @@ def _relu_slope(g: Any, y: Any) -> Any:
 
 @primitive(lambda g, y: _relu_slope(g, y))
 def relu(x: Array) -> Array:
-    """max(x, 0); slope 0 at 0. Keeps its output alone, which the next layer keeps
-    anyway.
+    """max(x, 0); slope 0 at 0. Keeps its output alone, which the next layer keeps anyway.
 
     >>> from tinynet import Tensor, grad
     >>> x = Tensor([-1.0, 0.0, 2.0], requires_grad=True)

@@ -1,5 +1,4 @@
-"""Convolution: the fast kernels as one differentiable operation, and the reference they
-equal.
+"""Convolution: the fast kernels as one differentiable operation, and the reference they equal.
 
 The reference is a definition to read: copy out every window (`unfold`), multiply by the
 weights. It serves gradients of gradients; the plain forward and backward are

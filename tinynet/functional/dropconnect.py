@@ -85,8 +85,7 @@ class _Masks:
         return xp.multiply(self.matrix, masks, out=out)
 
     def transformed(self, i: int, j: int) -> Iterator[tuple[slice, Array]]:
-        """G (M_n * W) G^T of examples i to j for Winograd's way, a few at a time: (n,
-        36, C, O).
+        """G (M_n * W) G^T of examples i to j for Winograd's way, a few at a time: (n, 36, C, O).
 
         They lie in scratch memory, which the next ones overwrite.
         """
@@ -240,8 +239,7 @@ _wide_dropconnect = widened(_dropconnect)
 def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
                        dilation: Any = 1, groups: int = 1, p: float = 0.5, training: bool = True,
                        *, key: int | None = None) -> Tensor:
-    """u_n = conv2d(x_n, M_n * weight) + m_n * bias in training, its mean over masks in
-    evaluation
+    """u_n = conv2d(x_n, M_n * weight) + m_n * bias in training, its mean over masks in evaluation
 
     `p` is the probability of ZEROING a weight (the paper's p is that of keeping it):
     the mean is (1 - p) conv2d(x, weight, bias). Masks come from `key` (None: the next
@@ -268,8 +266,7 @@ def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, p
 
 def dropconnect_linear(x: Any, weight: Any, bias: Any = None, p: float = 0.5,
                        training: bool = True, *, key: int | None = None) -> Tensor:
-    """u_n = (M_n * weight) x_n + m_n * bias in training, its mean over masks in
-    evaluation
+    """u_n = (M_n * weight) x_n + m_n * bias in training, its mean over masks in evaluation
 
     Options as in `dropconnect_conv2d`. Shapes: x (N, ..., in), weight (out, in), bias
     (out,) or None; an example is x[n], with one mask for all its rows.

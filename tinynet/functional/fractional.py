@@ -1,5 +1,4 @@
-r"""Fractional max pooling: random regions, one or two pixels a side, shrink by any
-ratio below 2.
+r"""Fractional max pooling: random regions, one or two pixels a side, shrink by any ratio below 2.
 
 Along each axis a_0 < a_1 < ... cut the pixels into regions; steps a_i - a_{i-1} are 1
 or 2.
@@ -46,8 +45,7 @@ _SPLIT = 1 << 24  # u is a multiple of 1 / _SPLIT, so that a_i is exact in integ
 
 def fractional_regions(n: int, parts: int, *, pseudo: bool = True, overlapping: bool = True,
                        samples: int = 1, first: int = 0, key: int) -> Array:
-    """The cuts a_0 .. a_parts of `n` pixels into `parts` regions, (samples, parts + 1)
-    integers.
+    """The cuts a_0 .. a_parts of `n` pixels into `parts` regions, (samples, parts + 1) integers.
 
     `key` and the number of the sample, from `first` on, decide alone: the same on every
     backend. See the module's text for the formulas.
@@ -168,8 +166,7 @@ def fractional_max_pool2d(x: Any, output_size: int | Pair | None = None, *,
                           ratio: float | tuple[float, float] | None = None, pseudo: bool = True,
                           overlapping: bool = True, per_sample: bool = False,
                           key: int | None = None) -> Tensor:
-    """The largest value of each of random regions, 1 or 2 pixels a side (2 or 3
-    overlapping).
+    """The largest value of each of random regions, 1 or 2 pixels a side (2 or 3 overlapping).
 
     Give the `output_size` or the `ratio` (input / output, between 1 and 2; the size is
     rounded), a number or (height, width). `pseudo` and `overlapping` choose the

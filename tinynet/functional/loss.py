@@ -1,5 +1,4 @@
-r"""Losses: one number that says how wrong the outputs are, and so what training makes
-smaller.
+r"""Losses: one number that says how wrong the outputs are, and so what training makes smaller.
 
 Shapes must be equal, never broadcast: (n, 1) minus (n,) would be n^2 differences and a
 net that learns nothing. Class labels are checked on the host; on a GPU, where reading
@@ -110,8 +109,7 @@ def _binary_cross_entropy(x: Array, target: Array) -> Array:
 
 @widened
 def binary_cross_entropy_with_logits(logits: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """The mean of -t log(p) - (1 - t) log(1 - p), p = sigmoid(logit), targets t from 0
-    to 1.
+    """The mean of -t log(p) - (1 - t) log(1 - p), p = sigmoid(logit), targets t from 0 to 1.
 
     Computed from the logits, so that nothing overflows and right answers keep all their
     digits.

@@ -191,8 +191,7 @@ def _folded(running_mean: Array, running_var: Array, weight: Any, bias: Any, eps
 
 def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None,
                bias: Any = None, eps: float = 1e-5) -> Tensor:
-    r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over the last axes of each
-    sample
+    r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over the last axes of each sample
 
     Shapes: x (..., *normalized_shape); weight and bias have `normalized_shape` or are
     None. Source: Ba, Kiros and Hinton 2016.
@@ -220,8 +219,7 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
                eps: float = 1e-5) -> Tensor:
-    r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over a group of channels of a
-    sample
+    r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over a group of channels of a sample
 
     Shapes: x (N, C, ...), C a multiple of `num_groups`; weight and bias (C,) or None.
     Source: Wu and He 2018.

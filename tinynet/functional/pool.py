@@ -33,8 +33,7 @@ def _windows(x: Any, kernel: Pair, stride: Pair) -> Any:
 
 
 def first_largest(windows: Any, axis: int, inner: Array | None = None) -> Tensor:
-    """The largest value along `axis`; of equal ones the first is taken, and gets the
-    gradient.
+    """The largest value along `axis`; of equal ones the first is taken, and gets the gradient.
 
     Where `inner` is false lies a border, which is never taken.
     """

@@ -84,8 +84,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = T
 
 def dropout2d(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
               key: int | None = None) -> Tensor:
-    """Dropout of whole channels: of an (N, C, ...) array, each x[n, c] is zeroed or
-    kept at once.
+    """Dropout of whole channels: of an (N, C, ...) array, each x[n, c] is zeroed or kept at once.
 
     Neighbouring pixels of a feature map are alike: what is zeroed alone is still seen
     beside it. Source: Tompson et al. 2015.
@@ -100,8 +99,7 @@ def dropout2d(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool =
 
 def drop_path(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
               key: int | None = None) -> Tensor:
-    """Dropout of whole samples: of an (N, ...) array, each x[n] is zeroed or kept at
-    once.
+    """Dropout of whole samples: of an (N, ...) array, each x[n] is zeroed or kept at once.
 
     What stochastic depth does to the body of a residual block, sample by sample.
     """

@@ -1,5 +1,4 @@
-"""Are the gradients right? `check.py` compares them with differences of the function
-itself.
+"""Are the gradients right? `check.py` compares them with differences of the function itself.
 
 `tn.gradcheck` is the function of that name.
 

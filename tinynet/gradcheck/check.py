@@ -37,8 +37,7 @@ _MOST_KINKS = 100  # elements on a kink that are looked at before giving up
 def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, directions: int = 2,
               elementwise: bool | int = False, check: bool = True, names: Sequence[str] = (),
               **settings: Any) -> Report:
-    """Compare the gradients of ``f(*inputs)``, of every order up to `order`, with
-    differences.
+    """Compare the gradients of ``f(*inputs)``, of every order up to `order`, with differences.
 
     The floats among `inputs` (numbers, arrays, tensors) are converted to float64 and
     differentiated; other inputs are handed on. `f` returns a tensor, or a tuple of
@@ -83,8 +82,7 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, order: int = 1, directions: i
 
 def gradcheck_module(model: Any, *inputs: Any, loss: Callable[[Any], Any] | None = None,
                      **options: Any) -> Report:
-    """`gradcheck` of a network: its float inputs and all its trainable parameters, by
-    name.
+    """`gradcheck` of a network: its float inputs and all its trainable parameters, by name.
 
     The parameters and buffers are float64 during the check, and as before afterwards;
     running statistics do not move. `loss` is applied to the output; `options` are those

@@ -53,8 +53,7 @@ def element(level: Level, place: int, c: Array, gradient: Array,
 
 
 def kink(level: Level, v: Array, c: Array, miss: float) -> str:
-    """What to say if a kink or a jump at the point explains a difference along `v`, or
-    "".
+    """What to say if a kink or a jump at the point explains a difference along `v`, or "".
 
     The steps are small, or the smallest whose rounding does not cover the difference
     `miss`.

@@ -1,5 +1,4 @@
-"""One order of differentiation: a function, a point, and both sides of a comparison
-there.
+"""One order of differentiation: a function, a point, and both sides of a comparison there.
 
     analytic   v . grad s                            what `backward` computes, along a direction v
     numeric    (s(x + h v) - s(x - h v)) / 2h        where s = sum(c f)
@@ -163,8 +162,7 @@ class Level:
 
     def compare(self, where: str, v: Array, c: Array, gradient: Array,
                 alone: bool = False) -> Comparison:
-        """Both sides along `v`; if they differ, smaller steps, as long as these can
-        tell.
+        """Both sides along `v`; if they differ, smaller steps, as long as these can tell.
 
         An element that is looked at `alone` is given the benefit of all rounding there
         may be.
@@ -212,8 +210,7 @@ class Level:
 
     def limit(self, found: Comparison, v: Array, still: Array, noise: float,
               alone: bool) -> float | None:
-        """The slopes that rounding hides from a step, if it explains the difference
-        found.
+        """The slopes that rounding hides from a step, if it explains the difference found.
 
         still:   c where an output does not move, else 0
         noise:   the rounding of the outputs that do move, as a slope

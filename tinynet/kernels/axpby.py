@@ -58,8 +58,7 @@ def plain_axpby(a: float, x: Array, b: float, y: Array, work: Array | None = Non
 
 @kernel(plain=plain_axpby, small=0, of=1)
 def axpby(a: float, x: Array, b: float, y: Array, work: Array | None = None) -> None:
-    """Overwrite y with a x + b y, for writeable rows without gaps, alike in length and
-    dtype.
+    """Overwrite y with a x + b y, for writeable rows without gaps, alike in length and dtype.
 
     BLAS does not look at x if a is 0, nor at y if b is 0: what is not finite there does
     not count. The plain twin writes a x into `work`, which may be x itself (default:

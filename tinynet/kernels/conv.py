@@ -39,8 +39,7 @@ def get_algorithm() -> str | None:
 
 
 def force_algorithm(name: str | None) -> AbstractContextManager[None]:
-    """Use one of `ALGORITHMS` inside the block, wherever it applies; None chooses by
-    shape.
+    """Use one of `ALGORITHMS` inside the block, wherever it applies; None chooses by shape.
 
     >>> with force_algorithm("plain"):
     ...     get_algorithm()

@@ -1,5 +1,4 @@
-"""Element-wise work on large arrays, in blocks on worker threads, keeping the memory
-layout.
+"""Element-wise work on large arrays, in blocks on worker threads, keeping the memory layout.
 
 `elementwise(f, a, b)` is f(a, b) for arrays of one shape. If they lie in memory alike,
 with no gaps, the shape does not matter: they are cut into flat blocks, and each block

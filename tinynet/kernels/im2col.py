@@ -1,5 +1,4 @@
-r"""A convolution of any shape as a matrix product: every window of the image becomes a
-row.
+r"""A convolution of any shape as a matrix product: every window of the image becomes a row.
 
     y = A W,      dW = A^T dy,      dA = dy W^T,  dx = the rows of dA added back into place
 

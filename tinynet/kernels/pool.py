@@ -106,8 +106,7 @@ def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
 
 
 def _winners(taps: list[Array], y: Array, inner: list[Array], with_nan: bool) -> Iterator[Array]:
-    """For each tap, in reading order, the windows (n, C, H', W') whose first largest
-    value it is.
+    """For each tap, in reading order, the windows (n, C, H', W') whose first largest value it is.
 
     `inner` are the taps of `_inner`, or empty without a border. A tap that is nan wins
     a window whose largest value is nan; that need not be asked unless the windows are

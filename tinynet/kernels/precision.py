@@ -22,8 +22,7 @@ from ..backend import Array, wide
 
 
 def centred(x: Array, axes: Any) -> tuple[Array, Array]:
-    """x minus its mean over `axes`, and that mean, in float64 with the reduced axes
-    kept.
+    """x minus its mean over `axes`, and that mean, in float64 with the reduced axes kept.
 
     >>> d, mean = centred(np.array([[1e5, 1e5 + 1]], np.float32), 1)
     >>> d.tolist(), mean.tolist()

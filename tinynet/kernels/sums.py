@@ -55,8 +55,7 @@ def sum_if(wanted: bool, work: Callable[..., None], n: int, step: int, shape: tu
 
 def sum_blocks(work: Callable[[int, int, Array], None], n: int, step: int, shape: tuple[int, ...],
                dtype: DType) -> Array:
-    """The sum of what work(i, j, out) puts in `out` (of `shape`) for all blocks [i, j)
-    of 0 .. n.
+    """The sum of what work(i, j, out) puts in `out` (of `shape`) for all blocks [i, j) of 0 .. n.
 
     >>> import numpy as np
     >>> sum_blocks(lambda i, j, out: np.copyto(out, j - i), 10, 3, (2,), np.float32).tolist()

@@ -46,8 +46,7 @@ class Decay(NamedTuple):
 
 
 class Update(NamedTuple):
-    """``step(*rows)`` overwrites rows[0], the weights, and the slots; rows[1] is the
-    gradient.
+    """``step(*rows)`` overwrites rows[0], the weights, and the slots; rows[1] is the gradient.
 
     On a CPU all rows are flat, and `step` is called with equal blocks of them, after
     the two rows of the same length that it may use: ``step(spare, work, *blocks)``.

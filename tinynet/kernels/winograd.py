@@ -78,8 +78,7 @@ def matrices(dtype: DType) -> tuple[Array, ...]:
 
 def slide(matrix: Array, x: Array, out: Array, step: int, start: int = 0, first: int = 0
           ) -> list[Product]:
-    """out[.., block r + first + i, :] = sum over j of matrix[i, j] x[.., step r + start
-    + j, :]
+    """out[.., block r + first + i, :] = sum over j of matrix[i, j] x[.., step r + start + j, :]
 
     for all windows r, block being the number of the matrix's rows: the products that
     compute it. What lies outside x counts as zero, what lies outside out is not
@@ -118,8 +117,7 @@ def _by_tap(v: Array, each: bool) -> Array:
 
 
 def _half(x: Array, v: Array) -> tuple[Array, Array]:
-    """Scratch between pixels x and tiles v, where the rows are transformed and the
-    columns not.
+    """Scratch between pixels x and tiles v, where the rows are transformed and the columns not.
 
     (n, W, rows, i, C) in memory, seen in two ways: (n, W, rows * i, C) to slide along
     the rows, and (n, rows, W, i * C) to slide along the columns: all that shares a
@@ -138,8 +136,7 @@ def _columns(v: Array) -> Array:
 
 
 def _to_tiles(matrix: Array, x: Array, v: Array, padding: Pair) -> Steps:
-    """The products that transform pixels x (N, H, W, C) to the tiles v of a block, both
-    ways.
+    """The products that transform pixels x (N, H, W, C) to the tiles v of a block, both ways.
 
     To slide down the rows of each column, pixels are taken as (N, W, H, C).
     """
@@ -163,8 +160,7 @@ def _compute(steps: Steps, source: slice, n: int, target: slice) -> None:
 
 
 def _multiply(a: Array, b: Array, out: Array) -> None:
-    """out[.., tap] = a[.., tap] @ b[.., tap], in groups of columns for BLAS's short
-    way.
+    """out[.., tap] = a[.., tap] @ b[.., tap], in groups of columns for BLAS's short way.
 
     OpenBLAS copies ("packs") the operands of a product of m n k > 100^3 into blocks
     first; below that it computes on the spot, which is up to 40 % faster for these
@@ -184,8 +180,7 @@ def _products(a: Array, weights: Iterable[tuple[slice, Array]], out: Array) -> N
 
 
 def transform_weights(w: Array, u: Array, back: bool = False) -> None:
-    """u = G w G^T of weights w (.., rows 3, columns 3, C O), as u (.., columns 6, rows
-    6, C O).
+    """u = G w G^T of weights w (.., rows 3, columns 3, C O), as u (.., columns 6, rows 6, C O).
 
     `back` is the adjoint, u = G^T w G of w (.., columns 6, rows 6, C O): the same with
     G^T.
@@ -270,8 +265,7 @@ def convolve(x: Array, cut: Cut, weights: Weights) -> Array:
 def differentiate(g: Array, x: Array, cut: Cut, weights: Weights, wanted: Sequence[bool],
                   shape: tuple[int, ...], collect: Callable[..., None]
                   ) -> tuple[Array | None, Array | None]:
-    """dx from the transposed weights of each block, and the sum of what `collect` makes
-    of it.
+    """dx from the transposed weights of each block, and the sum of what `collect` makes of it.
 
     By the adjoint of each step, last first; both share the transformed gradient dM = A
     g A^T: dV[tap] = dM[tap] U[tap]^T and dx = B dV B^T; collect(i, j, V, dM, out) fills

@@ -1,5 +1,4 @@
-r"""The blocks that conv nets are built from: conv-norm-ReLU, and shortcuts around a
-body.
+r"""The blocks that conv nets are built from: conv-norm-ReLU, and shortcuts around a body.
 
 Blocks with a shortcut can be skipped at random in training, which is stochastic depth
 (G3):
@@ -34,8 +33,7 @@ def conv_bn_relu(in_channels: int, out_channels: int, stride: int = 1) -> Sequen
 
 
 def linear_decay(blocks: int, last: float = 0.5) -> list[float]:
-    """p_l = (l / L) last for l = 1 .. L: the probabilities of skipping each of L
-    blocks.
+    """p_l = (l / L) last for l = 1 .. L: the probabilities of skipping each of L blocks.
 
     Early blocks, on which all others build, are skipped rarely. Of 54 blocks with last
     = 0.5 there are 40.25 left on average. Source: equation 4 of the paper, which counts
@@ -120,8 +118,7 @@ class Residual(_Skipping):
 
 
 class ResidualBlock(_Skipping):
-    """A block of a ResNet, to be skipped with probability `p` in training as `Residual`
-    says.
+    """A block of a ResNet, to be skipped with probability `p` in training as `Residual` says.
 
         basic          3x3, 3x3                      bottleneck     1x1, 3x3, 1x1, a quarter as wide
         after (2015)   relu(shortcut + body), body   conv, bn, relu, conv, bn

@@ -1,5 +1,4 @@
-r"""Initial weights: how large they are decides whether a deep net starts to learn at
-all.
+r"""Initial weights: how large they are decides whether a deep net starts to learn at all.
 
 A layer sums fan_in products, so its outputs have variance fan_in Var(w) Var(x). The
 methods here choose Var(w) such that signals (``mode="fan_in"``) or gradients
@@ -29,8 +28,7 @@ _GAINS = {"linear": 1.0, "conv2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": m
 
 
 def calculate_gain(nonlinearity: str, slope: float | None = None) -> float:
-    """What an activation's input is scaled by to keep its output's size; PyTorch's
-    table.
+    """What an activation's input is scaled by to keep its output's size; PyTorch's table.
 
     1 for linear, conv2d and sigmoid, 5/3 for tanh, sqrt(2) for relu (which drops half
     of the signal), sqrt(2 / (1 + slope^2)) for leaky_relu (slope 0.01 by default), 3/4
@@ -118,8 +116,7 @@ def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in",
 def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in",
                     nonlinearity: str = "leaky_relu", generator: Generator | None = None
                     ) -> Tensor:
-    """Normal with std = gain / sqrt(fan); for ReLU nets (He et al. 2015, equations 10
-    and 14).
+    """Normal with std = gain / sqrt(fan); for ReLU nets (He et al. 2015, equations 10 and 14).
 
     `a` is the slope of a leaky ReLU; its default 0 is the ReLU.
 
@@ -133,8 +130,7 @@ def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in",
 
 
 def default_(tensor: Tensor, fan_in: int, generator: Generator | None = None) -> Tensor:
-    """Uniform in [-1 / sqrt(fan_in), 1 / sqrt(fan_in)): what new Linear and Conv2d
-    layers have.
+    """Uniform in [-1 / sqrt(fan_in), 1 / sqrt(fan_in)): what new Linear and Conv2d layers have.
 
     PyTorch's default for weights and biases, kept because its users expect it. Its std
     is 1 / sqrt(3 fan_in), less than half of Kaiming's: fine with normalisation layers,

@@ -60,8 +60,7 @@ class Linear(Module):
 
 
 class Flatten(Module):
-    """All axes from `start_axis` (1: keep the batch) to `end_axis` as one, in row-major
-    order.
+    """All axes from `start_axis` (1: keep the batch) to `end_axis` as one, in row-major order.
 
     >>> Flatten()(tn.zeros((8, 16, 4, 4))).shape
     (8, 256)
@@ -291,8 +290,7 @@ class LogSoftmax(Module):
 
 
 class CrossEntropyLoss(Module):
-    """-log softmax(logits)[target]; takes raw scores (N, classes), so no Softmax before
-    it.
+    """-log softmax(logits)[target]; takes raw scores (N, classes), so no Softmax before it.
 
     `target` holds class indices (N,) or probabilities (N, classes); `weight` one factor
     for each class; `label_smoothing` mixes that share of the uniform distribution into
@@ -554,8 +552,7 @@ class Sequential(_Listed):
 
 
 class ModuleList(_Listed):
-    """A list of modules; the network that holds it says in its forward how they are
-    used.
+    """A list of modules; the network that holds it says in its forward how they are used.
 
     >>> from tinynet import nn
     >>> layers = nn.ModuleList([nn.Linear(2, 2) for _ in range(3)])

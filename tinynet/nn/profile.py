@@ -1,5 +1,4 @@
-"""Where the time of a training step goes: forward and backward of every layer,
-measured.
+"""Where the time of a training step goes: forward and backward of every layer, measured.
 
 The observer of `module.py` sees each layer's call; the watcher of `../graph.py` sees
 which operations are made in it, and takes the time of their derivatives.

@@ -51,8 +51,7 @@ class Summary(NamedTuple):
 
 
 def summary(model: Module, input_shape: Sequence[int], dtype: DType = None) -> Summary:
-    """A table of the layers of `model` for one sample of `input_shape` (without the
-    batch axis).
+    """A table of the layers of `model` for one sample of `input_shape` (without the batch axis).
 
     Multiply-adds are those of the products of one sample in linear and convolution
     layers (and whatever a module of your own counts in its ``multiply_adds``); adding a

@@ -1,5 +1,4 @@
-"""Element-wise operations as a table of calculus: each value, and its derivative beside
-it.
+"""Element-wise operations as a table of calculus: each value, and its derivative beside it.
 
 Operands broadcast as in NumPy; the engine undoes it for the gradients. Where a function
 has a kink, the text says which value stands in for the derivative.
@@ -31,8 +30,7 @@ _FLOAT64 = np.dtype(np.float64)
 
 
 def without_derivative(forward: Callable[P, Array]) -> Callable[P, Any]:
-    """An operation without a derivative (zero almost everywhere): values in, values
-    out.
+    """An operation without a derivative (zero almost everywhere): values in, values out.
 
     Parameters with a default are options.
     """

@@ -94,8 +94,7 @@ def _put(x: Array, index: Any, shape: tuple[int, ...]) -> Array:
 
 
 def getitem(x: Any, index: Any) -> Tensor:
-    """x[index]: slices, integers, None, ..., integer arrays, boolean masks, and
-    mixtures.
+    """x[index]: slices, integers, None, ..., integer arrays, boolean masks, and mixtures.
 
     >>> from tinynet import Tensor, grad
     >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)

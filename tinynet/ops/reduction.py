@@ -218,8 +218,7 @@ def _euclidean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 @widened
 def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The vector norm over `axis`: ord 2 (Euclid), 1 (the sum of |x|) or inf (the
-    largest |x|).
+    """The vector norm over `axis`: ord 2 (Euclid), 1 (the sum of |x|) or inf (the largest |x|).
 
     At 0 the Euclidean norm has gradient 0 here, and no meaningful second derivative.
     """

@@ -1,5 +1,4 @@
-"""Operations that move elements about without computing: each is undone by its
-opposite.
+"""Operations that move elements about without computing: each is undone by its opposite.
 
 Results may share memory with their input; operations never write, so nobody notices.
 

@@ -118,8 +118,7 @@ def sampled(n: int, seed: int = 0, waves: int = 30) -> Landscape:
 
 
 def regression(batch: int | None = None, rng: Generator | None = None) -> Landscape:
-    """mean (w x_i - y_i)^2 over 200 examples, or `batch` of them drawn at each call
-    (A6).
+    """mean (w x_i - y_i)^2 over 200 examples, or `batch` of them drawn at each call (A6).
 
     Examples are drawn with replacement, so the deviation of a mini-batch's gradient is
     that of one example divided by sqrt(batch). The minimum is that of all examples.

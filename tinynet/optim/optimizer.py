@@ -1,5 +1,4 @@
-r"""What all optimizers share; what differs is one `rule` of a few lines, as on the
-slide.
+r"""What all optimizers share; what differs is one `rule` of a few lines, as on the slide.
 
     class Adam(Optimizer):
         slots = ("m", "v")                     # arrays kept for each parameter, first 0

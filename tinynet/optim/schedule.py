@@ -45,9 +45,8 @@ class Schedule:
     """A learning rate as a function of the step: ``schedule(t)``, t from 0.
 
     ``a >> b`` is `a` to its end and then `b` (a schedule or a number) from its own step
-    0;
-    ``0.1 * a`` scales. The `repr`
-    draws it. Make one with the functions of this module, or of any function of t:
+    0; ``0.1 * a`` scales. The `repr` draws it. Make one with the functions of this
+    module, or of any function of t:
 
     >>> Schedule(lambda t: 0.1 / (1 + t // 10), "mine", span=60)
     mine ██████▅▅▅▅▅▃▃▃▃▃▃▃▃▃▃▃▂▂▂▂▂▂▂▂▂▂▂ 0.1..0.0143

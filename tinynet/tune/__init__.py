@@ -1,5 +1,4 @@
-"""How people choose: settings drawn and tried, curves read, and the lecture's seven
-steps.
+"""How people choose: settings drawn and tried, curves read, and the lecture's seven steps.
 
     space = {"lr": tune.LogUniform(1e-5, 1e-1)}
     found = tune.random_search(objective, space, trials=20)

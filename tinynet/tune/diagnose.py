@@ -1,5 +1,4 @@
-r"""Reading the curves of a run: what is wrong, by which numbers, and what the lecture
-advises.
+r"""Reading the curves of a run: what is wrong, by which numbers, and what the lecture advises.
 
     diverging          the loss became nan, or lost more than half of what it had gained
     decayed too early  the learning rate was cut while the loss was falling; then it hardly moved

@@ -1,5 +1,4 @@
-r"""Which learning rate was too low, too high or good, judged by the loss curves of
-several runs.
+r"""Which learning rate was too low, too high or good, judged by the loss curves of several runs.
 
                    the loss
     "very high"    becomes nan or infinite, or ends above where it started
@@ -22,8 +21,7 @@ from statistics import fmean
 
 def label_rates(runs: Mapping[float, Sequence[float]], near: float = 0.1
                 ) -> dict[float, str]:
-    """From ``runs[learning rate] = losses, step by step`` to ``{learning rate:
-    label}``.
+    """From ``runs[learning rate] = losses, step by step`` to ``{learning rate: label}``.
 
     The end of a run is the mean of its last eighth, the start the first loss of all
     runs. Runs may differ in length: one that exploded has stopped early. ValueError if

@@ -1,5 +1,4 @@
-r"""The lecture's recipe for choosing hyper-parameters: seven steps, alone or as one
-run.
+r"""The lecture's recipe for choosing hyper-parameters: seven steps, alone or as one run.
 
     1  check_initial_loss   log C before training            `sanity.py`
     2  overfit_small        a few minibatches to 100 %
@@ -68,8 +67,7 @@ LONGEST = 20  # epochs of a trial in step 5
 
 @dataclass(frozen=True)
 class Training:
-    """The objective of steps 4 and 5: train a copy at config's lr and weight_decay for
-    `epochs`.
+    """The objective of steps 4 and 5: train a copy at config's lr and weight_decay for `epochs`.
 
     The score is the best validation accuracy (without a metric: minus the lowest loss);
     the history comes along.
@@ -179,8 +177,7 @@ def refined(found: Search, shift: float = 1.0) -> dict[str, LogUniform]:
 
 def refine(setup: Setup, space: Space, *, trials: int = 4, epochs: int = 10, round: int = 1,
            **options: Any) -> tuple[Step, Search]:
-    """Step 5: random points of a narrow space, for 10 to 20 epochs, at a constant
-    learning rate.
+    """Step 5: random points of a narrow space, for 10 to 20 epochs, at a constant learning rate.
 
     Without decay of the learning rate, so that its effect is seen alone. `options` as
     in `run_trials`. (H5)

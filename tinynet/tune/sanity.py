@@ -1,5 +1,4 @@
-r"""Steps 1 to 3 of the lecture's recipe: three checks that cost seconds and find most
-mistakes.
+r"""Steps 1 to 3 of the lecture's recipe: three checks that cost seconds and find most mistakes.
 
     1  check_initial_loss   the loss before training is log C (softmax) or C - 1 (hinge)
     2  overfit_small        a few minibatches are learned by heart, to 100 %
@@ -101,8 +100,7 @@ def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entrop
 def overfit_small(model: Module, optimizer: Optimizer, loader: Batches,
                   loss: Loss = cross_entropy, *, lr: float | None = None, batches: int = 5,
                   epochs: int = 60, **options: Any) -> Step:
-    """Step 2: learn the first `batches` minibatches by heart; a model that cannot has a
-    mistake.
+    """Step 2: learn the first `batches` minibatches by heart; a model that cannot has a mistake.
 
     The same minibatches, with the pictures they hold now, are trained on and checked,
     without weight decay and at a constant `lr` (default: the optimizer's own, of a
@@ -159,8 +157,7 @@ def find_lr(model: Module, optimizer: Optimizer, loader: Batches,
             loss: Loss = cross_entropy, *,
             lrs: Sequence[float] = (1e-1, 1e-2, 1e-3, 1e-4), iterations: int = 100,
             weight_decay: float = 1e-4, **options: Any) -> Step:
-    """Step 3: which learning rates make the loss fall within about 100 steps on all the
-    data.
+    """Step 3: which learning rates make the loss fall within about 100 steps on all the data.
 
     For each of `lrs`, from the same weights: the ratio of the loss (mean of the last
     tenth of the steps) to that of the untrained model (mean of as many minibatches);
@@ -292,8 +289,7 @@ def _entropy(loader: Any) -> float:
 
 
 def _order(loader: Any, batches: int) -> str:
-    """How a loader shuffles: "sorted" by class, "fixed" (same order in each epoch), or
-    "random".
+    """How a loader shuffles: "sorted" by class, "fixed" (same order in each epoch), or "random".
 
     Sorted: the statistic X^2 = sum over batches and classes of (n - B p)^2 / (B p) is
     far above its mean under shuffling, which is its degrees of freedom (Pearson's test,

@@ -1,5 +1,4 @@
-r"""What a search may try: ranges of hyper-parameters, drawn at random or laid out as a
-grid.
+r"""What a search may try: ranges of hyper-parameters, drawn at random or laid out as a grid.
 
     u = hash(seed, i, name) / 2^64 in [0, 1)
     Uniform      low + u (high - low)                     dropout, momentum
@@ -127,8 +126,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def describe(value: Any, where: str = "the value") -> Any:
-    """What a journal can hold of `value`: JSON's own types, and names of functions and
-    classes.
+    """What a journal can hold of `value`: JSON's own types, and names of functions and classes.
 
     TypeError for an object that another process could not recognise: its text is its
     address.
@@ -193,8 +191,7 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[Config]:
 
 
 def hit_probability(fraction: float, trials: int) -> float:
-    """1 - (1 - fraction)^trials: the chance that one random trial at least lands in a
-    region.
+    """1 - (1 - fraction)^trials: the chance that one random trial at least lands in a region.
 
     `fraction` is the region's share of the range. A peak of a tenth of the important
     axis is found by 9 random trials with 61 %; 60 trials are 95 % sure to hold one of

@@ -84,8 +84,7 @@ class Step:
 
 @dataclass
 class Setup:
-    """What is to be trained: never changed by `trainer`, which works on a copy of all
-    of it.
+    """What is to be trained: never changed by `trainer`, which works on a copy of all of it.
 
     Picklable if its parts are, so a search may send it to other processes.
     """

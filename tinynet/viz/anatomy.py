@@ -1,5 +1,4 @@
-"""The anatomy of a training step, drawn: where the time goes, what is kept, how much
-code is read.
+"""The anatomy of a training step, drawn: where the time goes, what is kept, how much code is read.
 
 Read next: `viz/search.py`.
 """
@@ -15,8 +14,7 @@ ROW = 0.34  # inches for each stage
 
 
 def plot_anatomy(anatomy: Anatomy, path: str | os.PathLike[str]) -> None:
-    """Draw what `train.trace` found into the file `path`: a bar for each stage of the
-    step.
+    """Draw what `train.trace` found into the file `path`: a bar for each stage of the step.
 
     Milliseconds forward and, behind them, backward; kilobytes that wait for the
     backward pass; and the library's files and functions that are entered.

@@ -1,5 +1,4 @@
-"""A contact sheet: rows of small pictures, each row with its name. Look at what the net
-will see.
+"""A contact sheet: rows of small pictures, each row with its name. Look at what the net will see.
 
 Read next: `viz/report.py`.
 """
@@ -20,8 +19,7 @@ _GAP = 2  # pixels between two pictures
 
 def contact_sheet(rows: Mapping[str, Any], path: str | os.PathLike[str], title: str = "",
                   zoom: float = 1.5) -> None:
-    """Draw each row's pictures (n, C, H, W), C = 1 or 3, side by side into the file
-    `path`.
+    """Draw each row's pictures (n, C, H, W), C = 1 or 3, side by side into the file `path`.
 
     uint8 pictures are shown as they are, floats from 0 (black) to 1 (white). Sizes may
     differ from row to row; a pixel is as large everywhere, `zoom` times 1/100 inch.

@@ -1,5 +1,4 @@
-r"""Pictures of a training run: its curves in one file, and a schedule before it is
-used.
+r"""Pictures of a training run: its curves in one file, and a schedule before it is used.
 
 `plot_history` draws four panels over the epochs: the loss (every step as a light dot,
 its moving average as a line, validation at the end of each epoch), the accuracy, the
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
 
 def plot_history(history: History, path: str | os.PathLike[str], smooth: float = 0.9,
                  title: str = "") -> None:
-    """Draw loss, accuracy, learning rate and update ratio of `history` into the file
-    `path`.
+    """Draw loss, accuracy, learning rate and update ratio of `history` into the file `path`.
 
     `smooth` is the factor of the moving average (0.9: about the last 10 steps). The
     file's suffix says its kind (.png, .pdf, .svg). ValueError if nothing was recorded.

@@ -22,8 +22,7 @@ COLUMN, ROW = 1.9, 0.62  # inches
 
 def plot_graph(output: Tensor, path: str | os.PathLike[str],
                names: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] = ()) -> None:
-    """Draw the graph of `output` into the file `path`; tensors in `names` are called by
-    them.
+    """Draw the graph of `output` into the file `path`; tensors in `names` are called by them.
 
     `names` are pairs such as ``model.named_parameters()``, or a dict: of leaves, or of
     what operations made. Draw before ``backward()``, which frees the graph as it goes.

@@ -1,5 +1,4 @@
-r"""Paths of optimizers over the contours of a loss: the lecture's red pit, by real runs
-(A2, A6).
+r"""Paths of optimizers over the contours of a loss: the lecture's red pit, by real runs (A2, A6).
 
     paths = {"GD": trace(gd, bowl(10), (1, 1), 100), ...}     optim.landscapes.trace
     plot_paths(bowl(10), paths, "bowl.png")

@@ -1,5 +1,4 @@
-r"""A race of optimizers: their paths over the contours in motion, as a GIF and as a
-page.
+r"""A race of optimizers: their paths over the contours in motion, as a GIF and as a page.
 
 The page is one file with everything in it, drawing, numbers and script: it can be
 opened from a disk, mailed and printed, and asks no other address for anything. Without
@@ -29,8 +28,7 @@ HEIGHT = 540
 
 
 def moments(paths: Paths, frames: int) -> np.ndarray[Any, Any]:
-    """The steps to show: at most `frames` after step 0, evenly spaced up to the longest
-    path.
+    """The steps to show: at most `frames` after step 0, evenly spaced up to the longest path.
 
     >>> moments({"a": np.zeros((5, 2)), "b": np.zeros((9, 2))}, frames=4).tolist()
     [0, 2, 4, 6, 8]
@@ -90,8 +88,7 @@ def race_gif(landscape: Landscape, paths: Paths, path: str | os.PathLike[str], f
 
 def race_page(landscape: Landscape, paths: Paths, path: str | os.PathLike[str],
               frames: int = 400) -> None:
-    """Write one HTML page that plays the race: play and pause, a slider, the losses
-    beside it.
+    """Write one HTML page that plays the race: play and pause, a slider, the losses beside it.
 
     At most `frames` steps of each path are kept in it, evenly spaced.
     """

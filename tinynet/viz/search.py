@@ -1,5 +1,4 @@
-r"""Grid against random search in one picture: why nine random trials see more than a 3
-x 3 grid.
+r"""Grid against random search in one picture: why nine random trials see more than a 3 x 3 grid.
 
 Each search is a square of its trials over two hyper-parameters, coloured by score.
 Above it and to its right stand the marginals: the same scores over one parameter alone.
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 
 def plot_searches(searches: Mapping[str, Search], path: str | os.PathLike[str], x: str, y: str, *,
                   truth: Search | None = None, title: str = "") -> None:
-    """Draw searches (by name) side by side over the parameters `x` and `y` into the
-    file `path`.
+    """Draw searches (by name) side by side over the parameters `x` and `y` into the file `path`.
 
     A parameter that one of them drew from a `LogUniform` gets a logarithmic axis.
     `truth` is a dense search along `x`, drawn as a grey line behind the scores above.
