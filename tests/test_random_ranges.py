@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import tinynet as tn
 import tinynet.random as tr
 from tests.arrays import host
 from tests.test_random import sigmas
+from tinynet import data, random, tune
 from tinynet.random import Generator, key
 
 DTYPES = ["float16", "float32", "float64"]
@@ -158,3 +160,19 @@ def test_a_state_from_a_damaged_file_is_refused() -> None:
         with pytest.raises((TypeError, ValueError), match=r"(seed|counter) must be an integer"):
             rng.set_state(state)  # type: ignore[arg-type]
     assert rng.get_state() == {"seed": 4, "counter": 0}
+
+
+@pytest.mark.parametrize("state", [{}, {"seed": 1}, None, {"counter": 1}], ids=repr)
+def test_a_state_without_seed_or_counter_is_refused_and_nothing_is_changed(state: Any) -> None:
+    before = random.get_state()
+    with pytest.raises(ValueError, match=r"state must be what get_state\(\) gives"):
+        random.set_state(state)
+    assert random.get_state() == before
+
+
+@pytest.mark.parametrize("seed", ["1", 1.0, None, True], ids=repr)
+def test_sets_and_searches_refuse_a_seed_that_is_no_integer(seed: Any) -> None:
+    with pytest.raises(TypeError, match="seed must be an integer"):
+        data.load_shapes(train=8, test=8, seed=seed)
+    with pytest.raises(TypeError, match="seed must be an integer"):
+        tune.random_search(lambda config: 0.0, {"x": tune.Uniform(0, 1)}, trials=2, seed=seed)

@@ -476,6 +476,9 @@ class Generator:
         return {"seed": self.seed, "counter": self.counter}
 
     def set_state(self, state: Mapping[str, int]) -> None:
+        if not isinstance(state, Mapping) or not {"seed", "counter"} <= state.keys():
+            raise ValueError(f"state must be what get_state() gives, with 'seed' and "
+                             f"'counter', got {state!r:.100}")
         seed = check_seed(state["seed"])
         self.counter = check_whole("counter", state["counter"], 0)
         self.seed = seed

@@ -112,3 +112,8 @@ def test_halving_takes_any_choice() -> None:
 def test_names_of_functions_and_classes_are_whole() -> None:
     assert describe(relu) == "tinynet.functional.activation.relu"
     assert describe({"layers": (nn.ReLU, 3)}) == {"layers": ["tinynet.nn.layers.ReLU", 3]}
+
+
+def test_a_score_that_no_float_holds_is_refused_in_words() -> None:
+    with pytest.raises(TypeError, match="the objective must return its score"):
+        grid_search(lambda config: 10**400, {"x": [1]})

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ..backend import Array, to_numpy, xp
-from ..random import bits, key, uniform
+from ..random import bits, check_seed, key, uniform
 from .dataset import Dataset
 
 SIZE = 32  # pixels
@@ -204,4 +204,5 @@ def load_shapes(train: int = 10_000, test: int = 2_000, seed: int = 0) -> tuple[
     for what, n in (("train", train), ("test", test)):
         if n < 0:
             raise ValueError(f"{what} must be a number of pictures, 0 or more, got {n}")
+    seed = check_seed(seed)
     return _pictures(train, "train", seed), _pictures(test, "test", seed)

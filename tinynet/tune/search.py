@@ -291,9 +291,9 @@ def run_one(objective: Objective, config: Config, seed: int, i: int,
     extra = dict(found) if isinstance(found, Mapping) else {"score": found}
     try:
         score = float(extra.pop("score"))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise TypeError("the objective must return its score, a number, or a dict with "
-                        f"it under 'score', got {found!r}") from error
+                        f"it under 'score', got {found!r:.200}") from error
     # Nothing that a trial has cost is lost for what it says besides.
     return {"score": finite_or_none(score), "seconds": seconds, "extra": _told(extra)}
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from ..random import key
+from ..random import check_seed, key
 
 Config = dict[str, Any]
 
@@ -163,6 +163,7 @@ def sample(space: Space, seed: int, i: int) -> Config:
     {'lr': '0.000112', 'optimizer': 'ada'}
     {'lr': '0.00381', 'optimizer': 'sgd', 'momentum': '0.903'}
     """
+    seed = check_seed(seed)
     config: Config = {}
     for name, values in space.items():
         if isinstance(values, When):
