@@ -151,6 +151,7 @@ STORED = ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32"
 def with_buffer(array: object) -> nn.Module:
     model = nn.Linear(2, 2)
     model.mean = nn.Buffer(array)
+    model.mean.data = array  # as it is: a new tensor takes the machine's byte order
     return model
 
 
