@@ -27,6 +27,7 @@ import numpy as np
 import tinynet as tn
 from tinynet import data, functional as F, models, nn, optim, text, train, viz
 from tinynet.optim.schedule import cosine, warmup
+from tinynet.train.progress import print_line
 
 MODELS = {
     "small": models.small_conv_net,
@@ -107,8 +108,8 @@ def load(args: argparse.Namespace) -> tuple[data.Dataset, data.Dataset]:
         except data.DownloadError as error:
             if args.data == "cifar10":
                 raise
-            print(f"CIFAR-10 is not here and cannot be downloaded: {error}\n"
-                  "Using the built-in set `shapes` instead.\n", flush=True)
+            print_line(f"CIFAR-10 is not here and cannot be downloaded: {error}\n"
+                       "Using the built-in set `shapes` instead.\n")
     size = args.limit or 10_000
     return data.load_shapes(train=size, test=min(2_000, size))
 
@@ -183,14 +184,16 @@ def main(argv: list[str] | None = None) -> int:
     if not args.quiet:
         seconds = 5 + recipe.seconds[name] * epochs * len(training) / recipe.pictures
         standard = not (args.limit or args.model or args.epochs or args.batch_size or args.lr)
-        print(f"{training.name}: {len(train_loader.images):,} pictures to train on, "
-              f"{len(val_loader.images):,} held out for validation, {len(test):,} for the test\n"
-              f"{name}: {model.num_parameters():,} parameters, {epochs} epochs of "
-              f"{len(train_loader)} steps, batch {batch_size}, peak lr {lr:g}, "
-              f"backend {tn.xp.__name__}\n"
-              f"expect about {_duration(seconds)} on 2 cores, and "
-              f"{'' if standard else 'with the default settings on all pictures '}{recipe.expect}\n"
-              "Ctrl-C stops early and keeps the best weights\n", flush=True)
+        print_line(f"{training.name}: {len(train_loader.images):,} pictures to train on, "
+                   f"{len(val_loader.images):,} held out for validation, {len(test):,} for the "
+                   f"test\n"
+                   f"{name}: {model.num_parameters():,} parameters, {epochs} epochs of "
+                   f"{len(train_loader)} steps, batch {batch_size}, peak lr {lr:g}, "
+                   f"backend {tn.xp.__name__}\n"
+                   f"expect about {_duration(seconds)} on 2 cores, and "
+                   f"{'' if standard else 'with the default settings on all pictures '}"
+                   f"{recipe.expect}\n"
+                   "Ctrl-C stops early and keeps the best weights\n")
 
     trainer = train.Trainer(model, optimizer, progress=not args.quiet,
                             callbacks=[train.Checkpoints(args.checkpoints, every=100)])
@@ -221,9 +224,9 @@ def main(argv: list[str] | None = None) -> int:
     if history.stopped != "interrupted":
         shutil.rmtree(args.checkpoints)  # not before all that they protect is on the disk
     if not args.quiet:
-        print(f"\n{history.table()}\n\n{class_table(scores, test)}\n")
-    print(f"test accuracy {accuracy:.2%} on {len(test):,} pictures after {trainer.epoch} epochs, "
-          f"{seconds:.0f} s ({history.stopped}); results are in {args.out}")
+        print_line(f"\n{history.table()}\n\n{class_table(scores, test)}\n")
+    print_line(f"test accuracy {accuracy:.2%} on {len(test):,} pictures after {trainer.epoch} "
+               f"epochs, {seconds:.0f} s ({history.stopped}); results are in {args.out}")
     return 0
 
 

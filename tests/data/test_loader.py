@@ -312,3 +312,27 @@ def test_a_dataset_in_place_of_arrays_is_named() -> None:
     train, _ = load_shapes(train=10, test=10)
     with pytest.raises(TypeError, match=r"write DataLoader\(dataset.images, dataset.labels"):
         DataLoader(train, batch_size=4)
+
+
+@pytest.mark.parametrize("position", [-1, 1.5, 5, 10**30, "2", None], ids=repr)
+def test_a_state_that_stands_nowhere_is_refused(position: Any) -> None:
+    loader = DataLoader(np.zeros((8, 1, 2, 2), "uint8"), np.zeros(8, int), batch_size=2)
+    state = loader.get_state() | {"position": position}
+    with pytest.raises(ValueError, match=r"position, in the state|stands at batch"):
+        loader.set_state(state)
+    assert loader.get_state()["position"] == 0
+
+
+def test_prefetching_goes_on_where_no_thread_can_be_started(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    images = np.arange(32, dtype="uint8").reshape(8, 1, 2, 2)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for prefetch in (0, 2):
+        found = list(DataLoader(images, np.arange(8), batch_size=3, prefetch=prefetch, seed=1))
+        labels = [to_numpy(y).tolist() for _, y in found]
+        if prefetch == 0:
+            expected = labels
+        assert labels == expected

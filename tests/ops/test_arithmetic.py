@@ -94,3 +94,9 @@ def test_logical_operators_and_comparisons_have_no_gradient() -> None:
               tn.floor(x), x.argmax()):
         assert not y.requires_grad
     assert (~(x > 1)).tolist() == [True, False]
+
+
+def test_functions_of_calculus_take_python_numbers() -> None:
+    assert float(tn.erf(1)) == pytest.approx(0.8427008, abs=1e-7)
+    assert float(tn.erf(1.0)) == float(tn.erf(1))
+    assert float(tn.exp(1)) == pytest.approx(2.7182818, abs=1e-6)

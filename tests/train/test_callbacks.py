@@ -216,3 +216,16 @@ def test_a_line_that_must_not_be_missed_is_a_warning_of_a_silent_run(
     assert capsys.readouterr().out == "look\n"
     with pytest.warns(RuntimeWarning, match="look"):
         trainer().tell("look")
+
+
+def test_running_statistics_that_became_nan_are_no_finished_run() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+    def spoil_statistics(t: Any) -> None:
+        t.model[1].running_var.data[0] = math.nan
+
+    t = Trainer(model, optim.SGD(model.named_parameters(), 1e-3), progress=False,
+                callbacks=[AfterEpoch(1, spoil_statistics)])
+    pairs = [(np.ones((8, 3), "float32"), np.array([0, 1] * 4)) for _ in range(3)]
+    with pytest.raises(FloatingPointError, match=r"not finite, 1\.running_var, after"):
+        t.fit(pairs, epochs=2)

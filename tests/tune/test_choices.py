@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,25 @@ def test_names_of_functions_and_classes_are_whole() -> None:
 def test_a_score_that_no_float_holds_is_refused_in_words() -> None:
     with pytest.raises(TypeError, match="the objective must return its score"):
         grid_search(lambda config: 10**400, {"x": [1]})
+
+
+class Unlike:
+    """An object that cannot be compared."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "Unlike()"
+
+
+def test_fractions_giants_and_objects_that_do_not_compare_are_choices() -> None:
+    (warning,) = grid_search(lambda config: 1.0, {"a": [Fraction(1, 2), 1]}).warnings()
+    assert warning.startswith("the best a, 0.5, lies at the border")
+    assert grid_search(lambda config: 1.0, {"a": [10**400, 1]}).warnings() == []
+    assert len(grid_search(lambda config: 1.0, {"a": [Unlike(), Unlike()]}).values("a")) == 2
+    space = {"a": Choice(np.zeros(2), np.ones(2)), "m": When("a", np.zeros(2), Choice(1, 2))}
+    found = random_search(lambda config: 1.0, space, trials=8)
+    assert all(("m" in t.config) == (not t.config["a"].any()) for t in found.trials)

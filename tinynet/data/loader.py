@@ -144,8 +144,12 @@ class DataLoader:
                 raise ValueError("the state is of a loader with "
                                  f"{what}={state[what]!r}, this one has {mine!r}: make "
                                  "it with the same settings")
+        position = check_whole("position, in the state of a loader,", state["position"], 0)
+        if position > len(self):
+            raise ValueError(f"the state of the loader is damaged: it stands at batch {position} "
+                             f"of {len(self)}. Use another checkpoint")
         self.set_epoch(state["epoch"])
-        self._position = self._start = int(state["position"])
+        self._position = self._start = position
 
     def digest(self) -> str:
         """The pictures and labels in 32 digits: see the function `digest`."""
@@ -184,7 +188,12 @@ class DataLoader:
             device = xp.cuda.Device()
         try:
             for k in range(start, len(self)):
-                waiting.append(pool.submit(self._batch, epoch, order, k, device))
+                try:
+                    coming = pool.submit(self._batch, epoch, order, k, device)
+                except RuntimeError:  # no thread can be started: then at once
+                    coming = Future()
+                    coming.set_result(self._batch(epoch, order, k))
+                waiting.append(coming)
                 if len(waiting) > self.prefetch:
                     yield waiting.popleft().result()  # raises what the thread did
             while waiting:

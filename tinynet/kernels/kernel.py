@@ -103,7 +103,7 @@ def kernel(*, plain: Callable[..., Any] | None = None, gpu: Callable[..., Any] |
         @functools.wraps(fast)
         def call(*args: Any, **options: Any) -> Any:
             x = args[of]
-            if wide and x.dtype is _HALF:
+            if wide and getattr(x, "dtype", None) is _HALF:
                 return _narrow(call(*map(_widened, args), **options))
             if forced == "plain" or (small and getattr(x, "nbytes", 0) < small):
                 return twin(*args, **options)

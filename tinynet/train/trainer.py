@@ -195,13 +195,19 @@ class Trainer:
         return self.history
 
     def check_weights(self) -> None:
-        """FloatingPointError if a trained weight is not finite; reads one array."""
+        """FloatingPointError if a trained weight is not finite, or a buffer nan.
+
+        A buffer may hold infinities on purpose, as a mask does; nan is what running
+        statistics become. Reads one array.
+        """
         parameters = self.model.named_parameters()
-        trained = {name: p.data for name, p in parameters if p.requires_grad}
-        if not trained:
+        spoilt = {name: ~xp.isfinite(p.data).all() for name, p in parameters if p.requires_grad}
+        spoilt |= {name: xp.isnan(b.data).any() for name, b in self.model.named_buffers()
+                   if b.data.dtype.kind == "f"}
+        if not spoilt:
             return
-        spoilt = to_numpy(xp.stack([~xp.isfinite(x).all() for x in trained.values()]))
-        names = list(itertools.compress(trained, spoilt.tolist()))
+        found = to_numpy(xp.stack(list(spoilt.values())))
+        names = list(itertools.compress(spoilt, found.tolist()))
         if names:
             lr = self.history.steps.get("lr", [self.optimizer.lr])[-1]
             raise FloatingPointError(
@@ -312,6 +318,9 @@ class Trainer:
 
     def _training_means(self) -> dict[str, float]:
         sums = self.fitting.sums
+        if not sums.get("size"):
+            raise ValueError("the epoch ended without a step: the loader gave no batch, or the "
+                             "checkpoint's loader stands at its end. Use another checkpoint")
         row = {"train_loss": sums["loss"] / sums["size"]}
         if self.metric:
             # with labels of mixup, an accuracy is no measure of fit: it gets another

@@ -24,12 +24,12 @@ import numpy as np
 from ..backend import to_numpy
 from ..functional.loss import cross_entropy, hinge_loss
 from ..graph import no_grad
-from ..nn.module import Module
+from ..nn.module import Module, set_modes
 from ..optim import Optimizer
 from ..train.callbacks import Callback, Run
 from ..train.history import finite_or_none, smooth
 from ..train.predict import as_labels, as_tensor, class_numbers
-from ..train.trainer import Batches, Loss
+from ..train.trainer import Batches, Loss, start_training
 from .workbench import Finding, Setup, Step, fit, fresh, own_random, peak_lr
 
 TOLERANCE = 0.05  # of the initial loss
@@ -65,12 +65,14 @@ def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entrop
             loader.shuffle = True
         pairs = list(itertools.islice(loader, 1))
         pairs += itertools.islice(loader, 1, max(1, pictures // len(pairs[0][1])))
+        modes = start_training(model)  # what is frozen stays so, as in a run
         outputs = model.eval()(as_tensor(pairs[0][0]))
         classes = outputs.shape[-1]
         if expected is None:
             expected = _expected(loss, classes)
         quiet = _mean_loss(model, loss, pairs)
-        noisy = _mean_loss(model.train(), loss, pairs)
+        set_modes(modes)
+        noisy = _mean_loss(model, loss, pairs)
     weights = [p.data.astype("float64") for p in model.parameters() if p.ndim > 1]
     squares = sum(float((w**2).sum()) for w in weights)
     with_decay = quiet + 0.5 * weight_decay * squares

@@ -116,8 +116,8 @@ class Search:
                                   if t.rank == self.best.rank]
             inside = any(is_number(value) and low < value < high for value in as_good)
             if len(self._numbers(name)) > 1 and not inside:
-                found.append(f"the best {name}, {best:.3g}, lies at the border of what "
-                             f"was tried ({tried[0]:.3g} to {tried[1]:.3g}): try "
+                found.append(f"the best {name}, {float(best):.3g}, lies at the border of what "
+                             f"was tried ({float(tried[0]):.3g} to {float(tried[1]):.3g}): try "
                              f"{'larger' if best >= high else 'smaller'} ones as well")
         return found
 

@@ -92,8 +92,12 @@ Space = Mapping[str, Uniform | Choice | When]
 
 def is_number(value: Any) -> bool:
     """Whether a value of a parameter is a finite number, so that it can be compared."""
-    return isinstance(value, Real) and not isinstance(value, bool | np.bool_) \
-        and math.isfinite(value)
+    if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def label(value: Any) -> str:
@@ -121,7 +125,7 @@ def same(a: Any, b: Any) -> bool:
     try:
         equal = np.asarray(a == b)
         return bool(equal.all()) and equal.size > 0
-    except (TypeError, ValueError):
+    except Exception:  # whatever an object's own == raises
         return False
 
 
@@ -136,15 +140,16 @@ def describe(value: Any, where: str = "the value") -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return describe(value.tolist(), where)
     if isinstance(value, Real):
-        number = value if isinstance(value, int | float) else float(value)
-        return number if math.isfinite(number) else str(number)
+        if not is_number(value):  # nan, infinities, integers beyond all floats
+            return str(value)
+        return value if isinstance(value, int | float) else float(value)
     if isinstance(value, Mapping):
         return {str(key): describe(item, where) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [describe(item, where) for item in value]
     name = getattr(value, "__qualname__", "<lambda>")
     if "<lambda>" not in name:
-        return f"{value.__module__}.{name}"
+        return f"{getattr(value, '__module__', type(value).__module__)}.{name}"
     text = repr(value)
     if " at 0x" in text:
         raise TypeError(f"{where} is {text}, which a journal cannot tell from another "
@@ -170,7 +175,7 @@ def sample(space: Space, seed: int, i: int) -> Config:
             if values.name not in list(space)[: list(space).index(name)]:
                 raise ValueError(f"{name} depends on {values.name!r}, which does not "
                                  "stand before it in the space")
-            if config.get(values.name) != values.value:
+            if not same(config.get(values.name), values.value):
                 continue
             values = values.then
         if not isinstance(values, Uniform | Choice):
