@@ -113,12 +113,22 @@ def test_the_committed_table_of_A20_says_so_of_every_task(root: Path) -> None:
         check_A20(float(target), [float(first), float(second)], losses)
 
 
-@pytest.mark.parametrize(("adams", "others"), [
-    pytest.param([0.1, 0.6], {"SGD": [0.1, 2.0]}, id="Adam misses with half the rate"),
-    pytest.param([0.1, 0.1], {"SGD": [0.6, 2.0], "RMSProp": [0.1, 2.0]}, id="SGD never arrives"),
-    pytest.param([0.1, 0.1], {"SGD": [0.1, 0.2], "RMSProp": [0.1, 0.2]}, id="any rate will do"),
+@pytest.mark.parametrize("target", [make().target for make in (regression, spirals, pictures)])
+@pytest.mark.parametrize(("adams", "others"), [  # losses as multiples of the target
+    pytest.param([0.2, 1.2], {"SGD": [0.2, 4.0]}, id="Adam misses with half the rate"),
+    pytest.param([0.2, 0.2], {"SGD": [1.2, 4.0], "RMSProp": [0.2, 4.0]}, id="SGD never arrives"),
+    pytest.param([0.2, 0.2], {"SGD": [0.2, 0.4], "RMSProp": [0.2, 0.4]}, id="any rate will do"),
 ])
 def test_a_task_that_does_not_show_it_is_noticed(
-        adams: list[float], others: dict[str, list[float]]) -> None:
+        target: float, adams: list[float], others: dict[str, list[float]]) -> None:
     with pytest.raises(AssertionError):
-        check_A20(0.5, adams, others)
+        check_A20(target, [target * loss for loss in adams],
+                  {name: [target * loss for loss in losses] for name, losses in others.items()})
+
+
+def test_every_row_of_the_committed_table_is_judged(
+        root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[float] = []
+    monkeypatch.setitem(globals(), "check_A20", lambda target, *losses: judged.append(target))
+    test_the_committed_table_of_A20_says_so_of_every_task(root)
+    assert len(judged) == 3
