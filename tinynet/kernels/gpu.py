@@ -204,7 +204,8 @@ def _columns_back(columns: Array, s: Any) -> Array:
 
 def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair
                         ) -> Array:
-    """Each pixel: the gradients of the windows whose first largest value, in reading order, it is.
+    """Each pixel: the gradients of the windows whose first largest value, in reading
+    order, it is.
 
     Where the largest value is nan, the first nan wins: only there a pixel differs from
     itself.

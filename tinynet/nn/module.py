@@ -1,4 +1,5 @@
-"""The part of a network: parameters and buffers by name, training or evaluation, one observer.
+"""The part of a network: parameters and buffers by name, training or evaluation, one
+observer.
 
 A `Module` is an ordinary object. Whatever it keeps as an attribute, also inside lists,
 tuples and dicts, belongs to it: `Parameter`s are trained, `Buffer`s are saved with
@@ -244,7 +245,8 @@ class Module:
 
     def _places(self, name: str = "", around: tuple[Module, ...] = ()
                 ) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
-        """This module and all it holds, in order, by name; what is shared comes at each place.
+        """This module and all it holds, in order, by name; what is shared comes at each
+        place.
 
         `around` holds the modules around this place: one that holds itself ends there.
         """
@@ -385,14 +387,16 @@ class Module:
         return {n: t for n, t in self._places() if isinstance(t, Tensor)}
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all parameters and buffers by name; further training does not change them.
+        """Copies of all parameters and buffers by name; further training does not
+        change them.
 
         Names and shapes are those of the same network in PyTorch.
         """
         return {name: tensor.data.copy() for name, tensor in self._state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Unmatched:
-        """Write `state` (arrays, tensors, also PyTorch's) into the parameters and buffers.
+        """Write `state` (arrays, tensors, also PyTorch's) into the parameters and
+        buffers.
 
         With `strict` every name must be found on both sides. Wrong shapes are an error
         in any case. Nothing is written unless all of it fits.

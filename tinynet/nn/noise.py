@@ -35,7 +35,8 @@ from .module import Module, Parameter, check_dtype, modes_kept
 
 
 class Noise(Module):
-    """Base class of the layers that draw random numbers in training mode, with `draw_key`.
+    """Base class of the layers that draw random numbers in training mode, with
+    `draw_key`.
 
     Inside ``random.share_of_batch`` they get their part of what the whole batch would
     draw.
@@ -49,7 +50,8 @@ class Noise(Module):
         return (self.generator or default_generator).key()
 
     def key_in_training(self) -> int | None:
-        """The key of the next random numbers, or None where none are needed: `p` is 0, or a test.
+        """The key of the next random numbers, or None where none are needed: `p` is 0,
+        or a test.
         """
         if self.training and self.p > 0.0:
             return self.draw_key()
@@ -68,7 +70,8 @@ class _Dropout(Noise):
 
 
 class Dropout(_Dropout):
-    """Inverted dropout: x * mask / keep in training, with keep = 1 - p; x itself in evaluation.
+    """Inverted dropout: x * mask / keep in training, with keep = 1 - p; x itself in
+    evaluation.
 
     `p` is the probability of zeroing. Dividing by keep in training keeps the mean, so
     that evaluation has nothing to do (E6). With ``inverted=False`` it is the lecture's
@@ -175,7 +178,8 @@ class DropConnectConv2d(_DropConnect, Conv2d):
 
 
 class FractionalMaxPool2d(Noise):
-    """The largest value of each of random regions; the image shrinks by any ratio from 1 to 2.
+    """The largest value of each of random regions; the image shrinks by any ratio from
+    1 to 2.
 
     Give the `output_size` or the `ratio` (input / output). In training every call draws
     new regions from `generator` (the default one if None), the same for the whole batch

@@ -1,4 +1,5 @@
-r"""Search for hyper-parameters: grid or random, in parallel, stopped and resumed at any time.
+r"""Search for hyper-parameters: grid or random, in parallel, stopped and resumed at any
+time.
 
     def objective(config):              # trains with config["lr"] ..., returns a score:
         ...                             # the higher the better; or {"score": ..., more}
