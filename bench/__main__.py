@@ -9,9 +9,10 @@
     python -m bench --write              ... and replace these results in bench/RESULTS.md,
                                          results.jsonl and results.png
 
-More: ``python -m bench.small`` (overhead of small operations), ``bench.optimizers`` (updates),
-``bench.scaling`` (time against batch, width and depth), ``bench.layers`` (time by layer), with
-``--write`` all; ``bench.noise`` and ``bench.augment``.
+More: ``python -m bench.layers`` (single layers against PyTorch), ``bench.small`` (overhead of small
+operations), ``bench.optimizers`` (updates), ``bench.scaling`` (time against batch, width and
+depth), ``bench.profile`` (time by layer), with ``--write`` all; ``bench.noise`` and
+``bench.augment``.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Contender:
 class Work:
     """What is run: a task on a net for a batch; cores 0 means all.
 
-    Tasks are "train", "infer" and, for an optimizer instead of a net, "update".
+    Tasks are "train", "infer" and, for an optimizer or a layer instead of a net, "update", "layer".
     """
 
     net: str

@@ -1,30 +1,89 @@
-"""Where the time of a training step goes, layer by layer: ``python -m bench.layers``.
+"""Single layers against PyTorch: ``python -m bench.layers``, forward and backward.
 
-`tinynet.profile` of nets S and R for 128 pictures. ``--write`` replaces the results in
-``bench/RESULTS.md`` and ``results.jsonl``.
+Each layer of `shapes.py` is built by both, from the same weights and for the same input; a process
+each, which take turns of a third of a second, so that a busy machine harms both alike. What they
+compute must agree first. The ratio is of medians; beside it stands that of the quickest runs, and
+the load of the machine is recorded with each layer.
+
+    python -m bench.layers                       all of them (15 minutes)
+    python -m bench.layers --only GELU linear    those whose names hold one of these words
+    python -m bench.layers --write               ... and replace their rows in bench/RESULTS.md
 """
 
 from __future__ import annotations
 
-import tinynet as tn
-from bench import nets, report
-from tinynet import models
+import os
+import sys
+
+from bench import report
+from bench.drive import Contender, Line, Work, compare
+from bench.shapes import LAYERS
+
+SECTION = "layers against PyTorch"
+CONTENDERS = [Contender("tinynet", "tinynet"), Contender("torch", "PyTorch eager (default)")]
+GOOD, BAD = 1.5, 2.0  # times of PyTorch's time
+FAR = 0.03  # relative difference of results: what dropout's chance may make of it
+
+
+def measure(name: str, rounds: int) -> Line | None:
+    """The line of one layer; None if PyTorch or tinynet is missing."""
+    found = compare(CONTENDERS, Work(name, "layer"), rounds, runs=1)
+    if len(found) < len(CONTENDERS):
+        return None
+    ours, theirs = found
+    if abs(ours["losses"][-1] / theirs["losses"][-1] - 1) > FAR:
+        raise AssertionError(f"{name}: results differ: {ours['losses']}, {theirs['losses']}")
+    return {"layer": name, "ratio": ours["ratio"],
+            "quickest": min(ours["seconds"]) / min(theirs["seconds"]),
+            "tinynet": ours["median"], "torch": theirs["median"], "n": len(ours["seconds"]),
+            "load": round(os.getloadavg()[0], 1),
+            "version": f"{ours['version']}, {theirs['version']}"}
+
+
+def row(line: Line) -> list[str]:
+    mark = "**" if line["ratio"] > GOOD else ""
+    return [line["layer"], f"{1e3 * line['torch']:.3g}", f"{1e3 * line['tinynet']:.3g}",
+            f"{mark}{line['ratio']:.2f}{mark}", f"{line['quickest']:.2f}", str(line["n"]),
+            str(line["load"])]
+
+
+def table(lines: list[Line]) -> str:
+    """All layers, and how many of them are how far behind."""
+    ratios = [line["ratio"] for line in lines]
+    ahead, good, bad = (sum(r <= most for r in ratios) for most in (1.0, GOOD, BAD))
+    about = (f"Of {len(lines)} layers tinynet is ahead in {ahead}, within {GOOD} times PyTorch's "
+             f"time in {good}, within {BAD:g} in {bad}; the worst takes {max(ratios):.1f}.")
+    head = ["layer", "PyTorch ms", "tinynet ms", "ratio", "of the quickest", "n", "load"]
+    return f"{about}\n\n{report.markdown(head, map(row, lines))}"
 
 
 def main() -> None:
     parser = report.parser("bench.layers", __doc__)
-    parser.add_argument("--batch", type=int, default=128, help="pictures (128)")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD",
+                        help="layers whose names hold one of these words (all)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each (7)")
     options = parser.parse_args()
-    images, _ = nets.batch(options.batch)
-    for net, make in (("S", models.net_s), ("R", models.net_r)):
-        tn.manual_seed(0)
-        found = tn.profile(make(), images)
-        text = f"### Net {net}: time by layer, batch {options.batch}\n\n```\n{found}\n```"
-        print(text, end="\n\n")
-        if options.write:
-            lines = [{"net": net, "batch": options.batch, "version": f"tinynet {tn.__version__}",
-                      **row._asdict()} for row in found.rows]
-            report.record(f"layers {net}", text, lines)
+    names = [name for name in LAYERS if any(word in name for word in options.only)]
+    if not names or options.rounds < 1:
+        parser.error("--only must name layers of bench/shapes.py, --rounds be at least 1; got "
+                     f"{options.only}, {options.rounds}")
+    lines: list[Line] = []
+    for name in names:
+        line = measure(name, options.rounds)
+        if line is None:
+            print(f"{name}: not compared", file=sys.stderr)
+            continue
+        print(f"{line['ratio']:6.2f} {line['quickest']:6.2f}  {name}", flush=True)
+        lines.append(line)
+    if not lines:
+        return
+    print(f"\n{table(lines)}")
+    if options.write:
+        known = {line["layer"]: line for line in [*report.read_lines(SECTION), *lines]}
+        every = [known[name] for name in LAYERS if name in known]
+        text = ("### Layers against PyTorch\n\nForward and backward, float32, batch 128 where not "
+                f"said.\n\n{table(every)}\n\n{lines[0]['version']}.")
+        report.record(SECTION, text, every)
 
 
 if __name__ == "__main__":

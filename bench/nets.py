@@ -63,6 +63,32 @@ def elsewhere() -> np.ndarray:
     return np.ones(1 << 24, np.float32)
 
 
+class Arrays:
+    """The numbers of a single layer, the same for all: drawn in the order of the calls."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+
+    def normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        return self.rng.standard_normal(shape, dtype=np.float32)
+
+    def weights(self, shape: tuple[int, ...]) -> np.ndarray:
+        return self.normal(shape) * np.float32(0.1)
+
+    def second(self, what: str, shape: tuple[int, ...]) -> list[np.ndarray]:
+        """What a layer is called with beside its input: "labels", an "other" array, or nothing."""
+        if what == "labels":
+            return [self.rng.integers(0, shape[1], shape[0])]
+        return [self.normal(shape)] if what == "other" else []
+
+
+def channels_last(x: np.ndarray) -> np.ndarray:
+    """Maps as tinynet's layers leave them, channels side by side; pictures as they are."""
+    if x.ndim != 4 or x.shape[1] <= 3:
+        return x
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
 @dataclass(frozen=True)
 class Update:
     """An update, and what is done before and after it; the parts are the peer's."""

@@ -3,7 +3,7 @@
 Prints a JSON line when it is warm; then answers each line "N" with the seconds of N runs and the
 process's peak memory. `drive.py` holds many of these and lets them take turns.
 Tasks: ``train`` (a full step), ``infer`` (forward in evaluation mode), ``update`` (the optimizer's
-part of a step, NET being its rule). CORES 0 means all.
+part of a step, NET being its rule), ``layer`` (one layer, NET being its name). CORES 0 means all.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench import nets
+from bench import nets, shapes
 
 WARM_UP, VERSION = 3, f"torch {torch.__version__}"
 
@@ -52,6 +52,8 @@ def make(net: str, task: str, size: int, mode: str) -> Callable[[], float | None
     torch.set_num_threads(nets.cores())
     if task == "update":
         return update(net, mode)
+    if task == "layer":
+        return layer(net)
     model = build(net)
     x, y = (torch.from_numpy(a) for a in nets.batch(size))
     if "channels_last" in mode:
@@ -76,6 +78,43 @@ def make(net: str, task: str, size: int, mode: str) -> Callable[[], float | None
         model.eval()
         return infer
     return train
+
+
+def layer(name: str) -> Callable[[], float]:
+    """A run of one layer, which returns by what results are compared."""
+    about = shapes.LAYERS[name]
+    built = about.build(nn, F)
+    parameters = list(built.parameters()) if isinstance(built, nn.Module) else []
+    arrays = nets.Arrays()
+    with torch.no_grad():
+        for p in parameters:
+            p.copy_(torch.from_numpy(arrays.weights(tuple(p.shape))))
+    x = torch.from_numpy(arrays.normal(about.shape)).requires_grad_(about.training)
+    others = [torch.from_numpy(a) for a in arrays.second(about.second, about.shape)]
+    if not about.training:
+        if isinstance(built, nn.Module):
+            built.eval()
+        with torch.no_grad():
+            size = float(built(x, *others).abs().mean())
+
+        def infer() -> float:
+            with torch.no_grad():
+                built(x, *others)
+            return size
+
+        return infer
+    y = built(x, *others)
+    g = torch.from_numpy(arrays.normal(tuple(y.shape)))
+    y.backward(g)
+    size = float(y.abs().mean() + x.grad.abs().mean())
+
+    def run() -> float:
+        for p in (x, *parameters):
+            p.grad = None
+        built(x, *others).backward(g)
+        return size
+
+    return run
 
 
 def update(rule: str, mode: str) -> nets.Update:
