@@ -195,15 +195,39 @@ def check_not_masked(images: Any) -> None:
 
 
 def check_labels(labels: Any, images: Any) -> None:
-    """TypeError unless `labels` are integers, ValueError unless one for each picture."""
-    if labels.dtype.kind not in "ui":
+    """TypeError unless `labels` are integers, ValueError unless one for each sample."""
+    kind = labels.dtype.kind
+    if kind in "USO":
+        raise TypeError(f"labels must be integers, got {_texts(labels)}: number the "
+                        "classes by classes, labels = np.unique(labels, "
+                        "return_inverse=True)")
+    if kind not in "ui":
         raise TypeError(f"labels must be integers, got {labels.dtype}: class numbers "
                         "0, 1, 2 ...; labels.astype(int) if that is what they are, "
-                        "labels.argmax(1) of one-hot rows")
+                        "labels.argmax(axis=1) of one-hot rows")
     wanted = tuple(images.shape[:1])
-    if labels.shape != wanted:
-        raise ValueError(f"labels must be one number for each picture, shape {wanted}, "
-                         f"got {labels.shape}")
+    if labels.shape == wanted:
+        return
+    fix = ""
+    if labels.ndim == 2 and labels.shape[0] == wanted[0]:
+        fix = (": labels.argmax(axis=1) of one-hot rows, labels.astype('float32') "
+               "where a sample may have several")
+        if labels.shape[1] == 1:
+            fix = ": labels[:, 0] of a column"
+    raise ValueError(f"labels must be one number for each {sample_word(images)}, shape "
+                     f"{wanted}, got {labels.shape}{fix}")
+
+
+def _texts(labels: Any) -> str:
+    example = ""
+    if labels.size:
+        example = f" such as {labels.flat[0]!s:.40}"
+    return f"{labels.dtype}{example}"
+
+
+def sample_word(images: Any) -> str:
+    """What one of `images` is called in a message: a picture has three axes or two."""
+    return "picture" if len(getattr(images, "shape", ())) > 2 else "sample"
 
 
 def as_range(value: Any, around: Callable[[Any], tuple[float, float]] | None = None

@@ -268,7 +268,12 @@ GOOD = {"images": IMAGES, "labels": LABELS, "batch_size": 4}
     ({"labels": None}, TypeError, "labels must be one integer for each picture, got None"),
     ({"labels": LABELS[:-1]}, ValueError, r"each picture, shape \(23,\), got \(22,\)"),
     ({"labels": np.eye(5)[LABELS].astype(int)}, ValueError, r"shape \(23,\), got \(23, 5\)"),
-    ({"labels": LABELS.astype(np.float32)}, TypeError, "labels must be integers, got float32"),
+    ({"labels": LABELS > 2}, TypeError, "labels must be integers, got bool"),
+    ({"labels": LABELS[:, None]}, ValueError, r"got \(23, 1\): labels\[:, 0\] of a column"),
+    ({"labels": np.array(["cat"] * 23)}, TypeError, r"such as cat: .*return_inverse=True"),
+    ({"labels": np.zeros((22, 2))}, ValueError, r"each of the 23 pictures, got shape \(22, 2\)"),
+    ({"labels": np.zeros(23, int) - 1}, ValueError, r"in 0\.\.0, got -1 at position 0\.$"),
+    ({"num_workers": -1}, ValueError, "num_workers must be an integer of at least 0, got -1"),
     ({"labels": LABELS - 1}, ValueError, r"labels must lie in 0\.\.3, got -1 at position 0"),
     ({"num_classes": 4}, ValueError, r"labels must lie in 0\.\.3, got 4 at position 4\. num_cl"),
     ({"images": [1, 2, 3]}, TypeError, "images must be an array, got list"),
@@ -308,10 +313,30 @@ def test_loading_costs_little_more_than_indexing() -> None:
     assert best(loaded) < 3.0 * best(bare) + 0.005
 
 
-def test_a_dataset_in_place_of_arrays_is_named() -> None:
+def test_a_dataset_is_its_pictures_and_labels() -> None:
     train, _ = load_shapes(train=10, test=10)
-    with pytest.raises(TypeError, match=r"write DataLoader\(dataset.images, dataset.labels"):
-        DataLoader(train, batch_size=4)
+    batches = DataLoader(train, batch_size=4, transform=AUGMENT)
+    assert batches.images is train.images and batches.num_classes == 10
+    assert same(batches, DataLoader(train.images, train.labels, 4, transform=AUGMENT))
+    assert DataLoader(train, 4).batch_size == 4  # PyTorch's order
+    with pytest.raises(TypeError, match=r"a Dataset brings its labels: write DataLoader\(datas"):
+        DataLoader(train, train.labels, batch_size=4)
+
+
+@pytest.mark.parametrize("targets", [
+    np.linspace(0, 1, N, dtype="float32"), np.linspace(0, 1, N)[:, None],
+    np.eye(5, dtype=int)[LABELS] + np.eye(5, dtype=int)[0], np.ones((N, 3), bool),
+    np.arange(N * 6).reshape(N, 2, 3)], ids=["floats", "column", "ones", "bools", "maps"])
+def test_targets_are_handed_out_as_they_are(targets: Any) -> None:
+    for x, y in DataLoader(IMAGES, targets, batch_size=4, transform=AUGMENT):
+        assert y.dtype == targets.dtype and len(x) == len(y)
+    found = host(DataLoader(IMAGES, targets, batch_size=4))
+    assert all((y == targets[x[:, 0, 0, 0] // 192]).all() for x, y in found)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_workers_change_nothing(num_workers: int) -> None:
+    assert same(loader(transform=AUGMENT, num_workers=num_workers), loader(transform=AUGMENT))
 
 
 @pytest.mark.parametrize("position", [-1, 1.5, 5, 10**30, "2", None], ids=repr)

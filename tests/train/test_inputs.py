@@ -314,3 +314,59 @@ def test_statistics_stay_after_an_error_and_where_no_batch_comes_by() -> None:
     assert model.used.running_mean.numpy() == pytest.approx(POINTS.mean(0), abs=1e-6)
     assert (model.idle.running_mean.numpy() == 7.0).all()
     assert (model.idle.running_var.numpy() == 1.0).all()
+
+
+# What a loader may be
+
+PAIRS = [(POINTS[:10], LABELS[:10]), (POINTS[10:], LABELS[10:])]
+
+
+class Anew:
+    """An iterable without len(), read from the first batch each time."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(PAIRS)
+
+
+def small() -> train.Trainer:
+    tn.manual_seed(0)
+    model = nn.Linear(2, 3)
+    return train.Trainer(model, optim.SGD(model.named_parameters(), lr=0.1), progress=False)
+
+
+def test_any_iterable_of_pairs_is_a_loader() -> None:
+    first, second = small(), small()
+    first.fit(PAIRS, PAIRS, epochs=2)
+    second.fit(Anew(), Anew(), epochs=2)
+    assert first.history["loss"] == second.history["loss"] and second.step == 4
+    assert (first.planned_steps, second.planned_steps) == (4, 0)  # 0: it is not known
+    assert first.evaluate(PAIRS) == second.evaluate(Anew())
+    assert (first.predict(PAIRS) == second.predict(Anew())).all()
+    assert small().fit(iter(PAIRS), iter(PAIRS)).epochs["val_loss"]
+    assert small().predict(iter([POINTS, POINTS])).shape == (42, 3)
+
+
+@pytest.mark.parametrize(("loaders", "error", "message"), [
+    ((POINTS, LABELS), TypeError,
+     r"train_loader must be batches .* got ndarray of shape \(21, 2\): .*DataLoader\(X, y, batch"),
+    (((POINTS, LABELS),), TypeError, r"train_loader .* got tuple: .* DataLoader\(X, y, batch_s"),
+    ((PAIRS, (POINTS, LABELS)), TypeError, r"val_loader .* got tuple: .* DataLoader\(X, y"),
+    ((iter(PAIRS),), ValueError, "train_loader is a list_iterator, which can be read once, and ep"),
+    ((PAIRS, iter(PAIRS)), ValueError, "val_loader is a list_iterator"),
+    (([{"x": 1}],), TypeError, r"a batch must be \(inputs, targets\), got dict"),
+    (([(POINTS, LABELS, 0)],), TypeError, r"a batch must be \(inputs, targets\), got tuple of 3"),
+    ((5,), TypeError, "train_loader must be batches .* got int: give a DataLoader"),
+], ids=lambda value: None)
+def test_what_is_no_loader_is_named(
+        loaders: tuple[Any, ...], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        small().fit(*loaders, epochs=3)
+
+
+def test_data_in_place_of_a_loader_are_named_by_evaluate_and_predict() -> None:
+    points, _ = data.load_shapes(train=4, test=1)
+    for call in (small().evaluate, small().predict):
+        with pytest.raises(TypeError, match=r"got the data set Dataset: .*DataLoader\(dataset, b"):
+            call(points)
+    with pytest.raises(TypeError, match=r"DataLoader\(X, y, batch_size=64\)"):
+        small().evaluate((POINTS, LABELS))  # type: ignore[arg-type]

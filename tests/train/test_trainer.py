@@ -330,7 +330,7 @@ def test_wrong_arguments_are_named() -> None:
         trainer(patience=0)
     with pytest.raises(ValueError, match="train_loader has no batches"):
         trainer().fit([])
-    with pytest.raises(ValueError, match=r"no len\(\), got Dataset: give it .* DataLo"):
+    with pytest.raises(TypeError, match=r"got the data set Dataset: .* DataLoader\(dataset"):
         trainer().fit(load_shapes(train=10, test=0)[0])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"objects such as NanGuard\(\), got <class"):
         trainer(callbacks=[NanGuard])

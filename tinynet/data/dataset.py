@@ -9,6 +9,7 @@ Read next: `data/shapes.py`.
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,12 +30,23 @@ class Dataset:
     >>> pictures = np.zeros((4, 3, 32, 32), np.uint8)
     >>> Dataset(pictures, np.array([0, 1, 1, 0]), ("cat", "dog"), "pets")
     Dataset('pets': 4 pictures 3x32x32 uint8, 2 classes)
+
+    ``d[i]`` is one picture and its label. A class of yours may derive from it and
+    define `__len__` and `__getitem__` instead: then nothing needs to be in arrays, and
+    `DataLoader` reads sample by sample (it does so of any class with these two).
     """
 
     images: Any
     labels: Any
     classes: tuple[str, ...]
     name: str
+
+    def __init_subclass__(cls) -> None:
+        """A class of yours with its own ``d[i]`` may set what it likes in `__init__`."""
+        super().__init_subclass__()
+        if cls.__getitem__ is not Dataset.__getitem__:
+            cls.__setattr__ = object.__setattr__  # type: ignore[method-assign]
+            cls.__delattr__ = object.__delattr__  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
         check_images(self.images)
@@ -46,17 +58,33 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """(picture, label) number `index`."""
+        return self.images[operator.index(index)], int(self.labels[index])
+
+    @property
+    def is_arrays(self) -> bool:
+        """Whether it is `images` and `labels`: False of a class with its own ``d[i]``."""
+        return type(self).__getitem__ is Dataset.__getitem__
+
     def __repr__(self) -> str:
+        if not self.is_arrays:
+            return f"{type(self).__name__}({len(self)} samples)"
         size = "x".join(map(str, self.images.shape[1:]))
         return (f"Dataset({self.name!r}: {len(self)} pictures {size} "
                 f"{self.images.dtype}, {len(self.classes)} classes)")
 
     def take(self, indices: Any) -> Dataset:
         """The pictures at `indices`: a slice (a view) or numbers (a copy)."""
+        if not self.is_arrays:
+            return Part(self, np.arange(len(self))[indices])
         return Dataset(self.images[indices], self.labels[indices], self.classes, self.name)
 
     def digest(self) -> str:
         """These pictures and labels in 32 digits: see the function `digest`."""
+        if not self.is_arrays:
+            raise TypeError(f"{type(self).__name__} is read sample by sample: ask "
+                            "DataLoader(dataset).digest()")
         return digest(self.images, self.labels)
 
     def split(self, n: int, seed: int = 0) -> tuple[Dataset, Dataset]:
@@ -72,6 +100,20 @@ class Dataset:
                              f"and not 0, got {n}")
         order = to_numpy(permutation(key(seed, "split"), len(self)))
         return self.take(np.sort(order[n:])), self.take(np.sort(order[:n]))
+
+
+class Part(Dataset):
+    """The samples at `indices` of a set that is read sample by sample."""
+
+    def __init__(self, whole: Dataset, indices: Any) -> None:
+        self.whole = whole
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.whole[int(self.indices[index])]
 
 
 def digest(images: Any, labels: Any = ()) -> str:

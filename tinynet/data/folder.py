@@ -48,10 +48,10 @@ def from_folder(path: str | Path, size: int | tuple[int, int] | None = None) -> 
     folders = _classes(root)
     files = [(file, label) for label, folder in enumerate(folders) for file in _pictures(folder)]
 
-    first = _read(files[0][0], size)
+    first = read_file(files[0][0], size)
     images = np.empty((len(files), 3, *first.shape[:2]), np.uint8)
     for i, (file, _) in enumerate(files):
-        picture = _read(file, size)
+        picture = read_file(file, size)
         if picture.shape != first.shape:
             raise ValueError(f"{file} is {picture.shape[0]}x{picture.shape[1]}, but "
                              f"{files[0][0]} is {first.shape[0]}x{first.shape[1]} "
@@ -88,8 +88,8 @@ def _pictures(folder: Path) -> list[Path]:
     return found
 
 
-def _read(file: Path, size: tuple[int, int] | None) -> np.ndarray[Any, Any]:
-    """(H, W, 3) uint8."""
+def read_file(file: Path, size: tuple[int, int] | None) -> np.ndarray[Any, Any]:
+    """(H, W, 3) uint8; ValueError names a file that cannot be read as a picture."""
     from PIL import Image as pillow
 
     try:
@@ -97,32 +97,38 @@ def _read(file: Path, size: tuple[int, int] | None) -> np.ndarray[Any, Any]:
             raise OSError("it is a folder, a pipe, a socket, a device or a broken link")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            picture = _decoded(file)
+            with pillow.open(file, formats=_FORMATS) as opened:
+                picture = upright(opened)
     except Exception as error:  # a damaged or hostile file can fail in any way
         raise ValueError(f"{file} cannot be read as a picture ({error!s:.300}): "
                          "replace or remove it") from error
     for warning in caught:
         warnings.warn(f"{file}: {warning.message}", warning.category, stacklevel=3)
+    return pixels(picture, size)
+
+
+def pixels(picture: Image, size: tuple[int, int] | None) -> np.ndarray[Any, Any]:
+    """The whole picture, squeezed or stretched to `size` (height, width): (H, W, 3) uint8."""
+    from PIL import Image as pillow
+
     if size is not None and picture.size != size[::-1]:
         picture = picture.resize(size[::-1], pillow.Resampling.BILINEAR)
     return np.asarray(picture)
 
 
-def _decoded(file: Path) -> Image:
+def upright(opened: Image) -> Image:
     """The picture, upright, in mode RGB."""
     from PIL import Image as pillow, ImageOps
 
-    with pillow.open(file, formats=_FORMATS) as opened:
-        mode = opened.mode
-        # Before version 11, Pillow called the 16 bits of a grey PNG "I", its name for
-        # 32.
-        deep = mode.startswith("I;16") or (mode == "I" and opened.format == "PNG")
-        if not deep and mode not in _EIGHT_BITS:
-            raise ValueError(f"its pixels are of mode {mode}, whose range is not "
-                             "known: save it with 8 bits a channel")
-        picture: Image = ImageOps.exif_transpose(opened)
-        if deep:  # the upper byte, as Pillow reads 16 bits of red, green and blue
-            upper = np.asarray(picture) >> 8
-            picture = pillow.fromarray(upper.astype(np.uint8))
-        picture.info.pop("transparency", None)  # else Pillow warns of what is dropped
-        return picture.convert("RGB")
+    mode = opened.mode
+    # Before version 11, Pillow called the 16 bits of a grey PNG "I", its name for 32.
+    deep = mode.startswith("I;16") or (mode == "I" and opened.format == "PNG")
+    if not deep and mode not in _EIGHT_BITS:
+        raise ValueError(f"its pixels are of mode {mode}, whose range is not "
+                         "known: save it with 8 bits a channel")
+    picture: Image = ImageOps.exif_transpose(opened)
+    if deep:  # the upper byte, as Pillow reads 16 bits of red, green and blue
+        upper = np.asarray(picture) >> 8
+        picture = pillow.fromarray(upper.astype(np.uint8))
+    picture.info.pop("transparency", None)  # else Pillow warns of what is dropped
+    return picture.convert("RGB")

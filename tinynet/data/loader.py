@@ -1,4 +1,4 @@
-"""Batches of a set of pictures: shuffled, uploaded, augmented, and resumable in mid-epoch.
+"""Batches of a data set: shuffled, read, augmented, and resumable in mid-epoch.
 
     order of epoch e = permutation(key(seed, "shuffle", e));    batch k = order[k B : (k + 1) B]
 
@@ -6,15 +6,17 @@ Everything about a batch follows from (seed, epoch, k), and the augmentation of 
 picture from (seed, epoch, index), that of a whole batch (mixup) from (seed, epoch, k):
 results do not depend on the batch size (for augmentation), on prefetching or on what
 ran before, so the state of a loader is two numbers. A batch is one slice or one fancy
-index of the array, and one upload for each array: nothing is looped over in Python.
+index of the array, and one upload for each array: nothing is looped over in Python. Of
+a data set that hands out single samples (`samples.py`), threads read the next batches.
 
-Read next: `data/transform.py`.
+Read next: `data/samples.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,73 +25,97 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, asarray, check_range, is_array, on_gpu, to_numpy, xp
-from ..checks import check_call, check_labels, check_not_masked, check_whole
+from ..checks import (
+    check_call,
+    check_labels,
+    check_not_masked,
+    check_whole,
+    sample_word,
+)
 from ..random import check_seed, key, permutation
 from .dataset import Dataset, digest
+from .samples import HostArray, Samples, is_map_style
 from .transform import Call
 
 Batch = tuple[Array, Array]
 BatchCall = Callable[[Array, Array, int], Batch]
 
 
+_MOST_WORKERS = 8  # threads, unless more are asked for: each holds a batch
+
+
 class DataLoader:
     """Iterate over (images, labels) batches; one `for` loop is one epoch.
 
-    images     (N, ...) array or memory map, any dtype; on the GPU already, it stays there
-    labels     (N,) integers from 0 on, below `num_classes` if that is given; handed out as int64
-    batch_size pictures in a batch; the last batch may be smaller, unless `drop_last`
+    images     (N, ...) array or memory map, any dtype; on the GPU already, it stays
+               there. Or a data set: a `Dataset`, or any object with len(d) and
+               d[i] = (input, target), a list of such pairs too (`data/samples.py`)
+    labels     (N,) integers from 0 on, below `num_classes` if that is given, handed out
+               as int64; or targets (N, ...), handed out as they are: floats, of
+               regression, say, and (N, k) of ones and zeros where a sample may have
+               several labels. None for a data set
+    batch_size samples in a batch; the last batch may be smaller, unless `drop_last`
     shuffle    a new order every epoch, from (seed, epoch)
-    transform  called as transform(images, keys): images are the batch on the device, keys one
-               64-bit number for each picture from (seed, epoch, index); with `augment=False` (for
-               test sets) keys is None, and the transforms of `tinynet.data` draw nothing
-    batch_transform  called last, as batch_transform(images, labels, key), with the key of (seed,
-               epoch, batch number): `Mixup`, `CutMix`. With `augment=False` it is left out
-    prefetch   how many batches a background thread prepares ahead; the results are the same
+    transform  called as transform(images, keys): images are the batch on the device,
+               keys one 64-bit number for each picture from (seed, epoch, index); with
+               `augment=False` (for test sets) keys is None, and the transforms of
+               `tinynet.data` draw nothing
+    batch_transform  called last, as batch_transform(images, labels, key), with the key
+               of (seed, epoch, batch number): `Mixup`, `CutMix`. With `augment=False`
+               it is left out
+    prefetch   how many batches are prepared ahead of the one in hand; the results are
+               the same. None: none of arrays, and two for each worker where samples are
+               read one by one
+    num_workers  threads that prepare batches, each a batch of its own. They call d[i]
+               at the same time, so it must share nothing that changes (an open file, a
+               generator); 1 is one thread, 0 none. None: one for arrays, else one for
+               each core, at most 8
 
     A finished epoch moves `epoch` on. A pass that is left early starts again from its
-    first batch.
+    first batch. What d[i] draws at random is not keyed: draw in a `transform`.
 
     >>> loader = DataLoader(np.zeros((10, 3, 4, 4)), np.arange(10), batch_size=4)
     >>> [len(labels) for images, labels in loader], len(loader), loader.epoch
     ([4, 4, 2], 3, 1)
+    >>> pairs = [([0.0, 1.0], 0.5), ([2.0, 3.0], 1.5)]
+    >>> next(iter(DataLoader(pairs, batch_size=2, shuffle=False)))[1]
+    array([0.5, 1.5], dtype=float32)
     """
 
     def __init__(self, images: Any, labels: Any = None, batch_size: int = 1, shuffle: bool = True,
                  seed: int = 0, drop_last: bool = False,
                  transform: Call | None = None,
-                 prefetch: int = 0, num_classes: int | None = None, augment: bool = True,
-                 batch_transform: BatchCall | None = None) -> None:
-        if isinstance(images, Dataset):
-            raise TypeError("DataLoader takes arrays: write DataLoader(dataset.images, "
-                            "dataset.labels, batch_size)")
-        if not hasattr(images, "shape"):
-            kind = type(images).__name__
-            raise TypeError(f"images must be an array, got {kind}: use np.stack")
-        check_not_masked(images)
-        if labels is None:
-            raise TypeError("labels must be one integer for each picture, got None: "
-                            "Trainer.predict takes pictures without labels")
-        labels = np.asarray(to_numpy(labels))
-        check_labels(labels, images)
-        if len(images) == 0:
-            raise ValueError("images must hold at least one picture, got none")
-        self.batch_size = check_whole("batch_size", batch_size)
-        self.prefetch = check_whole("prefetch", prefetch, 0)
-        if drop_last and batch_size > len(images):
-            raise ValueError(f"batch_size={batch_size} exceeds the {len(images)} "
-                             "pictures, and drop_last=True leaves no batch: change one "
-                             "of them")
+                 prefetch: int | None = None, num_classes: int | None = None,
+                 augment: bool = True,
+                 batch_transform: BatchCall | None = None,
+                 num_workers: int | None = None) -> None:
+        if isinstance(labels, int) and batch_size == 1 and _is_set(images):
+            batch_size = labels  # DataLoader(dataset, 64), in PyTorch's order
+            labels = None
         if transform is not None:
             check_call("transform", transform, "images", "keys")
         if batch_transform is not None:
             check_call("batch_transform", batch_transform, "images", "labels", "key")
             num_classes = num_classes or getattr(batch_transform, "num_classes", None)
-        known = num_classes
-        if known is None:
-            known = int(labels.max()) + 1
-        check_range("labels", labels, known, f"num_classes={num_classes}.")
+        self._samples: Samples | None = None
+        if isinstance(images, Dataset) and images.is_arrays and labels is None:
+            num_classes = num_classes or len(images.classes)
+            labels = images.labels
+            images = images.images
+        elif is_map_style(images) and labels is None:
+            self._samples = Samples(images)
+        if self._samples is None:
+            check_arrays(images, labels)
+            labels = targets(labels, images, num_classes)
         self.images = images
-        self.labels = labels.astype(np.int64, copy=False)
+        self.labels = labels
+        self.num_classes = num_classes
+        self.batch_size = check_whole("batch_size", batch_size)
+        self._set_workers(prefetch, num_workers)
+        if drop_last and batch_size > len(images):
+            raise ValueError(f"batch_size={batch_size} exceeds the {len(images)} "
+                             f"{sample_word(images)}s, and drop_last=True leaves no "
+                             "batch: change one of them")
         self.shuffle = shuffle
         self.seed = check_seed(seed)
         self.drop_last = drop_last
@@ -97,6 +123,17 @@ class DataLoader:
         self.augment = augment
         self.batch_transform = batch_transform
         self._epoch = self._position = self._start = 0
+
+    def _set_workers(self, prefetch: int | None, num_workers: int | None) -> None:
+        """The two numbers that decide who prepares batches, from what was given."""
+        if num_workers is None:
+            num_workers = int(bool(prefetch))
+            if self._samples is not None and prefetch != 0:
+                num_workers = min(_MOST_WORKERS, os.cpu_count() or 1)
+        self.num_workers = check_whole("num_workers", num_workers, 0)
+        if prefetch is None:
+            prefetch = 2 * self.num_workers
+        self.prefetch = check_whole("prefetch", prefetch, 0)
 
     def in_order(self) -> DataLoader:
         """A loader of the same data for a test: in order, all, not augmented.
@@ -117,7 +154,7 @@ class DataLoader:
         return whole + (rest > 0 and not self.drop_last)
 
     def __repr__(self) -> str:
-        return (f"DataLoader({len(self.images)} pictures, "
+        return (f"DataLoader({len(self.images)} {sample_word(self.images)}s, "
                 f"batch_size={self.batch_size}, shuffle={self.shuffle}, "
                 f"seed={self.seed}, transform={self.transform!r})")
 
@@ -152,7 +189,9 @@ class DataLoader:
         self._position = self._start = position
 
     def digest(self) -> str:
-        """The pictures and labels in 32 digits: see the function `digest`."""
+        """The data in 32 digits: see the function `digest`, and `Samples.digest`."""
+        if self._samples is not None:
+            return self._samples.digest()
         return digest(self.images, self.labels)
 
     def _settings(self) -> dict[str, Any]:
@@ -177,12 +216,12 @@ class DataLoader:
             self._position = 0
 
     def _batches(self, epoch: int, order: Any, start: int) -> Generator[Batch, None, None]:
-        if not self.prefetch:
+        if not self.prefetch or not self.num_workers:
             for k in range(start, len(self)):
                 yield self._batch(epoch, order, k)
             return
         waiting: deque[Future[Batch]] = deque()
-        pool = ThreadPoolExecutor(1, thread_name_prefix="tinynet-loader")
+        pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="tinynet-loader")
         device = None
         if on_gpu:  # the current device is a thread's own
             device = xp.cuda.Device()
@@ -208,27 +247,38 @@ class DataLoader:
             indices = np.arange(start, min(start + self.batch_size, len(self.images)))
             if order is not None:
                 indices = order[indices]
-            if on_gpu and is_array(self.images):
-                images = self.images[asarray(indices)]
-            elif order is None:  # a copy: writing into a batch must not change the data
-                images = asarray(np.array(self.images[start : start + len(indices)]))
-            else:
-                images = asarray(np.asarray(self.images[indices]))
-            labels = asarray(self.labels[indices])
+            images, labels = self._read(indices, order is None)
             if self.transform is not None:
                 keys = None
                 if self.augment:
                     keys = key(self.seed, "picture", epoch, asarray(indices))
                 images = self._transformed(images, keys)
-                if getattr(images, "shape", ())[:1] != labels.shape:
+                if getattr(images, "shape", ())[:1] != labels.shape[:1]:
                     found = getattr(images, "shape", type(images).__name__)
-                    raise ValueError(f"transform must return the {len(labels)} "
-                                     f"pictures it is given, but {self.transform!r} "
-                                     f"returned {found}")
+                    kind = sample_word(self.images)
+                    raise ValueError(f"transform must return the {len(labels)} {kind}s "
+                                     f"it is given, but {self.transform!r} returned "
+                                     f"{found}")
             if self.batch_transform is not None and self.augment:
                 mine = key(self.seed, "batch", epoch, k)
                 images, labels = self.batch_transform(images, labels, mine)
             return images, labels
+
+    def _read(self, indices: HostArray, in_order: bool) -> Batch:
+        """The samples of these numbers, on the device, as they are."""
+        if self._samples is not None:
+            images, labels = self._samples.read(indices)
+            if self.num_classes is not None and labels.dtype.kind == "i":
+                check_range("labels", labels, self.num_classes,
+                            f"num_classes={self.num_classes}.")
+            return asarray(images), asarray(labels)
+        if on_gpu and is_array(self.images):
+            images = self.images[asarray(indices)]
+        elif in_order:  # a copy: writing into a batch must not change the data
+            images = asarray(np.array(self.images[indices[0] : indices[-1] + 1]))
+        else:
+            images = asarray(np.asarray(self.images[indices]))
+        return images, asarray(self.labels[indices])
 
     def _transformed(self, images: Array, keys: Array | None) -> Any:
         assert self.transform is not None
@@ -239,3 +289,53 @@ class DataLoader:
                 error.add_note("the transform was called with keys=None, as in every "
                                "test: then it must leave out what is random")
             raise
+
+
+def _is_set(images: Any) -> bool:
+    """Whether these are pictures and labels in one object."""
+    return isinstance(images, Dataset) or is_map_style(images)
+
+
+def check_arrays(images: Any, labels: Any) -> None:
+    """TypeError and ValueError for what is no array of samples with their labels."""
+    if isinstance(images, Dataset):
+        raise TypeError("a Dataset brings its labels: write DataLoader(dataset, "
+                        "batch_size=...), or DataLoader(dataset.images, labels, ...)")
+    if not hasattr(images, "shape"):
+        kind = type(images).__name__
+        raise TypeError(f"images must be an array, got {kind}: use np.stack of a list, "
+                        "or give one data set, with len(d) and d[i]")
+    check_not_masked(images)
+    if labels is None:
+        raise TypeError(f"labels must be one integer for each {sample_word(images)}, "
+                        "got None: give class numbers or float targets "
+                        "(Trainer.predict takes an array without them)")
+    if len(images) == 0:
+        raise ValueError(f"images must hold at least one {sample_word(images)}, got "
+                         "none")
+
+
+def targets(labels: Any, images: Any, num_classes: int | None) -> HostArray:
+    """`labels`, checked: class numbers as int64, other targets as they are."""
+    found: HostArray = np.asarray(to_numpy(labels))
+    kind = found.dtype.kind
+    if kind == "f" or (kind in "bui" and found.ndim > 1 and not _is_one_hot(found)):
+        if found.shape[:1] != tuple(images.shape[:1]):
+            raise ValueError(f"labels must be one for each of the {len(images)} "
+                             f"{sample_word(images)}s, got shape {found.shape}")
+        return found
+    check_labels(found, images)
+    known = num_classes
+    hint = f"num_classes={num_classes}."
+    if known is None:
+        known = max(0, int(found.max())) + 1
+        hint = ""
+    check_range("labels", found, known, hint)
+    return found.astype(np.int64, copy=False)
+
+
+def _is_one_hot(labels: HostArray) -> bool:
+    """Integers or bools (N, k) with a single 1 in each row, or a column (N, 1)."""
+    if labels.ndim != 2:
+        return False
+    return labels.shape[1] == 1 or bool(((labels != 0).sum(axis=1) == 1).all())

@@ -23,6 +23,7 @@ import numpy as np
 from ..backend import Array, asarray, is_array, to_numpy
 from ..checks import check_choice
 from ..data.loader import DataLoader
+from ..data.samples import is_map_style
 from ..data.views import flips
 from ..functional.activation import softmax
 from ..graph import no_grad
@@ -84,6 +85,57 @@ def batch_count(name: str, loader: Any) -> int:
     return batches
 
 
+def planned_batches(name: str, loader: Any, epochs: int) -> int:
+    """Batches of an epoch, 0 where the loader does not tell; errors of what is none.
+
+    TypeError for data in place of batches, ValueError for a loader without batches, and
+    for one that can be read once only where more epochs are wanted.
+    """
+    check_batches(name, loader)
+    if isinstance(loader, Sized):
+        return batch_count(name, loader)
+    if isinstance(loader, Iterator) and epochs > 1:
+        raise ValueError(
+            f"{name} is a {type(loader).__name__}, which can be read once, and "
+            f"epochs={epochs}: make a list of it, or a class whose __iter__ begins anew")
+    return 0
+
+
+def check_batches(name: str, loader: Any) -> None:
+    """TypeError for what is no loader: the data themselves, or a data set."""
+    fix = "batches are made by DataLoader({}, batch_size=64)"
+    if is_pictures(loader) or _is_arrays(loader):
+        shape = ""
+        if is_pictures(loader):
+            shape = f" of shape {tuple(loader.shape)}"
+        raise TypeError(f"{name} must be batches of (inputs, targets), got "
+                        f"{type(loader).__name__}{shape}: {fix.format('X, y')}")
+    if isinstance(loader, Iterable):
+        return
+    if is_map_style(loader):
+        raise TypeError(f"{name} must be batches, got the data set "
+                        f"{type(loader).__name__}: {fix.format('dataset')}")
+    raise TypeError(f"{name} must be batches of (inputs, targets), got "
+                    f"{type(loader).__name__}: give a DataLoader, or a list or another "
+                    "iterable of pairs")
+
+
+def _is_arrays(loader: Any) -> bool:
+    """Whether it is (X, y), or a list of arrays, in place of batches."""
+    return isinstance(loader, tuple | list) and len(loader) > 0 and is_pictures(loader[0])
+
+
+def pair_of(batch: Any) -> tuple[Any, Any]:
+    """A batch as (inputs, targets); TypeError if it is something else."""
+    if isinstance(batch, tuple | list) and len(batch) == 2:
+        return batch[0], batch[1]
+    found = type(batch).__name__
+    if isinstance(batch, tuple | list):
+        found += f" of {len(batch)}"
+    raise TypeError(f"a batch must be (inputs, targets), got {found}: let the loader "
+                    "give pairs")
+
+
 def as_tensor(images: Any) -> Tensor:
     """The pictures of a batch as the net takes them."""
     return images if isinstance(images, Tensor) else Tensor(images)
@@ -111,6 +163,8 @@ def picture_batches(images: Any, batch_size: int) -> Iterator[Any]:
     """The pictures of an array or a loader, batch by batch, in their order."""
     if is_pictures(images):
         return (images[i : i + batch_size] for i in range(0, len(images), batch_size))
+    if not isinstance(images, Iterable):  # a data set, say
+        check_batches("images", images)
     check_keeps_order(images)
     return map(pictures_of, evaluation_batches(images))
 

@@ -47,7 +47,7 @@ class Progress(Callback):
         self._last_epoch = trainer.planned_epochs
         if _is_terminal(sys.stderr):
             with contextlib.suppress(OSError, ValueError):
-                self._bar = tqdm(total=trainer.planned_steps, unit="step", leave=False,
+                self._bar = tqdm(total=trainer.planned_steps or None, unit="step", leave=False,
                                  dynamic_ncols=True)
 
     def say(self, text: str) -> None:

@@ -49,11 +49,13 @@ def settings_of(run: Any, loaders: Mapping[str, Any]) -> Settings:
             text += f" {describe(forward)}"
         found[f"layer {path!r}"] = text
     for name, loader in loaders.items():
-        data = None
+        data: Any = None
         if isinstance(loader, list | tuple):
             data = loader
         elif isinstance(loader, DataLoader):
             data = (loader.images, loader.labels)
+            if loader.labels is None:  # read sample by sample
+                data = f"{len(loader.images)} samples {loader.digest()[:16]}"
             for key in _OF_A_LOADER:
                 found[f"{key} of the {name}"] = describe(getattr(loader, key))
         found[f"data of the {name}"] = describe(data)

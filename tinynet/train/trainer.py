@@ -41,9 +41,11 @@ from .predict import (
     answers,
     as_labels,
     as_tensor,
-    batch_count,
+    check_batches,
     evaluating,
     evaluation_batches,
+    pair_of,
+    planned_batches,
 )
 from .progress import Progress
 from .resume import Fit, load_run_state, read_newest, run_state
@@ -147,6 +149,10 @@ class Trainer:
             epochs: int = 1, *, resume: str | os.PathLike[str] | None = None) -> History:
         """Train for `epochs` more epochs and return the history.
 
+        A loader is anything that gives (inputs, targets), arrays or tensors, batch by
+        batch, and from the first one in each epoch: a `DataLoader`, a list, or an object
+        with `__iter__`; a generator does for one epoch.
+
         `resume` names a folder of `Checkpoints`, or one of its files: the run that
         wrote it goes on from there, bit for bit, to the end of its `epochs`. A folder
         without checkpoints starts a new run, so a script may always ask for it. Make
@@ -164,7 +170,9 @@ class Trainer:
         ``history.stopped`` names it.
         """
         epochs = check_whole("epochs", epochs)
-        batches = batch_count("train_loader", train_loader)
+        batches = planned_batches("train_loader", train_loader, epochs)
+        if val_loader is not None:
+            planned_batches("val_loader", val_loader, epochs)
         why = "error"
         self._pending = []
         self.fitting = Fit([train_loader, val_loader], self.epoch)
@@ -173,8 +181,10 @@ class Trainer:
             self.load_state_dict(state)
             self.say(f"resumed from {file}: {self.step} steps are done")
         self.planned_epochs = self.fitting.first_epoch + epochs
-        self.planned_steps = (self.planned_epochs - self.epoch) * batches
-        self.planned_steps -= self.fitting.batches_done
+        self.planned_steps = 0  # not known: the loader has no len()
+        if batches:
+            self.planned_steps = (self.planned_epochs - self.epoch) * batches
+            self.planned_steps -= self.fitting.batches_done
         with modes_kept(self.model):
             self._modes = start_training(self.model)
             try:
@@ -237,11 +247,12 @@ class Trainer:
         A `DataLoader` gives all its data, without augmentation. Model and loader are
         left as they were. The sums stay on the device until the last batch.
         """
+        check_batches("loader", loader)
         loss: Any = 0.0
         correct: Any = 0.0 if self.metric else math.nan
         seen = 0
         with evaluating(self.model):
-            for images, labels in evaluation_batches(loader):
+            for images, labels in map(pair_of, evaluation_batches(loader)):
                 pictures = as_tensor(images)
                 wanted = as_labels(labels)
                 outputs = self.model(pictures)
@@ -296,7 +307,7 @@ class Trainer:
             fitting.sums = dict.fromkeys(SUMS, 0.0)
         if not any(training for _, training in modes_of(self.model)):
             set_modes(self._modes)  # a callback judged the model and left it so
-        for images, labels in self._rest_of_epoch(train_loader):
+        for images, labels in map(pair_of, self._rest_of_epoch(train_loader)):
             self.batch = (as_tensor(images), as_labels(labels))
             self._fit_batch(*self.batch)
             self._call("on_step")

@@ -137,7 +137,7 @@ def _draw_loss(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
         panel.plot(history.epochs["epoch"], history.epochs["val_loss"], "o-", color=VAL,
                    markersize=4, label="validation")
     top = np.percentile(loss[np.isfinite(loss)], 99.5) if np.isfinite(loss).any() else 1.0
-    entitle(panel, "Loss", "loss (mean per picture)")
+    entitle(panel, "Loss", "loss (mean per sample)")
     panel.set_ylim(0, 1.1 * top or 1.0)
     panel.legend(frameon=False)
 
