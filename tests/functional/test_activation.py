@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 import weakref
 from typing import Any
@@ -11,14 +12,22 @@ import pytest
 
 from tinynet import Tensor, functional as F, grad
 from tinynet.backend import xp
+from tinynet.functional import activation
 
-ALL = ["elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu6", "sigmoid", "silu", "softmax",
-       "softplus", "tanh"]
+OF_THE_FILE = sorted(name for name, f in vars(activation).items() if not name.startswith("_")
+                     and getattr(f, "__module__", "") == activation.__name__)
+ALL = [*OF_THE_FILE, "sigmoid", "tanh"]
 
 
 def slope(f: Any, at: list[float]) -> list[float]:
     x = Tensor(at, requires_grad=True)
     return grad(f(x).sum(), x).tolist()
+
+
+@pytest.mark.parametrize("name", OF_THE_FILE)
+def test_its_text_shows_values_in_an_example(name: str) -> None:
+    examples = doctest.DocTestParser().get_examples(getattr(F, name).__doc__)
+    assert any(f"{name}(" in example.source and example.want for example in examples)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -83,8 +83,8 @@ def test_an_operation_without_a_row_is_named(monkeypatch: pytest.MonkeyPatch,
 
 def test_the_table_shows_what_fails(monkeypatch: pytest.MonkeyPatch,
                                     capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setitem(TABLES, "dense", [Case("_linear", lambda x: bent(x) * 2.0, ((3,),))])
-    assert main(["dense"]) == 1
+    monkeypatch.setitem(TABLES, "linear", [Case("_linear", lambda x: bent(x) * 2.0, ((3,),))])
+    assert main(["linear"]) == 1
     out = capsys.readouterr().out
     assert "fine" not in out and "uncomfortable, FAILED" in out and "not tried" in out
     assert "gradcheck FAILED" in out and "1 rows" in out and "1 failed" in out

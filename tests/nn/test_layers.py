@@ -12,6 +12,7 @@ import pytest
 import tinynet as tn
 from tinynet import functional as F, nn
 from tinynet.backend import xp
+from tinynet.functional import activation
 
 FLAT, IMAGE = (4, 6), (2, 6, 8, 7)
 
@@ -74,12 +75,23 @@ LAYERS: list[tuple[Any, tuple[int, ...], Any, str]] = [
         math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))), "GELU(approximate='tanh')"),
     (lambda: nn.Softplus(2.0), FLAT, lambda m, x: tn.log(1.0 + tn.exp(2.0 * x)) / 2.0,
      "Softplus(beta=2.0)"),
-    (nn.Tanh, FLAT, lambda m, x: tn.tanh(x), "Tanh()"),
     (nn.Sigmoid, FLAT, lambda m, x: 1.0 / (1.0 + tn.exp(-x)), "Sigmoid()"),
     (nn.Softmax, FLAT, lambda m, x: tn.exp(x) / tn.exp(x).sum(-1, True), "Softmax(axis=-1)"),
     (lambda: nn.LogSoftmax(0), FLAT, lambda m, x: x - tn.log(tn.exp(x).sum(0, True)),
      "LogSoftmax(axis=0)"),
 ]
+
+
+def namesake(layer: type) -> Any:
+    """The activation of the layer's name: `relu` of ReLU, `log_softmax` of LogSoftmax."""
+    activations = {**vars(activation), "tanh": F.tanh, "sigmoid": F.sigmoid}
+    return {name.replace("_", ""): f for name, f in activations.items()}.get(layer.__name__.lower())
+
+
+TRIED = {text.partition("(")[0] for *_, text in LAYERS}
+LAYERS += [(layer, FLAT, lambda m, x: namesake(type(m))(x), f"{name}()")
+           for name, layer in vars(nn).items()
+           if isinstance(layer, type) and name not in TRIED and namesake(layer)]
 
 
 @pytest.mark.usefixtures("float64")

@@ -10,26 +10,11 @@ import numpy as np
 import pytest
 
 from tests.optim.problems import FLAT, OPTIMIZERS
+from tests.optim.test_schedule import SCHEDULES
 from tinynet import Tensor, optim, to_numpy
-from tinynet.optim import EMA, SGD, SWA, Adam, Optimizer, schedule
+from tinynet.optim import EMA, SGD, SWA, Adam, Optimizer
 from tinynet.optim.averaging import Average
-from tinynet.optim.schedule import Plateau, Schedule, cosine, warmup
 
-SCHEDULES: dict[str, Callable[[], Schedule]] = {
-    "constant": lambda: schedule.constant(0.05),
-    "step_decay": lambda: schedule.step_decay(0.05, every=7),
-    "multistep": lambda: schedule.multistep(0.05, [8, 12]),
-    "cosine": lambda: cosine(0.05, T=18),
-    "linear": lambda: schedule.linear(0.05, T=18),
-    "inverse_sqrt": lambda: schedule.inverse_sqrt(0.05),
-    "exponential": lambda: schedule.exponential(0.05, k=0.1),
-    "one_over_t": lambda: schedule.one_over_t(0.05, k=0.1),
-    "cyclic_cosine": lambda: schedule.cyclic_cosine(0.05, period=6),
-    "one_cycle": lambda: schedule.one_cycle(0.05, T=20),
-    "warmup": lambda: warmup(cosine(0.05, T=10), 9),
-    "Plateau": lambda: Plateau(0.05, factor=0.5, patience=1),
-    "composed": lambda: warmup(2 * Plateau(0.05, patience=2), 3).then(cosine(0.01, T=5), after=12),
-}
 AVERAGES: dict[str, Callable[[Any], Average]] = {
     "ema": lambda p: EMA(p, 0.9),
     "ema-debiased": lambda p: EMA(p, 0.9, "zero", debias=True),
@@ -120,9 +105,6 @@ def test_nothing_public_is_missing_here() -> None:
     tried: set[Any] = {type(make(start().items())) for make in OPTIMIZERS.values()}
     tried |= {type(make(start().items())) for make in AVERAGES.values()}
     assert kinds - tried == {Optimizer, optim.LossScale}  # which has its own test
-    made = {name for name, thing in vars(schedule).items() if not name.startswith("_")
-            and getattr(thing, "__module__", "") == schedule.__name__}
-    assert made - SCHEDULES.keys() == {"Schedule", "table"}
 
 
 @pytest.mark.parametrize("make", [lambda p: Adam(p, SCHEDULES["composed"]()), OPTIMIZERS["lbfgs"]])

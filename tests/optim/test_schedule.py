@@ -28,6 +28,23 @@ from tinynet.optim.schedule import (
     warmup,
 )
 
+# Each that there is: tests/optim/test_resume.py asks of all that a resumed run does the same.
+SCHEDULES: dict[str, Callable[[], Schedule]] = {
+    "constant": lambda: constant(0.05),
+    "step_decay": lambda: step_decay(0.05, every=7),
+    "multistep": lambda: multistep(0.05, [8, 12]),
+    "cosine": lambda: cosine(0.05, T=18),
+    "linear": lambda: linear(0.05, T=18),
+    "inverse_sqrt": lambda: inverse_sqrt(0.05),
+    "exponential": lambda: exponential(0.05, k=0.1),
+    "one_over_t": lambda: one_over_t(0.05, k=0.1),
+    "cyclic_cosine": lambda: cyclic_cosine(0.05, period=6),
+    "one_cycle": lambda: one_cycle(0.05, T=20),
+    "warmup": lambda: warmup(cosine(0.05, T=10), 9),
+    "Plateau": lambda: Plateau(0.05, factor=0.5, patience=1),
+    "composed": lambda: warmup(2 * Plateau(0.05, patience=2), 3).then(cosine(0.01, T=5), after=12),
+}
+
 close = lambda value: pytest.approx(value, rel=1e-12, abs=1e-15)  # noqa: E731
 
 
@@ -213,9 +230,18 @@ def test_table_in_the_modules_text_is_what_table_prints() -> None:
             warmup(cosine(0.1, T=90), 10)]
     for line in table(rows, steps=100).splitlines():
         assert line in (schedule.__doc__ or "")
-    made = {name for name, thing in vars(schedule).items() if inspect.isfunction(thing)
-            and thing.__module__ == schedule.__name__ and not name.startswith("_")}
-    assert {row.text.partition("(")[0] for row in rows} == made - {"table"}  # none is missing
+    assert {row.text.partition("(")[0] for row in rows} == made(inspect.isfunction)
+
+
+def made(kind: Callable[[object], bool]) -> set[str]:
+    """The names of the schedules that the module makes, as functions or as classes."""
+    return {name for name, thing in vars(schedule).items() if kind(thing)
+            and thing.__module__ == schedule.__name__ and not name.startswith("_")
+            } - {"Schedule", "table"}
+
+
+def test_every_schedule_is_resumed() -> None:
+    assert made(inspect.isfunction) | made(inspect.isclass) == SCHEDULES.keys() - {"composed"}
 
 
 @pytest.mark.parametrize("wrong", [

@@ -53,7 +53,11 @@ def relu(x: Array) -> Array:
 
 @primitive(lambda g, x: g * ((x > 0) & (x < 6)))
 def relu6(x: Array) -> Array:
-    """min(max(x, 0), 6); slope 0 at both bounds."""
+    """min(max(x, 0), 6); slope 0 at both bounds.
+
+    >>> relu6(xp.array([-1.0, 3.0, 7.0])).tolist()
+    [0.0, 3.0, 6.0]
+    """
     return xp.clip(x, 0, 6)
 
 
@@ -131,7 +135,11 @@ def _silu_slope(x: Any) -> Any:
 @widened
 @primitive(lambda g, x: g * _silu_slope(x))
 def silu(x: Array) -> Array:
-    """x sigmoid(x), also known as swish."""
+    """x sigmoid(x), also known as swish.
+
+    >>> [round(float(y), 4) for y in silu(xp.array([-1.0, 0.0, 1.0]))]
+    [-0.2689, 0.0, 0.7311]
+    """
     return xp.maximum(x, -_FAR) * sigmoid(x)
 
 

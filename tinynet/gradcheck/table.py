@@ -4,7 +4,8 @@
 complain about a registered operation without a row. A row is a name (the registered one
 of an operation, or that of a function composed of them), a function of tensors, and the
 shapes of its inputs, which are normal numbers unless the row gives bounds.
-Broadcasting, options and awkward shapes have rows of their own.
+Broadcasting, options and awkward shapes have rows of their own; an activation that takes
+nothing but x needs none.
 
 Read next: `tune/__init__.py`.
 """
@@ -12,13 +13,14 @@ Read next: `tune/__init__.py`.
 from __future__ import annotations
 
 import argparse
+import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from .. import functional as F, operation, random, text
 from ..backend import Array, xp
-from ..functional import loss, norm, pool
+from ..functional import activation, loss, norm, pool
 from ..ops import arithmetic as a, indexing, linalg, reduction as r, shape as s
 from .check import gradcheck
 from .report import Comparison, Report
@@ -44,6 +46,13 @@ class Case(NamedTuple):
 def row(name: str, f: Callable[..., Any], *shapes: tuple[int, ...],
         bounds: tuple[float, float] | None = None) -> Case:
     return Case(name, f, shapes, bounds)
+
+
+def of_x_alone() -> Iterator[Case]:
+    """A row for each activation that has no settings."""
+    for name, f in operation.primitives.items():
+        if f.__module__ == activation.__name__ and len(inspect.signature(f).parameters) == 1:
+            yield row(name, getattr(activation, name), (3, 4))
 
 
 POSITIVE = (0.5, 2.0)
@@ -148,18 +157,17 @@ TABLES: dict[str, list[Case]] = {
         row("_einsum", lambda x, y, z: linalg.einsum("i,ij,j", x, y, z), (2,), (2, 3), (3,)),
     ],
     "activation": [
-        row("relu", F.relu, (3, 4)),
+        *of_x_alone(),
         row("_where_positive", lambda x, y: F.relu(x) * y, (3, 4), (3, 4)),
         row("relu6", lambda x: F.relu6(4.0 * x), (3, 4)),
         row("leaky_relu", lambda x: F.leaky_relu(x, 0.2), (3, 4)),
         row("elu", lambda x: F.elu(x, 0.7), (3, 4)),
         *(row("gelu", lambda x, how=how: F.gelu(x, how), (3, 4)) for how in ("none", "tanh")),
-        row("silu", F.silu, (3, 4)),
         row("softplus", lambda x: F.softplus(x, 2.0), (3, 4)),
         row("softmax", lambda x: F.softmax(x, 0), (3, 4)),
         row("log_softmax", F.log_softmax, (3, 4)),
     ],
-    "dense": [
+    "linear": [
         row("_linear", F.linear, (4, 3), (2, 3), (2,)),
         row("_linear", F.linear, (2, 4, 3), (2, 3)),
     ],
@@ -168,8 +176,6 @@ TABLES: dict[str, list[Case]] = {
             (2,)),
         row("_conv2d", lambda x, w: F.conv2d(x, w, stride=2, groups=2), (2, 4, 6, 5),
             (2, 2, 3, 2)),
-    ],
-    "windows": [
         row("_unfold", lambda x: F.unfold(x, (2, 3), padding=1, stride=2), (1, 2, 4, 5)),
         row("_fold", lambda x: F.fold(x, (4, 4), 2, stride=1), (1, 8, 9)),
     ],
