@@ -1,8 +1,8 @@
 """Every kernel in every layout, small and large, in every dtype, equals plain NumPy in float64.
 
 A result must not depend on how its operands lie in memory, nor on the side of a size threshold on
-which they are. A kernel without a row here turns the last test red; one of `elementwise.py` that has a
-plain twin gets its row by itself.
+which they are. A kernel without a row here turns the last test red; one of `elementwise.py` that
+has a plain twin gets its row by itself.
 """
 
 from __future__ import annotations

@@ -18,19 +18,11 @@ ROWS = {"bytes": RNG.integers(0, 256, (3, 3, 8, 10), np.uint8),
         "grey floats": np.linspace(-0.5, 1.5, 2 * 36).reshape(2, 1, 6, 6)}
 
 
-def test_every_picture_stands_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    saved: list[Any] = []
-    savefig = Figure.savefig
-
-    def spy(self: Figure, *args: Any, **options: Any) -> None:
-        saved.append(self)
-        savefig(self, *args, **options)
-
-    monkeypatch.setattr(Figure, "savefig", spy)
+def test_every_picture_stands_in_its_place(tmp_path: Path, figures: list[Figure]) -> None:
     path = tmp_path / "new" / "sheet.png"
     contact_sheet({name: asarray(row) for name, row in ROWS.items()}, path, title="two rows")
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    (panel,) = saved[0].axes
+    (panel,) = figures[0].axes
     assert [label.get_text() for label in panel.get_yticklabels()] == list(ROWS)
     assert panel.get_title(loc="left") == "two rows"
     sheet = np.asarray(panel.get_images()[0].get_array())
