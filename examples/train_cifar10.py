@@ -6,8 +6,9 @@
 
 A tenth of the training set is held out for validation: it decides which epoch's weights are kept.
 The test set is used once, at the end. Ctrl-C stops early and keeps the best weights so far. The
-folder `--out` then holds model.safetensors, curves.png, history.json and result.json. A run that
-was cut off leaves checkpoints there, too: the same command with `--resume` goes on, bit for bit.
+folder `--out` then holds model.safetensors, curves.png, confusion.png, mistakes.png, history.json
+and result.json. A run that was cut off leaves checkpoints there, too: the same command with
+`--resume` goes on, bit for bit. For your own pictures there is `examples/predict.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 import tinynet as tn
-from tinynet import data, functional as F, models, nn, optim, text, train, viz
+from tinynet import data, functional as F, models, nn, optim, train, viz
 from tinynet.optim.schedule import cosine, warmup
 from tinynet.train.progress import print_line
 
@@ -143,18 +144,17 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def class_table(scores: np.ndarray, test: data.Dataset) -> str:
-    """Accuracy of each class, and what it is most often taken for."""
-    answers = scores.argmax(axis=1)
-    rows = [["class", "pictures", "right", "most often taken for"]]
-    for label, name in enumerate(test.classes):
-        given = answers[test.labels == label]
-        counts = np.bincount(given, minlength=len(test.classes))
-        right = counts[label] / max(1, len(given))
-        counts[label] = 0  # what is left are the mistakes
-        wrong = f"{test.classes[counts.argmax()]} ({counts.max()})" if counts.any() else "-"
-        rows.append([name, str(len(given)), f"{right:.1%}", wrong])
-    return text.table(rows, align="lrrl")
+def draw_answers(scores: np.ndarray, test: data.Dataset, out: Path) -> train.ConfusionMatrix:
+    """Which class is taken for which, and the mistakes the net is surest of, as pictures."""
+    confusion = train.confusion_matrix(test.labels, scores, test.classes)
+    viz.plot_confusion(confusion, out / "confusion.png")
+    probabilities = F.softmax(tn.tensor(scores)).numpy()
+    worst = train.surest_mistakes(test.labels, probabilities, 20)
+    if len(worst):
+        viz.plot_predictions(test.images[worst], probabilities[worst], test.classes,
+                             out / "mistakes.png", labels=test.labels[worst],
+                             title="The mistakes that the net is surest of")
+    return confusion
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -199,7 +199,9 @@ def main(argv: list[str] | None = None) -> int:
                             callbacks=[train.Checkpoints(args.checkpoints, every=100)])
     history = trainer.fit(train_loader, val_loader, epochs,
                           resume=args.checkpoints if args.resume else None)
-    train.save_model(model, args.out / "model.safetensors", {"model": name, "data": training.name})
+    train.save_model(model, args.out / "model.safetensors",
+                     {"model": name, "data": training.name}, classes=test.classes,
+                     normalize=test_loader.transform, shape=test.images.shape[1:])
     history.save(args.out / "history.json")
     scores = trainer.predict(test_loader)
     accuracy = float((scores.argmax(axis=1) == test.labels).mean())
@@ -221,10 +223,11 @@ def main(argv: list[str] | None = None) -> int:
     train.write_atomic(args.out / "result.json", json.dumps(result, indent=2) + "\n")
     title = f"{name} on {training.name}: {accuracy:.2%} on {len(test):,} test pictures"
     viz.plot_history(history, args.out / "curves.png", smooth=0.95, title=title)
+    confusion = draw_answers(scores, test, args.out)
     if history.stopped != "interrupted":
         shutil.rmtree(args.checkpoints)  # not before all that they protect is on the disk
     if not args.quiet:
-        print_line(f"\n{history.table()}\n\n{class_table(scores, test)}\n")
+        print_line(f"\n{history.table()}\n\n{confusion.table()}\n")
     print_line(f"test accuracy {accuracy:.2%} on {len(test):,} pictures after {trainer.epoch} "
                f"epochs, {seconds:.0f} s ({history.stopped}); results are in {args.out}")
     return 0

@@ -3,20 +3,120 @@
 Each function returns a fresh network of `nn` layers. Parameters and multiply-adds are
 for the defaults: 10 classes, and multiply-adds of one 3x32x32 picture (``nn.summary``
 prints them layer by layer). They take and give what PyTorch's nets do: images (N, C, H,
-W), class scores (N, classes).
+W), class scores (N, classes). A net remembers the function and the arguments that made
+it, so that a saved file can say them and `make` can make its like again.
 
 Read next: `optim/__init__.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, ParamSpec
+
+import numpy as np
 
 from . import nn
 
-__all__ = ["mlp", "net_r", "net_s", "resnet", "resnet_small", "small_conv_net"]
+__all__ = ["Made", "made_by", "make", "mlp", "net_r", "net_s", "resnet", "resnet_small",
+           "small_conv_net"]
+
+_P = ParamSpec("_P")
+_Maker = Callable[_P, nn.Sequential]
+_makers: dict[str, Callable[..., nn.Sequential]] = {}  # all that is ever called by name
 
 
+class Made(NamedTuple):
+    """The function that made a net, and all its arguments as JSON holds them."""
+
+    name: str
+    arguments: dict[str, Any]
+    looks: str  # the net's repr when it was new
+
+
+def _remembered(function: _Maker[_P]) -> _Maker[_P]:
+    """The same function; its nets know how they were made."""
+    signature = inspect.signature(function)
+    name = getattr(function, "__name__", "")
+
+    @functools.wraps(function)
+    def maker(*args: _P.args, **kwargs: _P.kwargs) -> nn.Sequential:
+        net = function(*args, **kwargs)
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        net._made = None  # also where a maker called another one
+        try:
+            arguments = {name: _plain(value) for name, value in given.arguments.items()}
+            net._made = Made(name, arguments, repr(net))
+        except TypeError:  # such as an activation of one's own: no file can say it
+            pass
+        return net
+
+    _makers[name] = maker
+    return maker
+
+
+def _plain(value: Any) -> Any:
+    """An argument as JSON holds it; a layer's class of `nn` by its name."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.integer | np.floating):
+        return value.item()
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    name = getattr(value, "__name__", "")
+    if vars(nn).get(name) is value:
+        return {"nn": name}
+    raise TypeError(f"{value!r} cannot be written down")
+
+
+def _layer_class(value: Any) -> Any:
+    """What `_plain` made a dict of, again; all else as it is."""
+    if not isinstance(value, dict):
+        return value
+    found = vars(nn).get(str(value.get("nn")))
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise ValueError(f"{value!r} is no layer of nn")
+    return found
+
+
+def made_by(net: nn.Module) -> Made | None:
+    """How `net` was made; None if not by a function of this module, or changed since.
+
+    >>> made = made_by(mlp([4, 2]))
+    >>> made.name, made.arguments["sizes"]
+    ('mlp', [4, 2])
+    >>> made_by(nn.Sequential(nn.Linear(4, 2))) is None
+    True
+    """
+    made: Made | None = getattr(net, "_made", None)
+    if made is None or made.looks != repr(net):
+        return None
+    return made
+
+
+def make(name: str, arguments: Mapping[str, Any]) -> nn.Sequential:
+    """The net of the function `name` of this module; `arguments` as in `Made`.
+
+    ValueError for another name, or for arguments that the function does not take.
+
+    >>> make("mlp", {"sizes": [4, 2]})[1]
+    Linear(in_features=4, out_features=2)
+    """
+    if name not in _makers:
+        raise ValueError(f"name must be one of {', '.join(sorted(_makers))}, got {name!r}")
+    function = _makers[name]
+    try:
+        given = {key: _layer_class(value) for key, value in arguments.items()}
+        inspect.signature(function).bind(**given)
+    except TypeError as error:
+        raise ValueError(f"models.{name}: {error}") from error
+    return function(**given)
+
+
+@_remembered
 def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU,
         dropout: float = 0.0) -> nn.Sequential:
     """Linear layers of these sizes with an activation (and dropout) between, none at the end.
@@ -38,6 +138,7 @@ def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU,
     return nn.Sequential(*layers)
 
 
+@_remembered
 def small_conv_net(num_classes: int = 10, in_channels: int = 3, image_size: int = 32,
                    widths: Sequence[int] = (32, 64, 128), dropout: float = 0.0) -> nn.Sequential:
     """For each width: 3x3 convolution without bias, batch norm, ReLU, 2x2 max pool; then linear.
@@ -55,6 +156,7 @@ def small_conv_net(num_classes: int = 10, in_channels: int = 3, image_size: int 
     return nn.Sequential(*layers, *_classifier(image_size, widths, dropout, num_classes))
 
 
+@_remembered
 def net_s(num_classes: int = 10, in_channels: int = 3, image_size: int = 32,
           widths: Sequence[int] = (32, 64, 128), dropout: float = 0.5) -> nn.Sequential:
     """Net S of the benchmarks, a small VGG: 32,32,P, 64,64,P, 128,128,P, dropout, linear.
@@ -82,6 +184,7 @@ def _classifier(image_size: int, widths: Sequence[int], dropout: float, num_clas
             nn.Linear(widths[-1] * size * size, num_classes)]
 
 
+@_remembered
 def net_r(num_classes: int = 10, in_channels: int = 3, width: int = 64) -> nn.Sequential:
     """Net R of the benchmarks, like ResNet-9: 64, 128,P, res128, 256,P, 256,P, res256, linear.
 
@@ -106,6 +209,7 @@ def _residual(channels: int) -> nn.Residual:
                                      nn.conv_bn_relu(channels, channels)))
 
 
+@_remembered
 def resnet(blocks: int = 54, num_classes: int = 10, in_channels: int = 3,
            widths: Sequence[int] = (16, 32, 64), *, bottleneck: bool = False,
            pre_activation: bool = False, survival: float = 1.0, mode: str = "batch",
@@ -144,6 +248,7 @@ def resnet(blocks: int = 54, num_classes: int = 10, in_channels: int = 3,
     return nn.Sequential(*layers, nn.GlobalAvgPool2d(), nn.Linear(before, num_classes))
 
 
+@_remembered
 def resnet_small(num_classes: int = 10, in_channels: int = 3, blocks: int = 3,
                  widths: Sequence[int] = (16, 32, 64)) -> nn.Sequential:
     """The smallest `resnet` of its paper: a convolution, `blocks` residual blocks of each width.

@@ -19,6 +19,7 @@ from .folder import from_folder as from_folder
 from .geometry import LensDistortion as LensDistortion, RandomAffine as RandomAffine
 from .loader import DataLoader as DataLoader
 from .mix import BatchTransform as BatchTransform, CutMix as CutMix, Mixup as Mixup
+from .picture import read_picture as read_picture
 from .pixels import channel_statistics as channel_statistics
 from .resample import resize as resize
 from .shapes import load_shapes as load_shapes

@@ -5,7 +5,7 @@ repeated, a palette looked up, CMYK converted, 16 bits keep the upper byte. What
 known range (floats, 32-bit integers) is refused, and so is all that cannot be read:
 each time by the file's name.
 
-Read next: `data/cifar10.py`.
+Read next: `data/picture.py`.
 """
 
 from __future__ import annotations

@@ -31,6 +31,13 @@ from .callbacks import (
 from .checkpoint import (
     load_model as load_model, read_model as read_model, save_model as save_model,
 )
+from .classifier import (
+    Classifier as Classifier, Prediction as Prediction, load_classifier as load_classifier,
+)
+from .confusion import (
+    ConfusionMatrix as ConfusionMatrix, confusion_matrix as confusion_matrix,
+    surest_mistakes as surest_mistakes,
+)
 from .detective import NanGuard as NanGuard, find_nonfinite as find_nonfinite
 from .ensemble import (
     Ensemble as Ensemble, EnsembleRow as EnsembleRow, EnsembleTable as EnsembleTable,

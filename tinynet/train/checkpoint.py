@@ -11,7 +11,7 @@ program has no digest; it is loaded unchecked. A run's checkpoint (`resume.py`) 
 a file, too: the arrays of its model stand there under their own names,
 all others under names that begin with "/".
 
-Read next: `train/resume.py`.
+Read next: `train/classifier.py`.
 """
 
 from __future__ import annotations
@@ -20,35 +20,42 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..backend import to_numpy
+from ..data.transform import Normalize
 from ..files import write_atomic
 from ..nn.module import Module
+from .facts import NET, checked_facts, describe
 
 HostArrays = dict[str, np.ndarray[Any, Any]]
 Net = TypeVar("Net", bound=Module)
 MODEL = "tinynet model"
 CHECKPOINT = "tinynet checkpoint"
 _VERSIONS = {MODEL: "1", CHECKPOINT: "1"}  # of the formats that are written and read
-_RESERVED = {"format", "version", "sha256"}
+_RESERVED = {"format", "version", "sha256", NET}
 _HEADER = "__metadata__"
 _TAGS = ("version", "sha256")  # a file that has both is ours, whatever its format says
 _TYPES = {"BOOL": "?", "I8": "i1", "I16": "<i2", "I32": "<i4", "I64": "<i8", "U8": "u1",
           "U16": "<u2", "U32": "<u4", "U64": "<u8", "F16": "<f2", "F32": "<f4",
           "F64": "<f8", "BF16": "<u2"}  # bfloat16, half of a float32: see `_array`
-_KNOWN = {np.dtype(text) for text in _TYPES.values()}
+_NAMES = {np.dtype(text): name for name, text in _TYPES.items() if name != "BF16"}
 
 
 def save_model(model: Module, path: str | os.PathLike[str],
-               metadata: Mapping[str, str] | None = None) -> None:
+               metadata: Mapping[str, str] | None = None, *,
+               classes: Sequence[str] | None = None, normalize: Normalize | None = None,
+               shape: Sequence[int] | None = None) -> None:
     """Write all parameters and buffers of `model` to a safetensors file, atomically.
 
-    `metadata` are short texts to keep with it, such as what it was trained on. OSError
+    `metadata` are short texts to keep with it, such as what it was trained on. For
+    `load_classifier` give the names of the `classes`, the `normalize` that the
+    validation pictures went through, and the `shape` (C, H, W) of a picture; how a net
+    of `models` was made is written in any case. OSError
     if the file cannot be written; then an older file of that name is untouched.
     TypeError names an array that such a file cannot hold, such as one of complex
     numbers.
@@ -64,7 +71,8 @@ def save_model(model: Module, path: str | os.PathLike[str],
         if not isinstance(name, str) or not isinstance(text, str):
             raise TypeError(f"metadata must be texts by name, got {name!r}: {text!r}; "
                             "write str(...) around it")
-    write_file(path, MODEL, arrays, metadata)
+    facts = describe(model, checked_facts(classes, normalize, shape))
+    write_file(path, MODEL, arrays, {**metadata, **facts})
 
 
 def load_model(path: str | os.PathLike[str], model: Net, strict: bool = True) -> Net:
@@ -95,14 +103,32 @@ def read_model(path: str | os.PathLike[str]) -> tuple[HostArrays, dict[str, str]
 def write_file(path: str | os.PathLike[str], kind: str, arrays: Mapping[str, Any],
                metadata: Mapping[str, str]) -> None:
     """Write arrays and texts, with format, version and digest, as a safetensors file."""
-    from safetensors.numpy import save
-
     if _HEADER in arrays:
         raise ValueError(
             f"an array must not be called {_HEADER!r}: the header's texts are")
     host = {name: _storable(name, x) for name, x in arrays.items()}
     texts = {**metadata, "format": kind, "version": _VERSIONS[kind]}
-    write_atomic(path, save(host, metadata=texts | {"sha256": _digest(host, texts)}))
+    write_atomic(path, _serialized(host, texts | {"sha256": _digest(host, texts)}))
+
+
+def _serialized(arrays: HostArrays, texts: Mapping[str, str]) -> bytes:
+    """The file's bytes: always the same ones for the same content.
+
+    safetensors' own function writes the texts in an order that changes from run to run.
+    The largest types stand first, so that every number lies at a multiple of its size.
+    """
+    header: dict[str, Any] = {_HEADER: dict(sorted(texts.items()))}
+    place = 0
+    order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+    for name in order:
+        x = arrays[name]
+        header[name] = {"dtype": _NAMES[x.dtype], "shape": list(x.shape),
+                        "data_offsets": [place, place + x.nbytes]}
+        place += x.nbytes
+    head = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    head += b" " * (-len(head) % 8)
+    return b"".join([struct.pack("<Q", len(head)), head,
+                     *(arrays[name].tobytes() for name in order)])
 
 
 def read_file(path: str | os.PathLike[str]) -> tuple[HostArrays, dict[str, str]]:
@@ -135,7 +161,7 @@ def _storable(name: str, array: Any) -> np.ndarray[Any, Any]:
     """`array` as its bytes will stand in the file: C order, the lower byte first."""
     host = to_numpy(array)
     little = host.dtype.newbyteorder("<")
-    if little not in _KNOWN:
+    if little not in _NAMES:
         raise TypeError(
             f"the array {name!r} is {host.dtype}, which a safetensors file of tinynet "
             "cannot hold: it holds bool, integers, and floats of 2, 4 or 8 bytes")

@@ -8,7 +8,7 @@ an array of them or a loader. The mean over views is like an ensemble of V nets 
 shared weights: noise of the training is averaged out at test time (CS231n lecture 8:
 F4, E11).
 
-Read next: `train/checkpoint.py`.
+Read next: `train/facts.py`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,14 @@
 """Pictures: curves, schedules, graphs, optimizers at work.
 
+Every function that draws returns its figure, which a notebook shows; with a path it
+writes a file as well.
+
 Read next: `viz/canvas.py`.
 """
 
 # ruff: noqa: I001
 from .anatomy import plot_anatomy as plot_anatomy
+from .answers import plot_confusion as plot_confusion, plot_predictions as plot_predictions
 from .contact_sheet import contact_sheet as contact_sheet
 from .curves import (
     Panel as Panel, plot_history as plot_history, plot_panels as plot_panels,

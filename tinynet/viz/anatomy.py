@@ -6,14 +6,18 @@ Read next: `viz/search.py`.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from ..train.anatomy import Anatomy
 from .canvas import TRAIN, VAL, entitle, new_figure, save
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 ROW = 0.34  # inches for each stage
 
 
-def plot_anatomy(anatomy: Anatomy, path: str | os.PathLike[str]) -> None:
+def plot_anatomy(anatomy: Anatomy, path: str | os.PathLike[str] | None = None) -> Figure:
     """Draw what `train.trace` found into the file `path`: a bar for each stage of the step.
 
     Milliseconds forward and, behind them, backward; kilobytes that wait for the
@@ -42,4 +46,4 @@ def plot_anatomy(anatomy: Anatomy, path: str | os.PathLike[str]) -> None:
         panel.set_yticklabels([])
         panel.invert_yaxis()
     time.set_yticklabels([f"{row.name}  {row.layer}".strip() for row in rows])
-    save(figure, path)
+    return save(figure, path)

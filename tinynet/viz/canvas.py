@@ -9,7 +9,9 @@ Read next: `viz/curves.py`.
 
 from __future__ import annotations
 
+import io
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,8 @@ def new_figure(rows: int, columns: int, size: tuple[float, float]
 
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
+    # a notebook without pyplot does not know how to show a figure: this one knows itself
+    figure._repr_png_ = partial(_png, figure)  # type: ignore[attr-defined]
     axes = list(np.ravel(figure.subplots(rows, columns)))
     for panel in axes:
         panel.grid(color="#dddddd", linewidth=0.6)
@@ -56,8 +60,17 @@ def look(i: int) -> dict[str, Any]:
     return {"color": PALETTE[i % len(PALETTE)], "linestyle": dashes}
 
 
-def save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the figure; the file's suffix says its kind (.png, .pdf, .svg)."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+def save(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
+    """Write the figure, if there is a `path`; its suffix says the kind (.png, .pdf, .svg)."""
+    if path is not None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=120)
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    """The figure as a notebook shows it."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100)
+    return file.getvalue()

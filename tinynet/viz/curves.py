@@ -23,10 +23,11 @@ from .canvas import GOOD, LARGEST, QUIET, TRAIN, VAL, entitle, look, new_figure,
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
-def plot_history(history: History, path: str | os.PathLike[str], smooth: float = 0.9,
-                 title: str = "") -> None:
+def plot_history(history: History, path: str | os.PathLike[str] | None = None,
+                 smooth: float = 0.9, title: str = "") -> Figure:
     """Draw loss, accuracy, learning rate and update ratio of `history` into the file `path`.
 
     `smooth` is the factor of the moving average (0.9: about the last 10 steps). The
@@ -46,11 +47,12 @@ def plot_history(history: History, path: str | os.PathLike[str], smooth: float =
         panel.set_xlim(0, 1.01 * to_epochs(history.steps["step"][-1] + 1))
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    save(figure, path)
+    return save(figure, path)
 
 
 def plot_schedule(schedule: Callable[[int], float] | Sequence[Callable[[int], float]], steps: int,
-                  path: str | os.PathLike[str], labels: Sequence[str] = ()) -> None:
+                  path: str | os.PathLike[str] | None = None,
+                  labels: Sequence[str] = ()) -> Figure:
     """Draw lr(t) for t = 0 .. steps - 1: look at a schedule before training with it.
 
     A list of schedules is drawn into one picture, with `labels`.
@@ -68,7 +70,7 @@ def plot_schedule(schedule: Callable[[int], float] | Sequence[Callable[[int], fl
     entitle(panel, "", "learning rate")
     panel.set(xlabel="step t", xlim=(0, max(1, steps - 1)))
     panel.set_ylim(bottom=0)
-    save(figure, path)
+    return save(figure, path)
 
 
 class Panel(NamedTuple):
@@ -83,8 +85,8 @@ class Panel(NamedTuple):
     top: float | None = None
 
 
-def plot_panels(panels: Sequence[Panel], path: str | os.PathLike[str], columns: int = 2,
-                title: str = "") -> None:
+def plot_panels(panels: Sequence[Panel], path: str | os.PathLike[str] | None = None,
+                columns: int = 2, title: str = "") -> Figure:
     """Draw any lines, panel by panel, into the file `path`.
 
     The same labels look the same in all panels, so the first panel that has them has
@@ -112,7 +114,7 @@ def plot_panels(panels: Sequence[Panel], path: str | os.PathLike[str], columns: 
         panel.set_axis_off()
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    save(figure, path)
+    return save(figure, path)
 
 
 def _draw_lines(panel: Axes, lines: Iterable[tuple[str, Any, Any]], legend: bool = True

@@ -11,24 +11,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from ..graph import Leaf, Node
 from ..tensor import Tensor
 from .canvas import TRAIN, VAL, new_figure, save
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MOST = 300  # operations, of a picture that can still be read
 COLUMN, ROW = 1.9, 0.62  # inches
 
 
-def plot_graph(output: Tensor, path: str | os.PathLike[str],
-               names: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] = ()) -> None:
+def plot_graph(output: Tensor, path: str | os.PathLike[str] | None = None,
+               names: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] = ()) -> Figure:
     """Draw the graph of `output` into the file `path`; tensors in `names` are called by them.
 
     `names` are pairs such as ``model.named_parameters()``, or a dict: of leaves, or of
     what operations made. Draw before ``backward()``, which frees the graph as it goes.
 
     >>> w = Tensor([1.0, 2.0], requires_grad=True)
-    >>> plot_graph((w * w).sum(), "/dev/null", {"w": w})
+    >>> figure = plot_graph((w * w).sum(), names={"w": w})
     """
     if not isinstance(output, Tensor) or output.node is None:
         raise ValueError("there is no graph to draw: output must be a tensor computed "
@@ -62,7 +66,7 @@ def plot_graph(output: Tensor, path: str | os.PathLike[str],
                 panel.annotate("", (x, y - 0.32), (x0, y0 + 0.32), zorder=0, arrowprops={
                     "arrowstyle": "->", "color": "#777777", "linewidth": 0.8,
                     "connectionstyle": f"arc3,rad={bend}"})
-    save(figure, path)
+    return save(figure, path)
 
 
 def _text(node: Node, name: str | None) -> str:

@@ -27,13 +27,14 @@ from .canvas import QUIET, look, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Paths = Mapping[str, Path]
 STAR = "#F0E442"
 
 
-def plot_paths(landscape: Landscape, paths: Paths, path: str | os.PathLike[str],
-               title: str = "") -> None:
+def plot_paths(landscape: Landscape, paths: Paths,
+               path: str | os.PathLike[str] | None = None, title: str = "") -> Figure:
     """Draw each of `paths`, arrays (n + 1, 2), over the contours into the file `path`.
 
     The circle is where they start, dots are where they end, stars are the minima. The
@@ -56,7 +57,7 @@ def plot_paths(landscape: Landscape, paths: Paths, path: str | os.PathLike[str],
     panel.set_title(title or describe(landscape), loc="left", fontsize=11, fontweight="bold")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside right upper", frameon=False,
                   title="loss after steps", alignment="left")
-    save(figure, path)
+    return save(figure, path)
 
 
 def as_arrays(landscape: Landscape, paths: Paths) -> dict[str, Path]:

@@ -79,7 +79,7 @@ def _section(step: Step) -> str:
     return "\n".join(parts)
 
 
-def _picture(what: str, draw: Callable[[Path], None]) -> str:
+def _picture(what: str, draw: Callable[[Path], object]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "picture.png"
         draw(path)

@@ -22,10 +22,11 @@ from .canvas import LARGEST, QUIET, VAL, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
-def plot_searches(searches: Mapping[str, Search], path: str | os.PathLike[str], x: str, y: str, *,
-                  truth: Search | None = None, title: str = "") -> None:
+def plot_searches(searches: Mapping[str, Search], path: str | os.PathLike[str] | None,
+                  x: str, y: str, *, truth: Search | None = None, title: str = "") -> Figure:
     """Draw searches (by name) side by side over the parameters `x` and `y` into the file `path`.
 
     A parameter that one of them drew from a `LogUniform` gets a logarithmic axis.
@@ -76,7 +77,7 @@ def plot_searches(searches: Mapping[str, Search], path: str | os.PathLike[str], 
     if title:  # above the marginals, which the layout does not count
         figure.get_layout_engine().set(rect=(0.0, 0.0, 0.985, 0.93))  # type: ignore[union-attr,call-arg]
         figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    save(figure, path)
+    return save(figure, path)
 
 
 class _Axis:
