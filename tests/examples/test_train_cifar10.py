@@ -17,7 +17,7 @@ import pytest
 
 from tests.processes import environment
 from tinynet import data, models
-from tinynet.train import History, load_model, read_model
+from tinynet.train import History, load_classifier, load_model, read_model
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -26,6 +26,8 @@ LONG = "takes minutes on the emulated device; test_the_same_code_runs_on_cupy is
 
 
 pytestmark = pytest.mark.numpy_only(LONG)
+FILES = {"model.safetensors", "curves.png", "confusion.png", "mistakes.png", "history.json",
+         "result.json"}
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +54,7 @@ def test_train_cifar10_says_what_it_does(finished: tuple[Path, str]) -> None:
 
 def test_train_cifar10_writes_its_results(finished: tuple[Path, str]) -> None:
     out, text = finished
-    assert {path.name for path in out.iterdir()} == {"model.safetensors", "curves.png",
-                                                     "history.json", "result.json"}
+    assert {path.name for path in out.iterdir()} == FILES
     result = json.loads((out / "result.json").read_text())
     assert {key: result[key] for key in ("dataset", "epochs", "seed", "model", "stopped")} == {
         "dataset": "shapes", "epochs": 2, "seed": 0, "model": "small", "stopped": "finished"}
@@ -75,6 +76,10 @@ def test_the_saved_model_has_the_accuracy_that_was_reported(finished: tuple[Path
     right = model(prepare(test.images)).argmax(axis=1).numpy() == test.labels
     assert float(right.mean()) == json.loads((out / "result.json").read_text())["test_accuracy"]
     assert read_model(out / "model.safetensors")[1]["data"] == "shapes"
+    classifier = load_classifier(out)  # as a user has it for pictures of his own
+    assert classifier.classes == test.classes and classifier.shape == (3, 32, 32)
+    np.testing.assert_array_equal(classifier.probabilities(test.images).argmax(axis=1),
+                                  model(prepare(test.images)).argmax(axis=1).numpy())
 
 
 def test_train_cifar10_gives_the_same_weights_for_the_same_seed(
@@ -157,6 +162,4 @@ def test_a_run_killed_after_its_training_is_judged_without_training_again(
     for result in (first, again):
         del result["seconds"]
     assert first == again
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "model.safetensors", "curves.png", "confusion.png", "mistakes.png", "history.json",
-        "result.json"}
+    assert {path.name for path in tmp_path.iterdir()} == FILES
