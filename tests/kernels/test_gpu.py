@@ -141,7 +141,11 @@ def test_updates_equal_the_rules(make: Any, dtype: str) -> None:
 
 
 def test_move() -> None:
-    running = numbers(5)
-    wanted = 0.9 * running + 0.1 * 1.25 * numbers(5, dtype="f8", seed=1)
-    move(running, numbers(5, dtype="f8", seed=1), 0.1, 1.25)
-    assert running.dtype == np.float32 and same(running, wanted, "f4")
+    mean, var = numbers(5), numbers(5, seed=2)
+    m, v = (numbers(5, dtype="f8", seed=s) for s in (1, 3))
+    wanted = 0.9 * mean + 0.1 * m, 0.9 * var + 0.1 * 1.25 * v
+    only_var = var.copy()
+    move(mean, var, m, v, 0.1, 1.25)
+    move(None, only_var, m, v, 0.1, 1.25)
+    for found, exact in zip((mean, var, only_var), (*wanted, wanted[1]), strict=True):
+        assert found.dtype == np.float32 and same(found, exact, "f4")

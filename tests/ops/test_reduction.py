@@ -28,6 +28,14 @@ def test_places_of_extremes_and_orders(axis: int | None) -> None:
         assert close(t.cumsum(axis).data, X.cumsum(axis))
 
 
+@pytest.mark.parametrize("axis", [0, 1, None])
+def test_of_several_nan_the_first_is_the_place_of_an_extreme(axis: int | None) -> None:
+    x = np.arange(3.0 * 40).reshape(3, 40) % 7
+    x[1, ::3] = x[2, 5:] = np.nan
+    assert equal(tn.argmax(Tensor(x), axis).data, x.argmax(axis))
+    assert equal(tn.argmin(Tensor(x), axis).data, x.argmin(axis))
+
+
 def test_all_and_any_over_several_axes_by_place() -> None:
     t = Tensor(X) > -1.0
     assert equal(t.all((0, 2)).data, (X > -1).all((0, 2)))

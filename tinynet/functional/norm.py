@@ -158,18 +158,19 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
                          "last batch of one), evaluation mode, or GroupNorm or "
                          "LayerNorm")
     y, (m, v) = _batch_norm(x, weight, bias, eps=eps, with_relu=with_relu)
-    if training and running_mean is not None:
-        move(_data(running_mean), m, momentum)
-    if training and running_var is not None:
-        move(_data(running_var), v, momentum, count / (count - 1))
+    if training:
+        move(_data(running_mean), _data(running_var), m, v, momentum, count / (count - 1))
     return y
 
 
 @kernel(gpu=gpu.move)
-def move(running: Array, value: Array, share: float, factor: float = 1.0) -> None:
-    """running <- (1 - share) running + share factor value, in place."""
-    running *= 1.0 - share
-    running += (share * (value * factor)).astype(running.dtype)
+def move(running_mean: Array | None, running_var: Array | None, m: Array, v: Array,
+         share: float, factor: float) -> None:
+    """running <- (1 - share) running + share batch, in place; `factor` makes v unbiased."""
+    for running, value in ((running_mean, m), (running_var, v * factor)):
+        if running is not None:
+            running *= 1.0 - share
+            running += (share * value).astype(running.dtype)
 
 
 def _folded(running_mean: Array, running_var: Array, weight: Any, bias: Any, eps: float,

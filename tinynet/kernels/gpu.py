@@ -123,11 +123,17 @@ def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics
     return dx, dw, db
 
 
-def move(running: Array, value: Array, share: float, factor: float = 1.0) -> None:
-    """running <- (1 - share) running + share factor value, in place."""
-    _elementwise("move", "V value, float64 share, float64 factor", "T running",
-                 "running = (1 - share) * (double)running + share * factor * (double)value"
-                 )(value, share, factor, running)
+def move(running_mean: Array | None, running_var: Array | None, m: Array, v: Array,
+         share: float, factor: float) -> None:
+    """running <- (1 - share) running + share batch, in place, both arrays in one launch."""
+    kernel = _elementwise("move", "V m, V v, float64 share, float64 factor", "T mean, S var",
+                          "mean = (1 - share) * (double)mean + share * (double)m;"
+                          "var = (1 - share) * (double)var + share * factor * (double)v;")
+    if running_mean is None:
+        running_mean = xp.empty_like(m)  # nobody asked for it
+    if running_var is None:
+        running_var = xp.empty_like(v)
+    kernel(m, v, share, factor, running_mean, running_var)
 
 
 # Convolution: all windows as the columns of one matrix, and one product

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, accumulator, add_up, asarray, float_dtype, total, xp
+from ..backend import Array, accumulator, add_up, asarray, float_dtype, on_gpu, total, xp
 from ..kernels import precision
 from ..operation import primitive
 from ..tensor import Tensor
@@ -235,16 +235,25 @@ def _one_or_all(axis: int | None, ndim: int) -> int | None:
     return None if axis is None else one_axis(axis, ndim)
 
 
+def _place(x: Array, axis: int | None, extreme: str) -> Array:
+    axis = _one_or_all(axis, x.ndim)
+    _check_not_empty(f"arg{extreme}", x, axis)
+    if on_gpu and x.dtype.kind == "f":  # of several nan CuPy takes any, NumPy the first
+        value = getattr(x, extreme)(axis=axis, keepdims=True)
+        return ((x == value) | (x != x)).argmax(axis=axis)
+    return getattr(x, f"arg{extreme}")(axis=axis)
+
+
 @without_derivative
 def argmax(x: Array, axis: int | None = None) -> Array:
-    """The place of the largest element (the first of equal ones)."""
-    return x.argmax(axis=_one_or_all(axis, x.ndim))
+    """The place of the largest element, or of nan (the first of several)."""
+    return _place(x, axis, "max")
 
 
 @without_derivative
 def argmin(x: Array, axis: int | None = None) -> Array:
-    """The place of the smallest element (the first of equal ones)."""
-    return x.argmin(axis=_one_or_all(axis, x.ndim))
+    """The place of the smallest element, or of nan (the first of several)."""
+    return _place(x, axis, "min")
 
 
 @without_derivative
