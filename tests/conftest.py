@@ -42,6 +42,19 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name}: {entry['title']}")
 
 
+def _on_device(path: Path) -> bool:
+    return bool(DEVICE & {*path.parts}) and path.is_relative_to(ROOT / "tests")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m "device and ..."`` only files of that mark are read: the others take a while."""
+    asked = config.option.markexpr.split()
+    left_out = asked[:1] == ["device"] and "or" not in asked
+    if left_out and collection_path.suffix == ".py" and not _on_device(collection_path):
+        return True
+    return None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     others = {"numpy_only"} if on_gpu else {"cupy_only", "emulated"}  # of the backend not in use
     if not emulator.installed():
@@ -52,7 +65,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(left_out)]
     known = load()
     for item in items:
-        if DEVICE & {*item.path.parts} and item.path.is_relative_to(ROOT / "tests"):
+        if _on_device(item.path):
             item.add_marker("device")
         ids = set(ids_in_name(getattr(item, "originalname", None) or item.name))
         ids.update(*(mark.args for mark in item.iter_markers("lecture")))
