@@ -20,16 +20,33 @@ from tinynet.optim import (
     Adagrad,
     Adam,
     AdamW,
+    Muon,
     Nesterov,
     Newton,
     NewtonCG,
     Optimizer,
     RMSprop,
+    Together,
 )
 from tinynet.optim.landscapes import Make, trace
+from tinynet.optim.parameters import named_tensors
 from tinynet.optim.schedule import cosine, warmup
 
 Gradient = Callable[[np.ndarray], np.ndarray]
+
+
+def by_shape(params: Any) -> Together:
+    """Muon for the matrices and SGD for the rest, in the order of their names."""
+    pairs = sorted(named_tensors(params))
+    matrices = [pair for pair in pairs if pair[1].ndim > 1]
+    rest = [pair for pair in pairs if pair[1].ndim <= 1]
+    members: list[Optimizer] = []
+    if matrices:
+        members.append(Muon(matrices, cosine(0.05, T=30)))
+    if rest:
+        members.append(SGD(rest, cosine(0.05, T=30), momentum=0.9))
+    return Together(*members)
+
 
 OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "sgd": lambda p: SGD(p, 0.05, weight_decay=0.01),
@@ -43,6 +60,7 @@ OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "adam": lambda p: Adam(p, cosine(0.05, T=20), weight_decay=0.01),
     "adam-plain": lambda p: Adam(p, 0.05, fused=False),
     "adamw": lambda p: AdamW(p, 0.05),
+    "together": by_shape,
     "newton": lambda p: Newton(p, damping=30.0),  # enough to be positive definite
     "newton-cg": lambda p: NewtonCG(p, max_iter=1, cg_iter=2),
     "bfgs": lambda p: BFGS(p, max_iter=1),
@@ -77,4 +95,4 @@ def kinds(makers: dict[str, Callable[[Any], Optimizer]]) -> list[type[Optimizer]
     return list(dict.fromkeys(made))
 
 
-RULES = kinds({name: make for name, make in OPTIMIZERS.items() if name not in FLAT})
+RULES = kinds({name: make for name, make in OPTIMIZERS.items() if name not in (*FLAT, "together")})

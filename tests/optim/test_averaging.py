@@ -10,7 +10,7 @@ import pytest
 from tests.arrays import host
 from tinynet import Tensor
 from tinynet.backend import asarray
-from tinynet.optim import EMA, SWA
+from tinynet.optim import EMA, SWA, Lookahead
 
 
 def weights(*values: float) -> Tensor:
@@ -148,3 +148,38 @@ def test_averages_of_float16_do_not_stop_at_its_rounding() -> None:
     assert float(swa.averages["param0"][0]) == pytest.approx(1.25, rel=1e-6)
     ema.copy_to()
     assert w.dtype == "float16" and float(w.data[0]) == pytest.approx(1.2162, abs=1e-3)
+
+
+def test_lookahead_takes_part_of_the_way_every_k_steps() -> None:
+    w = weights(0.0, 10.0)
+    slow = Lookahead([w], every=3, alpha=0.25)
+    a = np.array([0.0, 10.0])
+    x = a.copy()
+    for step in range(1, 10):
+        x = x + np.array([1.0, -2.0]) * step
+        w.copy_(x)
+        slow.update()
+        if step % 3 == 0:
+            a = a + 0.25 * (x - a)
+            x = a.copy()
+        assert host(w) == pytest.approx(x)
+    assert slow.n == 9
+    assert host(slow.averages["param0"]) == pytest.approx(a)
+
+
+def test_lookahead_follows_a_schedule_of_alpha() -> None:
+    w = weights(0.0)
+    slow = Lookahead([w], every=2, alpha=lambda t: 1.0 if t > 2 else 0.0)
+    for _ in range(4):
+        w.copy_(host(w) + 1.0)
+        slow.update()
+    assert host(w).tolist() == [2.0]  # thrown away at the second, kept at the fourth
+    with pytest.raises(ValueError, match="alpha must be"):
+        Lookahead([w], every=1, alpha=lambda t: 1.5).update()
+
+
+@pytest.mark.parametrize("options", [{"every": 0}, {"every": 2.5}, {"alpha": -0.1}, {"alpha": 1.1},
+                                     {"alpha": "x"}])
+def test_lookahead_refuses_by_name(options: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=f"{next(iter(options))} must be"):
+        Lookahead([weights(0.0)], **options)

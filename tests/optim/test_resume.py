@@ -12,13 +12,14 @@ import pytest
 from tests.optim.problems import FLAT, OPTIMIZERS
 from tests.optim.test_schedule import SCHEDULES
 from tinynet import Tensor, optim, to_numpy
-from tinynet.optim import EMA, SGD, SWA, Adam, Optimizer
+from tinynet.optim import EMA, SGD, SWA, Adam, Lookahead, Optimizer
 from tinynet.optim.averaging import Average
 
 AVERAGES: dict[str, Callable[[Any], Average]] = {
     "ema": lambda p: EMA(p, 0.9),
     "ema-debiased": lambda p: EMA(p, 0.9, "zero", debias=True),
     "swa": SWA,
+    "lookahead": lambda p: Lookahead(p, every=3, alpha=0.4),
 }
 
 
@@ -104,6 +105,7 @@ def test_nothing_public_is_missing_here() -> None:
     kinds = {kind for kind in vars(optim).values() if inspect.isclass(kind)}
     tried: set[Any] = {type(make(start().items())) for make in OPTIMIZERS.values()}
     tried |= {type(make(start().items())) for make in AVERAGES.values()}
+    tried.add(optim.Muon)  # by "together"
     assert kinds - tried == {Optimizer, optim.LossScale}  # which has its own test
 
 

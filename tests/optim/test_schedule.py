@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from tinynet.optim.schedule import (
     multistep,
     one_cycle,
     one_over_t,
+    piecewise,
     step_decay,
     table,
     warmup,
@@ -40,6 +42,7 @@ SCHEDULES: dict[str, Callable[[], Schedule]] = {
     "one_over_t": lambda: one_over_t(0.05, k=0.1),
     "cyclic_cosine": lambda: cyclic_cosine(0.05, period=6),
     "one_cycle": lambda: one_cycle(0.05, T=20),
+    "piecewise": lambda: piecewise([(0, 0.01), (7, 0.05), (18, 0.0)]),
     "warmup": lambda: warmup(cosine(0.05, T=10), 9),
     "Plateau": lambda: Plateau(0.05, factor=0.5, patience=1),
     "composed": lambda: warmup(2 * Plateau(0.05, patience=2), 3).then(cosine(0.01, T=5), after=12),
@@ -102,7 +105,8 @@ def test_B6_warmup_rises_linearly_over_5000_steps() -> None:
 
 MAINS = [step_decay(0.1, every=50), multistep(0.1, [50, 80]), cosine(0.1, T=100),
          linear(0.1, T=100), inverse_sqrt(0.1), exponential(0.1, k=0.02), one_over_t(0.1, k=0.02),
-         constant(0.1), cyclic_cosine(0.1, period=50), one_cycle(0.1, T=100), Plateau(0.1)]
+         constant(0.1), cyclic_cosine(0.1, period=50), one_cycle(0.1, T=100),
+         piecewise([(0, 0.1), (100, 0.01)]), Plateau(0.1)]
 
 
 @pytest.mark.parametrize("main", MAINS, ids=lambda s: s.text.partition("(")[0])
@@ -223,11 +227,38 @@ def test_repr_draws_a_schedule_that_is_not_finite(odd: float) -> None:
     assert "█" in half and ("?" in half) == (not math.isfinite(odd))
 
 
+def test_piecewise_goes_straight_from_knot_to_knot() -> None:
+    s = piecewise([(10, 0.2), (30, 1.0), (31, 0.5), (100, 0.0)])
+    assert s(0) == s(10) == 0.2
+    assert s(20) == close(0.6) and s(30) == 1.0 and s(31) == 0.5
+    assert s(65.5) == close(0.25) and s(100) == s(1000) == 0.0
+    assert repr(s).startswith("piecewise([(10, 0.2), (30, 1), (31, 0.5), (100, 0)]) ")
+    assert (s >> constant(0.3))(100) == 0.3
+    assert [piecewise([(5, 0.1)])(t) for t in (0, 5, 9)] == [0.1] * 3
+
+
+@pytest.mark.parametrize(("knots", "message"), [
+    ([], r"knots must be pairs \(step, lr\).*got \[\]"),
+    (0.1, "knots must be pairs .*got 0.1"),
+    ([(0, 0.1, 3)], "knots must be pairs"),
+    ([0.1, 0.2], "knots must be pairs"),
+    ([(0, 0.1), (0, 0.2)], r"steps of the knots must rise, got \[0.0, 0.0\]"),
+    ([(5, 0.1), (4, 0.2)], r"steps of the knots must rise, got \[5.0, 4.0\]"),
+    ([(0, -0.1)], "lr must be a finite number >= 0, got -0.1"),
+    ([(0, math.nan)], "lr must be a finite number >= 0, got nan"),
+    ([(-1, 0.1)], "step must be a finite number >= 0, got -1"),
+    ([("a", 0.1)], "step must be a finite number >= 0, got 'a'"),
+])
+def test_knots_that_make_no_schedule_are_refused(knots: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        piecewise(knots)
+
+
 def test_table_in_the_modules_text_is_what_table_prints() -> None:
     rows = [constant(0.1), step_decay(0.1, every=30), multistep(0.1, [30, 60, 90]),
             cosine(0.1, T=100), linear(0.1, T=100), inverse_sqrt(0.1), exponential(0.1, k=0.05),
             one_over_t(0.1, k=0.05), cyclic_cosine(0.1, period=50), one_cycle(0.1, T=100),
-            warmup(cosine(0.1, T=90), 10)]
+            piecewise([(0, 0), (9, 0.1)]), warmup(cosine(0.1, T=90), 10)]
     for line in table(rows, steps=100).splitlines():
         assert line in (schedule.__doc__ or "")
     assert {row.text.partition("(")[0] for row in rows} == made(inspect.isfunction)

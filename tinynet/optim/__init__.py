@@ -8,7 +8,7 @@ Read next: `optim/optimizer.py`.
 """
 
 from . import landscapes as landscapes, schedule as schedule
-from .averaging import EMA as EMA, SWA as SWA
+from .averaging import EMA as EMA, SWA as SWA, Lookahead as Lookahead
 from .clip import clip_grad_norm_ as clip_grad_norm_, clip_grad_value_ as clip_grad_value_
 from .first_order import (
     SGD as SGD,
@@ -19,7 +19,9 @@ from .first_order import (
     RMSprop as RMSprop,
 )
 from .loss_scale import LossScale as LossScale
+from .muon import Muon as Muon, matrices_and_rest as matrices_and_rest
 from .optimizer import Optimizer as Optimizer
 from .parameters import param_groups as param_groups
 from .quasi_newton import BFGS as BFGS, LBFGS as LBFGS
 from .second_order import Newton as Newton, NewtonCG as NewtonCG
+from .together import Together as Together

@@ -1,24 +1,25 @@
-r"""Averages of the weights along the run: tests use them, training goes on without.
+r"""Averages of the weights along the run, to test with or to go on from.
 
     EMA (D5, Polyak)    a <- decay a + (1 - decay) x      after every step
     SWA                 a <- a + (x - a) / n              n-th update; every epoch, say
+    Lookahead           a <- a + alpha (x - a), x <- a    every k-th step; training goes on there
 
 Late in training the weights jump around a minimum; their mean lies deeper in it.
 BatchNorm's running statistics belong to the weights they were measured with: before
 testing with an average, measure them anew (`train.recompute_batch_norm`;
 `train/averaging.py` compares the choices).
 
-Read next: `optim/loss_scale.py`.
+Read next: `optim/muon.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from ..backend import Array, out_of_memory, wide
-from ..checks import check_choice, check_number, check_whole
+from ..checks import check_choice, check_number, check_probability, check_whole
 from .interrupts import held
 from .parameters import named_tensors
 from .states import check_entries, copied
@@ -176,3 +177,46 @@ class SWA(Average):
         if self.n == 0:
             return x
         return a + (x - a) / (self.n + 1)
+
+
+class Lookahead(Average):
+    r"""Slow weights that follow the fast ones, which start anew from them every k steps.
+
+        every k-th update:    a <- a + alpha (x - a),    x <- a
+
+    Between, the optimizer runs ahead; what it finds is taken over in part. The averaged
+    step is shorter along directions that swing, as long along those that persist.
+    `alpha` is a number, or a schedule of the update's number (0 at the first): 1 keeps
+    the fast weights. Call `update` after every step. The tensors are written, so at the
+    end they are the result; `applied` is not needed.
+    Source: Zhang et al. 2019, "Lookahead optimizer: k steps forward, 1 step back".
+
+    >>> from tinynet import Tensor
+    >>> w = Tensor([0.0]); slow = Lookahead([w], every=2, alpha=0.5)
+    >>> for _ in range(2):
+    ...     _ = w.copy_(w.numpy() + 1.0); slow.update()
+    >>> w                                                # went to 2, came back half the way
+    Tensor([1.])
+    """
+
+    def __init__(self, params: Iterable[Any], every: int = 5,
+                 alpha: float | Callable[[float], float] = 0.5) -> None:
+        self.every = check_whole("every", every, 1)
+        if not callable(alpha):
+            check_probability("alpha", alpha)
+        super().__init__(params)
+        self.alpha = alpha
+
+    def rule(self, a: Array, x: Array) -> Array:
+        alpha = self.alpha
+        if callable(alpha):
+            alpha = check_probability("alpha", alpha(self.n))
+        return a + alpha * (x - a)
+
+    def update(self) -> None:
+        """Count a step; at every k-th take the weights in, and put the average in place."""
+        if (self.n + 1) % self.every:
+            self.n += 1
+            return
+        super().update()
+        self.copy_to()

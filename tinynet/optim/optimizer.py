@@ -52,6 +52,16 @@ Twin = update.Update | None
 _NO_SETTINGS = ("names", "params")  # what else a group holds
 
 
+class Work(NamedTuple):
+    """A parameter to update and its gradient: by whose rule, with which settings."""
+
+    owner: Optimizer
+    h: Settings
+    name: str
+    p: Tensor
+    g: Array
+
+
 class Change(NamedTuple):
     """What a step will do to one parameter: new arrays, or an update in place."""
 
@@ -206,7 +216,7 @@ class Optimizer:
     def set_in_all_groups(self, name: str, value: Any) -> None:
         """``param_groups[k][name] = value`` for every group, if all can take it."""
         for group in self.param_groups:
-            self.check(_as_settings(group | {name: value}))
+            self.check(as_settings(group | {name: value}))
         for group in self.param_groups:
             group[name] = value
         self._tell_schedules()
@@ -214,11 +224,11 @@ class Optimizer:
     def check_groups(self) -> None:
         """`check` all groups as they are now."""
         for group in self.param_groups:
-            self.check(_as_settings(group))
+            self.check(as_settings(group))
 
     def _settings(self, group: Mapping[str, Any]) -> Settings:
         """The settings of a group in this step; a schedule is asked once."""
-        h = _as_settings(group)
+        h = as_settings(group)
         self.check(h)
         if callable(h.lr):
             h.lr = float(h.lr(self.t))
@@ -254,15 +264,19 @@ class Optimizer:
         # ctrl-C does not wait.
         with nullcontext() if kernel.reading else held():
             self._run(changes)
-            for change in changes:
-                for old, new in change.arrays:
-                    old[...] = new
-                change.state["count"] += 1
-                self.state[change.name] = change.state
-                change.p.mark_changed()
-            self.t += 1
-            self._tell_schedules()
+            self._write(changes)
         return loss
+
+    def _write(self, changes: list[Change]) -> None:
+        """Make the step what holds: new weights, new state, one step more."""
+        for change in changes:
+            for old, new in change.arrays:
+                old[...] = new
+            change.state["count"] += 1
+            self.state[change.name] = change.state
+            change.p.mark_changed()
+        self.t += 1
+        self._tell_schedules()
 
     def evaluate(self, closure: Closure) -> Any:
         """Run `closure`; then each ``.grad`` is the gradient of the loss it returns."""
@@ -280,24 +294,29 @@ class Optimizer:
                 if p.grad is not None:
                     p.grad = None
 
-    def _changes(self) -> list[Change]:
-        """All that this step will write, computed but not yet written."""
+    def _work(self) -> list[Work]:
+        """What this step is about: every parameter that has a gradient."""
         work = []
         for group in self.param_groups:
             h = self._settings(group)
             for name, p in zip(group["names"], group["params"], strict=True):
                 if p.grad is not None:
-                    work.append((h, name, p))
+                    work.append(Work(self, h, name, p, p.grad.data))
+        return work
+
+    def _changes(self) -> list[Change]:
+        """All that this step will write, computed but not yet written."""
+        work = self._work()
         if not work:
             raise RuntimeError("no parameter has a gradient: call loss.backward() "
                                "before step(), with a loss computed from these "
                                "parameters")
-        arrays = [p.grad.data for _, _, p in work]  # what memory is needed for
+        arrays = [each.g for each in work]  # what memory is needed for
         changes = []
         try:
-            for (h, name, p), g in zip(work, self._clipped(arrays), strict=True):
-                arrays = [p.data]
-                changes.append(self._change(h, name, p, g))
+            for each, g in zip(work, self._clipped(arrays), strict=True):
+                arrays = [each.p.data]
+                changes.append(each.owner._change(each.h, each.name, each.p, g))
         except MemoryError as error:
             raise self._out_of_memory(arrays, error) from None
         return changes
@@ -424,10 +443,11 @@ class Optimizer:
 
     def _check_fits(self, state: Mapping[str, Any]) -> None:
         """Refuse the state of another kind of optimizer, or of other parameters."""
-        check_entries("optimizer", state, ("optimizer", "t", "groups", "state"))
+        check_entries("optimizer", state, ("optimizer", "t", "groups"))
         if state["optimizer"] != self.kind:
             raise ValueError(f"the state was saved by {state['optimizer']}, this "
                              f"optimizer is {self.kind}: make the one that saved it")
+        check_entries("optimizer", state, ("state",))
         if len(state["groups"]) != len(self.param_groups):
             raise ValueError(f"the state has {len(state['groups'])} parameter groups, "
                              f"this optimizer {len(self.param_groups)}")
@@ -451,12 +471,13 @@ class Optimizer:
 
     def __repr__(self) -> str:
         n = sum(len(group["params"]) for group in self.param_groups)
-        shown = vars(_as_settings(self.param_groups[0]))
+        shown = vars(as_settings(self.param_groups[0]))
         settings = ", ".join(f"{k}={v!r}" for k, v in shown.items() if v not in (None, False))
         return f"{self.kind}({n} parameters, {settings})"
 
 
-def _as_settings(group: Mapping[str, Any]) -> Settings:
+def as_settings(group: Mapping[str, Any]) -> Settings:
+    """The settings of a parameter group, as a rule reads them."""
     return Settings(**{k: v for k, v in group.items() if k not in _NO_SETTINGS})
 
 

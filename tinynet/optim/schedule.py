@@ -20,6 +20,7 @@ The first three and the last three of 100 steps (`table`):
     one_over_t(0.1, k=0.05)          0.1   0.09524   0.09091    0.01709    0.01695    0.01681
     cyclic_cosine(0.1, period=50)    0.1    0.0999   0.09961  0.0008856  0.0003943  9.866e-05
     one_cycle(0.1, T=100)          0.004  0.004263  0.005049  0.0004529  0.0002017  5.075e-05
+    piecewise([(0, 0), (9, 0.1)])      0   0.01111   0.02222        0.1        0.1        0.1
     warmup(cosine(0.1, T=90), 10)   0.01      0.02      0.03  0.0002739  0.0001218  3.046e-05
 
 Read next: `optim/averaging.py`.
@@ -27,6 +28,8 @@ Read next: `optim/averaging.py`.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
@@ -262,6 +265,36 @@ def linear(lr: float, T: int, end: float = 0.0) -> Schedule:
     """
     text = _call("linear", lr, T=T, end=end)
     return Schedule(lambda t: end + (lr - end) * (1 - min(t, T) / T), text, span=T, length=T)
+
+
+def piecewise(knots: Sequence[tuple[float, float]]) -> Schedule:
+    """Straight lines through the knots (step, lr); before and after them, level.
+
+    >>> up_and_down = piecewise([(0, 0.2), (23, 1.0), (100, 0.07)])
+    >>> [round(up_and_down(t), 4) for t in (0, 23, 61.5, 100, 150)]
+    [0.2, 1.0, 0.535, 0.07, 0.07]
+    """
+    points = list(knots) if isinstance(knots, Iterable) else []
+    if not points or not all(isinstance(p, tuple | list) and len(p) == 2 for p in points):
+        raise ValueError("knots must be pairs (step, lr), as [(0, 0.1), (100, 0.0)], got "
+                         f"{knots!r}")
+    for step, lr in points:
+        _check(step=step, lr=lr)
+    steps = [float(step) for step, _ in points]
+    rates = [float(lr) for _, lr in points]
+    if any(late <= early for early, late in itertools.pairwise(steps)):
+        raise ValueError(f"the steps of the knots must rise, got {steps}")
+
+    def rule(t: float) -> float:
+        after = bisect.bisect_right(steps, t)  # the first knot that lies behind t
+        if after == 0 or after == len(steps):
+            return rates[0] if after == 0 else rates[-1]
+        share = (t - steps[after - 1]) / (steps[after] - steps[after - 1])
+        return rates[after - 1] + share * (rates[after] - rates[after - 1])
+
+    shown = ", ".join(f"({step:g}, {lr:g})" for step, lr in points)
+    text = f"piecewise([{shown}])"
+    return Schedule(rule, text, span=max(steps[-1], 1.0), length=math.ceil(steps[-1]))
 
 
 def inverse_sqrt(lr: float) -> Schedule:
