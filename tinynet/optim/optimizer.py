@@ -443,11 +443,10 @@ class Optimizer:
 
     def _check_fits(self, state: Mapping[str, Any]) -> None:
         """Refuse the state of another kind of optimizer, or of other parameters."""
-        check_entries("optimizer", state, ("optimizer", "t", "groups"))
-        if state["optimizer"] != self.kind:
+        if state.get("optimizer", self.kind) != self.kind:
             raise ValueError(f"the state was saved by {state['optimizer']}, this "
                              f"optimizer is {self.kind}: make the one that saved it")
-        check_entries("optimizer", state, ("state",))
+        check_entries("optimizer", state, ("optimizer", "t", "groups", "state"))
         if len(state["groups"]) != len(self.param_groups):
             raise ValueError(f"the state has {len(state['groups'])} parameter groups, "
                              f"this optimizer {len(self.param_groups)}")
