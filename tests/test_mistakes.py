@@ -122,9 +122,9 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str, str]] = {
         "call it axis"),
     "PyTorch's name of a method": (
         lambda: weight(2, 3).unsqueeze(0), AttributeError, "Tensor has no 'unsqueeze'",
-        "here it is expand_dims(axis)"),
+        "here: `x[None]` or `tn.expand_dims(x, 0)`"),
     "PyTorch's name of an attribute": (
-        lambda: weight(2, 3).dim(), AttributeError, "Tensor has no 'dim'", "here it is ndim"),
+        lambda: weight(2, 3).dim(), AttributeError, "Tensor has no 'dim'", "here: `x.ndim`"),
     "a weight that is a plain tensor": (
         lambda: setattr(nn.ReLU(), "w", weight(3)), TypeError,
         "ReLU.w would be a plain tensor", "make it an nn.Parameter"),

@@ -18,6 +18,7 @@ Read next: `backend.py`.
 from .tensor import Tensor as Tensor, grad as grad
 
 # isort: split
+from . import foreign as _foreign
 from . import (
     calculus as calculus, data as data, functional as functional, models as models,
     nn as nn, optim as optim, train as train, tune as tune, viz as viz,
@@ -74,4 +75,5 @@ from .random import (
     set_state as set_state,
 )
 
+_foreign.attach()  # names of other libraries are answered with ours
 __version__ = "0.1.0"

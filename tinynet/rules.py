@@ -24,12 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .backend import Array, asarray, get_default_dtype, xp
+from .foreign import explain
 from .graph import Node, Pullbacks, mode
 from .tensor import Tensor, wrap
 
 Vjp = Callable[..., Any] | None
-
-_NAMES = {"dim": "axis", "keepdim": "keepdims"}  # what users of PyTorch type
 
 
 class Rules:
@@ -83,9 +82,10 @@ class Rules:
             try:
                 self.signature.bind(*args, **options)
             except TypeError as error:
-                hint = "".join(f": call it {_NAMES[o]}" for o in options if o in _NAMES)
-                raise TypeError(f"{self.name}({', '.join(self.signature.parameters)}): "
-                                f"{error}{hint}") from None
+                known = list(self.signature.parameters)
+                fix = explain(options, known)
+                raise TypeError(f"{self.name}({', '.join(known)}): {error}"
+                                f"{fix and ': '}{fix}") from None
         for option in self.options:
             if isinstance(given[option], Tensor):
                 if given[option].requires_grad:
@@ -185,6 +185,9 @@ def as_operand(a: Any, name: str) -> Any:
                         f"{a.shape}: upload it with tn.tensor(array)")
     if isinstance(a, list | tuple | np.ndarray):
         return asarray(a)
+    if hasattr(a, "__array__"):
+        raise TypeError(f"{name} got a {type(a).__module__}.{type(a).__name__} of another "
+                        "library: convert it with tn.tensor(x)")
     raise TypeError(f"{name} cannot compute with {type(a).__name__} {a!r}: use a "
                     "Tensor, an array or a number")
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from . import graph
 from .backend import Array, DType, asarray, out_of_memory, sum_to, to_numpy, xp
+from .foreign import Count
 from .graph import Leaf, Node, Operation, clock, mode, newest_first, recording
 from .kernels.elementwise import add as add_arrays
 
@@ -68,7 +69,7 @@ class Tensor:
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self.data.size  # type: ignore[no-any-return]
+        return Count(self.data.size)
 
     @property
     def requires_grad(self) -> bool:
@@ -101,6 +102,8 @@ class Tensor:
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if not isinstance(self.node, Leaf):
+            if value is None and self.node is None:
+                return  # a frozen parameter has none in any case
             raise RuntimeError("only a leaf tensor with requires_grad=True has a .grad "
                                "to set")
         if value is not None and value.shape != self.shape:
@@ -237,6 +240,7 @@ class Tensor:
 
         T: Tensor
 
+        def requires_grad_(self, wanted: bool = True) -> Tensor: ...
         def exp(self) -> Tensor: ...
         def log(self) -> Tensor: ...
         def log1p(self) -> Tensor: ...

@@ -1,6 +1,6 @@
 """Tables as text: cells in columns of one width, for terminals and files.
 
-Read next: `files.py`.
+Read next: `foreign.py`.
 """
 
 from __future__ import annotations

@@ -109,3 +109,8 @@ def wrong(x: Tensor) -> None:
     x.reshpae(2, 3)  # error:
     x.sum(dim=0)  # error:
     F.relu(x).maen()  # error:
+    nn.Dense(3, 8)  # error:
+    tn.cat([x, x])  # error:
+    train.Trianer()  # error:
+    nn.Linear(3, 8).modules()  # error:
+    optim.schedule.cosine(0.1, 5).step()  # error:

@@ -32,6 +32,7 @@ from ..checks import (
     check_whole,
     sample_word,
 )
+from ..foreign import answering
 from ..random import check_seed, key, permutation
 from .dataset import Dataset, digest
 from .samples import HostArray, Samples, is_map_style
@@ -82,6 +83,7 @@ class DataLoader:
     array([0.5, 1.5], dtype=float32)
     """
 
+    @answering
     def __init__(self, images: Any, labels: Any = None, batch_size: int = 1, shuffle: bool = True,
                  seed: int = 0, drop_last: bool = False,
                  transform: Call | None = None,

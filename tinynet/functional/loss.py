@@ -32,7 +32,7 @@ from ..ops.arithmetic import (
 from ..ops.creation import one_hot
 from ..ops.indexing import take_along_axis
 from ..ops.reduction import mean, sum as total
-from ..ops.shape import moveaxis, reshape, squeeze
+from ..ops.shape import moveaxis, reshape
 from ..tensor import Tensor, raw
 from .activation import log_softmax, relu
 
@@ -184,7 +184,7 @@ def _reduce_weighted(losses: Any, weights: Array | None, reduction: str,
 
 def _pick(rows: Any, labels: Array) -> Any:
     """rows[i, labels[i]]"""
-    return squeeze(take_along_axis(rows, labels[:, None], 1), 1)
+    return reshape(take_along_axis(rows, labels[:, None], 1), labels.shape)
 
 
 @widened

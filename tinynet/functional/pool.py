@@ -19,7 +19,7 @@ from ..operation import fused, primitive
 from ..ops.arithmetic import logical_and, logical_or
 from ..ops.indexing import take_along_axis
 from ..ops.reduction import argmax, max as largest, mean
-from ..ops.shape import expand_dims, pad, reshape, squeeze
+from ..ops.shape import expand_dims, pad, reshape
 from ..tensor import Tensor
 from .conv import unfold
 
@@ -42,7 +42,9 @@ def first_largest(windows: Any, axis: int, inner: Array | None = None) -> Tensor
     else:
         top = largest(windows, axis, True)
         winner = argmax(logical_and(logical_or(windows == top, windows != windows), inner), axis)
-    return squeeze(take_along_axis(windows, expand_dims(winner, axis), axis), axis)
+    kept = list(windows.shape)
+    kept[axis] = 1
+    return reshape(take_along_axis(windows, reshape(winner, tuple(kept)), axis), winner.shape)
 
 
 def _bordered(x: Any, padding: Pair, value: float) -> Any:

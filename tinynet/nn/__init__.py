@@ -15,14 +15,18 @@ from .blocks import (
 from .layers import (
     AdaptiveAvgPool2d as AdaptiveAvgPool2d, AvgPool2d as AvgPool2d,
     BatchNorm1d as BatchNorm1d, BatchNorm2d as BatchNorm2d, Conv2d as Conv2d,
-    CrossEntropyLoss as CrossEntropyLoss, ELU as ELU, Flatten as Flatten, GELU as GELU,
+    ELU as ELU, Flatten as Flatten, GELU as GELU,
     GlobalAvgPool2d as GlobalAvgPool2d, GlobalMaxPool2d as GlobalMaxPool2d,
-    GroupNorm as GroupNorm, HingeLoss as HingeLoss, Identity as Identity,
+    GroupNorm as GroupNorm, Identity as Identity,
     LayerNorm as LayerNorm, LeakyReLU as LeakyReLU,
     Linear as Linear, LogSoftmax as LogSoftmax, MaxPool2d as MaxPool2d, ModuleList as ModuleList,
-    MSELoss as MSELoss, ReLU as ReLU, Sequential as Sequential,
-    Sigmoid as Sigmoid, Softmax as Softmax,
+    ReLU as ReLU, ReLU6 as ReLU6, Sequential as Sequential,
+    Sigmoid as Sigmoid, SiLU as SiLU, Softmax as Softmax,
     Softplus as Softplus, Tanh as Tanh,
+)
+from .losses import (
+    BCEWithLogitsLoss as BCEWithLogitsLoss, CrossEntropyLoss as CrossEntropyLoss,
+    HingeLoss as HingeLoss, L1Loss as L1Loss, MSELoss as MSELoss, NLLLoss as NLLLoss,
 )
 from .module import (
     Buffer as Buffer, Call as Call, Module as Module, Parameter as Parameter,

@@ -5,7 +5,7 @@ A layer keeps what the function needs besides its input: parameters, and setting
 are checked once, when it is made. Formulas and gradients stand with the functions. A
 layer prints itself: what its `__init__` was given, where that is not the default.
 
-Read next: `nn/init.py`.
+Read next: `nn/losses.py`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ from ..checks import (
     Pair,
     check_choice,
     check_positive,
-    check_probability,
     check_whole,
     pair,
 )
-from ..functional.loss import check_reduction
 from ..ops.shape import reshape
 from ..tensor import Tensor
 from . import init
@@ -206,16 +204,33 @@ class GlobalMaxPool2d(Module):
 
 
 class ReLU(Module):
-    """max(x, 0); slope 0 at 0."""
+    """max(x, 0); slope 0 at 0. Nothing is computed in place: `inplace` is a habit."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        pass
 
     def forward(self, x: Any) -> Tensor:
         return F.relu(x)
 
 
+class ReLU6(ReLU):
+    """min(max(x, 0), 6); slope 0 at both bounds."""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.relu6(x)
+
+
+class SiLU(ReLU):
+    """x sigmoid(x), also known as swish."""
+
+    def forward(self, x: Any) -> Tensor:
+        return F.silu(x)
+
+
 class LeakyReLU(Module):
     """x for x > 0, negative_slope * x for the others."""
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         self.negative_slope = negative_slope
 
     def forward(self, x: Any) -> Tensor:
@@ -225,7 +240,7 @@ class LeakyReLU(Module):
 class ELU(Module):
     """x for x > 0, alpha (e^x - 1) for the others."""
 
-    def __init__(self, alpha: float = 1.0) -> None:
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         self.alpha = alpha
 
     def forward(self, x: Any) -> Tensor:
@@ -284,55 +299,6 @@ class LogSoftmax(Module):
 
     def forward(self, x: Any) -> Tensor:
         return F.log_softmax(x, self.axis)
-
-
-# Losses, for those who like to pass them around
-
-
-class CrossEntropyLoss(Module):
-    """-log softmax(logits)[target]; takes raw scores (N, classes), so no Softmax before it.
-
-    `target` holds class indices (N,) or probabilities (N, classes); `weight` one factor
-    for each class; `label_smoothing` mixes that share of the uniform distribution into
-    the target. At the start of training it is near log(classes) (E2).
-
-    >>> loss = CrossEntropyLoss()
-    >>> round(float(loss(tn.zeros((4, 10)), tn.tensor([0, 1, 2, 3]))), 6)
-    2.302585
-    """
-
-    def __init__(self, weight: Any = None, label_smoothing: float = 0.0, reduction: str = "mean"
-                 ) -> None:
-        self.weight = weight
-        if weight is not None:
-            self.weight = Buffer(weight)
-        self.label_smoothing = check_probability("label_smoothing", label_smoothing)
-        self.reduction = check_reduction(reduction)
-
-    def forward(self, logits: Any, target: Any) -> Tensor:
-        return F.cross_entropy(logits, target, weight=self.weight,
-                               label_smoothing=self.label_smoothing, reduction=self.reduction)
-
-
-class MSELoss(Module):
-    """(prediction - target)^2, averaged over all elements; shapes must be equal."""
-
-    def __init__(self, reduction: str = "mean") -> None:
-        self.reduction = check_reduction(reduction)
-
-    def forward(self, prediction: Any, target: Any) -> Tensor:
-        return F.mse_loss(prediction, target, reduction=self.reduction)
-
-
-class HingeLoss(Module):
-    """sum over j != y of max(0, s_j - s_y + margin), averaged over the batch (E1)."""
-
-    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
-        self.margin = margin
-        self.reduction = check_reduction(reduction)
-
-    def forward(self, scores: Any, target: Any) -> Tensor:
-        return F.hinge_loss(scores, target, margin=self.margin, reduction=self.reduction)
 
 
 # Normalisation: only batch norm keeps buffers, and differs in training and evaluation

@@ -25,11 +25,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count, pairwise
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from ..backend import Array, DType, asarray, get_default_dtype, is_array, synchronize, xp
+from ..foreign import answering, of_class
 from ..random import Generator
 from ..tensor import Tensor
 
@@ -197,6 +198,14 @@ class Module:
 
     training: bool = True  # set for all inside by train() and eval(), module by module
 
+    if not TYPE_CHECKING:  # a type checker would take any name for right
+        __getattr__ = of_class("Module")
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls) and cls.__module__.startswith("tinynet."):
+            cls.__init__ = answering(cls.__init__)  # type: ignore[method-assign]
+
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a parameter or buffer is not lost to something that is neither."""
         if type(value) is Tensor and value.requires_grad and value.is_leaf:
@@ -224,8 +233,13 @@ class Module:
         stack.append(self)
         try:
             if _calls.observers:
-                return _observed(self, args, kwargs)
-            return self.forward(*args, **kwargs)
+                output = _observed(self, args, kwargs)
+            else:
+                output = self.forward(*args, **kwargs)
+            if output is None:
+                raise TypeError(f"{type(self).__name__}.forward returned None: end it "
+                                "with `return y`")
+            return output
         except Exception as error:
             _say_where(error, stack, args)
             raise
@@ -346,11 +360,10 @@ class Module:
             parameter.requires_grad = wanted
         return self
 
-    def zero_grad(self) -> None:
-        """Forget all gradients, since `backward` adds to them."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients, since `backward` adds to them; they are None afterwards."""
         for parameter in self.parameters():
-            if parameter.requires_grad:
-                parameter.grad = None
+            parameter.grad = None
 
     def apply(self, function: Callable[[Module], object]) -> Self:
         """Call ``function(module)`` for this module and then for every one inside, in order."""
@@ -401,6 +414,10 @@ class Module:
         With `strict` every name must be found on both sides. Wrong shapes are an error
         in any case. Nothing is written unless all of it fits.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state must be arrays by name, got {type(state).__name__}: of a "
+                            "file, train.load_model(path, model); of another net, "
+                            "other.state_dict(); of PyTorch's, torch.load(path)")
         own = self._state()
         new = {name: _as_array(name, value) for name, value in state.items()
                if name.rpartition(".")[2] != _FOUND_IN_PYTORCH_ONLY or name in own}
@@ -499,6 +516,9 @@ def check_dtype(x: Any, weight: Any) -> None:
         raise TypeError(f"the input is a {type(x).__name__}: pass a Tensor or an "
                         "array, for example tn.tensor(values)")
     if weight is not None and x.dtype != weight.dtype:
+        if not isinstance(x.dtype, np.dtype):
+            raise TypeError(f"the input is a tensor of another library ({x.dtype}): "
+                            "convert it with tn.tensor(x)")
         fix = f"convert the input with x.astype('{weight.dtype}')"
         if x.dtype.kind == "f":
             fix += f" (or the network with model.astype('{x.dtype}'))"

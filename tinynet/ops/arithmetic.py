@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from ..backend import Array, accumulator, as_float, asarray, float_dtype, xp
+from ..foreign import answering, refusal
 from ..kernels import elementwise, erf as erf_kernel
 from ..operation import primitive
 from ..rules import unpack
@@ -35,10 +36,13 @@ def without_derivative(forward: Callable[P, Array]) -> Callable[P, Any]:
     Parameters with a default are options.
     """
     name = forward.__name__
-    arity = sum(p.default is p.empty for p in inspect.signature(forward).parameters.values())
+    parameters = inspect.signature(forward).parameters
+    arity = sum(p.default is p.empty for p in parameters.values())
 
     @functools.wraps(forward)
     def call(*args: Any, **options: Any) -> Any:
+        if options and not parameters.keys() >= options.keys():
+            raise refusal(name, options, parameters)
         raw, _, tensors, _ = unpack(args[:arity], name)
         y = forward(*raw, *args[arity:], **options)
         return wrap(xp.asarray(y), None) if tensors else y
@@ -51,12 +55,15 @@ def widened(function: Callable[P, R]) -> Callable[P, R]:
     float16 is computed in float32, gradients too, and the result rounded back; integers
     become floats. Other arguments of float16 follow the first.
     """
-    first = next(iter(inspect.signature(function).parameters))
+    parameters = inspect.signature(function).parameters
+    first = next(iter(parameters))
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
         if args and isinstance(args[0], Tensor) and args[0].data.dtype is _FLOAT32:
             return function(*args, **options)  # at once: the rest costs a small operation much
+        if not args and first not in options:
+            raise refusal(function.__name__, options, parameters)
         x, *others = args or [options.pop(first)]
         if isinstance(x, list | tuple):
             x = asarray(x)
@@ -211,6 +218,7 @@ def minimum(a: Array, b: Array) -> Array:
     return xp.minimum(a, b)
 
 
+@answering
 def clip(x: Any, low: Any = None, high: Any = None) -> Tensor:
     """min(max(x, low), high); at a bound that x just reaches, half of the gradient passes."""
     if low is None and high is None:

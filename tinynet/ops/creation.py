@@ -11,12 +11,14 @@ import numpy as np
 
 from ..backend import DType, check_range, get_default_dtype, xp
 from ..checks import check_whole
+from ..foreign import answering
 from ..random import default_generator
 from ..tensor import Tensor, raw
 
 Shape = int | tuple[int, ...]
 
 
+@answering
 def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """A tensor with a copy of `data` (numbers, nested lists, an array, a tensor).
 
@@ -36,6 +38,7 @@ def from_dlpack(x: Any) -> Tensor:
     return Tensor(xp.from_dlpack(x))
 
 
+@answering
 def full(shape: Shape, value: float, dtype: DType = None, requires_grad: bool = False
          ) -> Tensor:
     """A tensor filled with `value`."""
@@ -44,11 +47,13 @@ def full(shape: Shape, value: float, dtype: DType = None, requires_grad: bool = 
     return Tensor(xp.full(shape, value, dtype or get_default_dtype()), requires_grad)
 
 
+@answering
 def zeros(shape: Shape, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
     return full(shape, 0, dtype, requires_grad)
 
 
+@answering
 def ones(shape: Shape, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
     return full(shape, 1, dtype, requires_grad)
@@ -72,16 +77,19 @@ def arange(*bounds: float, dtype: DType = None) -> Tensor:
     return Tensor(values, dtype=dtype)
 
 
+@answering
 def linspace(start: float, stop: float, n: int, dtype: DType = None) -> Tensor:
     """`n` numbers at equal distances from `start` to `stop`, both included."""
     return Tensor(xp.linspace(start, stop, n), dtype=dtype or get_default_dtype())
 
 
+@answering
 def eye(n: int, dtype: DType = None) -> Tensor:
     """The identity matrix of `n` rows."""
     return Tensor(xp.eye(n, dtype=dtype or get_default_dtype()))
 
 
+@answering
 def one_hot(labels: Any, num_classes: int, dtype: DType = None) -> Tensor:
     """A row for each label, 1 at its class and 0 elsewhere."""
     labels = raw(labels)
@@ -97,12 +105,14 @@ def _lengths(shape: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple([check_whole("every length of the shape", n, least=0) for n in shape])
 
 
+@answering
 def rand(*shape: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in [0, 1) from the default generator."""
     values = default_generator.uniform(_lengths(shape), dtype=dtype)
     return Tensor(values, requires_grad)
 
 
+@answering
 def randn(*shape: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """Normal numbers (mean 0, deviation 1) from the default generator."""
     values = default_generator.normal(_lengths(shape), dtype=dtype)

@@ -13,6 +13,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from .. import foreign
 from ..graph import is_grad_enabled
 from ..tensor import Tensor
 from . import arithmetic, indexing, linalg, reduction, shape
@@ -60,41 +61,40 @@ def _reshape(self: Tensor, *lengths: Any) -> Any:
     return shape.reshape(self, tuple(lengths[0]) if nested else lengths)
 
 
-def _transpose(self: Tensor, *axes: Any) -> Any:
-    """The axes in another order: ``x.transpose(1, 0)``, ``x.transpose((1, 0))``, or reversed."""
+def _permute(self: Tensor, *axes: Any) -> Any:
+    """The axes in another order: ``x.permute(1, 0)``, ``x.permute((1, 0))``, or reversed."""
     if len(axes) == 1 and isinstance(axes[0], tuple | list):
         axes = tuple(axes[0])
     return shape.transpose(self, None if axes in ((), (None,)) else axes)
+
+
+def _transpose(self: Tensor, *axes: Any) -> Any:
+    """The same, but two numbers that elsewhere exchange two axes are not taken for an order."""
+    if len(axes) == 2 and (self.ndim > 2 or axes == (0, 1)):
+        raise ValueError(f"transpose{axes} of shape {self.shape}: it takes the new order of "
+                         f"all {self.ndim} axes, as NumPy's; to exchange two axes write "
+                         f"x.swapaxes{axes}")
+    return _permute(self, *axes)
+
+
+def _requires_grad(self: Tensor, wanted: bool = True) -> Tensor:
+    """Record operations on this leaf from now on, or (False) no longer; returns it."""
+    self.requires_grad = wanted
+    return self
 
 
 def _iterate(self: Tensor) -> Any:
     return (self[i] for i in range(len(self)))
 
 
-_ELSEWHERE = {  # what users of PyTorch type, and what it is here
-    "dim": "ndim", "numel": "size", "unsqueeze": "expand_dims(axis)", "t": "T",
-    "clamp": "clip(low, high)", "to": "astype(dtype)", "type": "astype(dtype)",
-    "float": "astype('float32')", "double": "astype('float64')", "half": "astype('float16')",
-    "long": "astype('int64')", "int": "astype('int32')", "cpu": "numpy()", "detach_": "detach()",
-    "add": "x + y", "sub": "x - y", "mul": "x * y", "div": "x / y", "pow": "x ** y",
-    "mm": "x @ y", "bmm": "x @ y", "relu": "F.relu(x)", "softmax": "F.softmax(x, axis)",
-    "log_softmax": "F.log_softmax(x, axis)", "gather": "tn.take_along_axis(x, indices, axis)",
-    "cuda": "TINYNET_BACKEND=cupy, set before Python starts",
-}
-
-
-def _missing(name: str, here: str) -> property:
-    """Says what `name` is called here. (A `__getattr__` would slow down all attributes.)"""
-
-    def hint(self: Tensor) -> Any:
-        text = f"{type(self).__name__} has no {name!r}: here it is {here}"
-        raise AttributeError(text, name=name, obj=self)
-
-    return property(hint)
+def _names(self: Tensor) -> list[str]:
+    """What tab completion offers: not the names that only tell what they are here."""
+    return sorted(set(object.__dir__(self)) - foreign.table()["Tensor"].keys())
 
 
 _OTHERS: dict[str, Any] = {
-    "reshape": _reshape, "view": _reshape, "transpose": _transpose, "permute": _transpose,
+    "reshape": _reshape, "view": _reshape, "transpose": _transpose, "permute": _permute,
+    "requires_grad_": _requires_grad,
     "T": property(shape.transpose), "__iter__": _iterate,
 }
 
@@ -114,5 +114,6 @@ def attach() -> None:
             _in_place, symbol=symbol, apply=getattr(operator, name)))
     for name, method in _OTHERS.items():
         setattr(Tensor, name, method)
-    for name, here in _ELSEWHERE.items():
-        setattr(Tensor, name, _missing(name, here))
+    Tensor.__dir__ = _names  # type: ignore[assignment]
+    for name in foreign.table()["Tensor"]:
+        setattr(Tensor, name, foreign.Elsewhere("Tensor", name))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, accumulator, add_up, asarray, float_dtype, on_gpu, total, xp
+from ..foreign import answering
 from ..kernels import precision
 from ..operation import primitive
 from ..tensor import Tensor
@@ -108,6 +109,7 @@ def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> A
 
 
 @widened
+@answering
 def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """The standard deviation over `axis`, the square root of `var`; gradient 0 where it is 0."""
     return _root(var(x, axis, ddof, keepdims))
@@ -145,6 +147,7 @@ def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     return x.min(axis=as_axis(axis), keepdims=keepdims)
 
 
+@answering
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The product over `axis`, folded in half again and again.
 
@@ -217,6 +220,7 @@ def _euclidean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 
 @widened
+@answering
 def norm(x: Any, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The vector norm over `axis`: ord 2 (Euclid), 1 (the sum of |x|) or inf (the largest |x|).
 
@@ -274,6 +278,7 @@ def argsort(x: Array, axis: int = -1) -> Array:
     return xp.argsort(x, axis=one_axis(axis, x.ndim), kind="stable")
 
 
+@answering
 def sort(x: Any, axis: int = -1) -> Tensor:
     """`x` sorted along `axis`, ascending."""
     from .indexing import take_along_axis
@@ -282,6 +287,7 @@ def sort(x: Any, axis: int = -1) -> Tensor:
 
 
 @widened
+@answering
 def median(x: Any, axis: int = -1) -> Tensor:
     """The middle element along `axis` (the mean of the two middle ones); nan if one is nan."""
     ordered = moveaxis(sort(x, axis), axis, -1)

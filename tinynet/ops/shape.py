@@ -17,6 +17,7 @@ import numpy as np
 from .. import backend
 from ..backend import Array, xp
 from ..checks import check_whole
+from ..foreign import answering
 from ..operation import primitive
 from ..tensor import Tensor
 
@@ -92,6 +93,7 @@ def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
                          f"axes of shape {x.shape}: {error}") from None
 
 
+@answering
 def swapaxes(x: Any, a: int, b: int) -> Tensor:
     """Axes `a` and `b` exchanged."""
     axes = list(range(x.ndim))
@@ -102,6 +104,7 @@ def swapaxes(x: Any, a: int, b: int) -> Tensor:
     return transpose(x, axes)
 
 
+@answering
 def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
     """Axis `source` moved to place `destination`; or several to as many places."""
     sources = all_axes(source, x.ndim)
@@ -115,6 +118,7 @@ def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int
     return transpose(x, axes)
 
 
+@answering
 def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Tensor:
     """A new axis of length 1 at place `axis` of the result; or several."""
     count = len(axis) if isinstance(axis, tuple | list) else 1
@@ -124,6 +128,7 @@ def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Tensor:
     return reshape(x, tuple(shape))
 
 
+@answering
 def squeeze(x: Any, axis: Axis = None) -> Tensor:
     """Without the axes of length 1 (or without `axis`, which must have length 1)."""
     if axis is None:
@@ -136,6 +141,7 @@ def squeeze(x: Any, axis: Axis = None) -> Tensor:
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in drop))
 
 
+@answering
 def flatten(x: Any, start_axis: int = 0) -> Tensor:
     """All axes from `start_axis` on as one."""
     start = one_axis(start_axis, max(1, len(x.shape)))
@@ -202,6 +208,7 @@ def _concatenate(*xs: Array, axis: int = 0) -> Array:
     return xp.concatenate(xs, axis=axis)
 
 
+@answering
 def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors one after the other along an axis they have."""
     tensors = list(tensors)  # a generator can be read once
@@ -215,6 +222,7 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     return _concatenate(*tensors, axis=axis)
 
 
+@answering
 def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors, all of one shape, side by side along a new axis."""
     tensors = list(tensors)
@@ -224,6 +232,7 @@ def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     return concatenate([expand_dims(t, axis) for t in tensors], axis=axis)
 
 
+@answering
 def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> list[Any]:
     """Cut along `axis`: in pieces of length `sizes` (as PyTorch does), or of the lengths given."""
     axis = one_axis(axis, x.ndim)

@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 
 from ..backend import Array, accumulator, on_gpu, out_of_memory, wide, xp
 from ..checks import check_number, check_positive, check_whole
+from ..foreign import explain
 from ..graph import enable_grad
 from ..kernels import kernel, update
 from ..tensor import Tensor
@@ -165,8 +166,9 @@ class Optimizer:
         # A class without an __init__ takes any settings, for its rule.
         if unknown and type(self).__init__ is not Optimizer.__init__:
             known = ", ".join(sorted(self.settings, key=lambda name: name != "lr"))
-            raise TypeError(f"{self.kind} has no option {unknown[0]!r}: it has "
-                            f"{known}, clip_norm, clip_value, fused")
+            fix = explain(unknown, self.settings)
+            raise TypeError(f"{self.kind} has no option {unknown[0]!r}: {fix}{fix and '; '}"
+                            f"it has {known}, clip_norm, clip_value, fused")
         defaults = {name: own.default for name, own in self.settings.items()}
         self.param_groups = make_groups(params, defaults | settings)
         check_bound("clip_norm", clip_norm)
@@ -287,8 +289,8 @@ class Optimizer:
                 loss.backward()
         return loss
 
-    def zero_grad(self) -> None:
-        """Forget all gradients (``.grad`` becomes None): `backward` starts afresh."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients (``.grad`` becomes None in any case): `backward` starts afresh."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:

@@ -33,10 +33,11 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .. import text
 from ..checks import check_choice
+from ..foreign import of_class
 
 _Turn: TypeAlias = "tuple[Schedule, float, float]"
 
@@ -62,6 +63,9 @@ class Schedule:
 
     told: int | None = None  # the steps that an optimizer has made, as it says
     in_turn: int | None = None  # the same, if the last of them was this schedule's
+
+    if not TYPE_CHECKING:  # a type checker would take any name for right
+        __getattr__ = of_class("Schedule")
 
     def __init__(self, rule: Callable[[float], float], text: str, span: float,
                  length: int | None = None, parts: Sequence[Schedule] = ()) -> None:

@@ -6,14 +6,11 @@
     save_model(model, "model.safetensors")
 
 Start with `trainer.py`. How settings are chosen is `tinynet.tune`; the pictures are in
-`tinynet.viz`.
+`tinynet.viz`. (The names of `tune` are found here as well: `foreign.attach`.)
 
 Read next: `train/trainer.py`.
 """
 # ruff: noqa: I001  (exported names stand side by side)
-
-import sys
-from typing import Any
 
 from ..files import write_atomic as write_atomic
 from .anatomy import Anatomy as Anatomy, trace as trace
@@ -54,11 +51,3 @@ from .resume import (
 from .trainer import (
     Evaluation as Evaluation, Trainer as Trainer, count_correct as count_correct,
 )
-
-
-def __getattr__(name: str) -> Any:
-    """Names of `tinynet.tune`, which chooses settings, are found here as well."""
-    tune = sys.modules.get("tinynet.tune")
-    if tune is not None and not name.startswith("_") and hasattr(tune, name):
-        return getattr(tune, name)
-    raise AttributeError(f"module 'tinynet.train' has no attribute {name!r}")

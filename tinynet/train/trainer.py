@@ -20,10 +20,11 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backend import Array, to_numpy, xp
 from ..checks import check_whole
+from ..foreign import answering, of_class
 from ..functional.loss import cross_entropy
 from ..nn.module import Modes, Module, modes_kept, modes_of, set_modes
 from ..optim import Optimizer
@@ -109,6 +110,10 @@ class Trainer:
     and `planned_epochs` the epoch to end with.
     """
 
+    if not TYPE_CHECKING:  # a type checker would take any name for right
+        __getattr__ = of_class("Trainer")
+
+    @answering
     def __init__(self, model: Module, optimizer: Optimizer,
                  loss: Loss = cross_entropy, *, metric: Metric | None = count_correct,
                  monitor: str | None = None, patience: int | None = None,
@@ -145,6 +150,7 @@ class Trainer:
                     f"callbacks must be objects such as NanGuard(), got {callback!r}")
             self.callbacks.append(callback)
 
+    @answering
     def fit(self, train_loader: Batches, val_loader: Batches | None = None,
             epochs: int = 1, *, resume: str | os.PathLike[str] | None = None) -> History:
         """Train for `epochs` more epochs and return the history.
