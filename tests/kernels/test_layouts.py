@@ -225,7 +225,7 @@ OTHERS = {  # functions of kernels/ that take no operands in an order of their o
     "conv.": "the choice of an algorithm", "elementwise.at_once": "f itself",
     "elementwise.flat_rows": "part of elementwise", "channels.per_channel": "of vectors",
     "channels.sum_rows": "part of channel_sum", "channels.far_centre": "of vectors",
-    "precision.variance": "part of moments",
+    "channels.sum_products": "part of batch_norm", "precision.variance": "part of moments",
 }
 MIXED = ("C", "channels last", "transposed", "flipped")
 

@@ -74,7 +74,7 @@ def test_plain_gradient_by_differences(rng: Any) -> None:
     assert np.allclose(db, g.sum((0, 2, 3)))
 
 
-@pytest.mark.parametrize("mean", [0.0, 1e3, -1e5])
+@pytest.mark.parametrize("mean", [0.0, 3.9, -4.1, 1e3, -1e5])
 @pytest.mark.parametrize("shape", [(64, 32, 16, 16), (20000, 16)])
 def test_E10_statistics_far_from_zero(mean: float, shape: Any, rng: Any) -> None:
     """The statistics lose nothing. y = x A + B loses the digits that x itself lacks: float32 spaces
@@ -88,6 +88,15 @@ def test_E10_statistics_far_from_zero(mean: float, shape: Any, rng: Any) -> None
     y, _ = norm.batch_norm(x, None, None, EPS)
     assert np.abs(y.mean(axes, dtype="f8")).max() < 1e-6 + 1e-7 * abs(mean)
     assert np.abs(y.std(axes, dtype="f8") - 1).max() < 1e-4 + 1e-7 * abs(mean)
+
+
+def test_statistics_whose_squares_are_too_large_for_the_dtype(rng: Any) -> None:
+    x = rng.normal((64, 32, 16, 16))
+    x[:, 5] = 1e20 + 1e18 * x[:, 5]  # float32 ends at 3e38
+    m, v = norm.statistics(x)
+    exact = x.astype("f8")
+    assert difference(m, exact.mean((0, 2, 3))) < 1e-6
+    assert np.abs(v / exact.var((0, 2, 3)) - 1).max() < 1e-5
 
 
 def test_one_channel_that_is_constant(rng: Any) -> None:

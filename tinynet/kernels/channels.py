@@ -89,6 +89,11 @@ def sum_rows(x: Array, out: Array) -> None:
     np.matmul(np.ones(len(x), x.dtype), x, out=out)
 
 
+def sum_products(x: Array, y: Array, out: Array) -> None:
+    """The sums of x * y over all rows, in one pass."""
+    np.einsum("ij,ij->j", x, y, out=out)
+
+
 def per_channel(v: Array, x: Array) -> Array:
     """A value for each channel, shaped to meet axis 1 of x."""
     return v.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 2))
@@ -131,6 +136,7 @@ def scale_and_shift(x: Array, scale: Array, shift: Array, relu: bool = False,
     a = r.tile(scale)
     b = r.tile(shift)
     c = None if centre is None else r.tile(centre)
+    zeros = np.zeros(r.width, r.dtype)  # with the number 0 NumPy takes three times as long
 
     def block(i: int, j: int) -> None:
         out = y[i:j]
@@ -141,7 +147,7 @@ def scale_and_shift(x: Array, scale: Array, shift: Array, relu: bool = False,
             out *= a
         out += b
         if relu:
-            np.maximum(out, 0, out=out)
+            np.maximum(out, zeros, out=out)
 
     pmap(block, r.rows, r.step)
     return r.shaped(y)

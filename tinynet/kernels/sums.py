@@ -2,11 +2,13 @@
 
 A worker must not add what it has to a common total: the order, and so the rounding,
 would depend on timing. So blocks leave partial sums, which are added in the order of
-the blocks at the end. Where that would be too many, neighbouring blocks form a *lane*,
-done by one worker in order, with one partial sum. Lanes depend on sizes alone.
+the blocks at the end. Neighbouring blocks form a *lane*, done by one worker in order,
+with one partial sum that stays in its cache: 16 lanes keep 16 workers busy, and more
+would be more to write and to read again. Lanes depend on sizes alone.
 
-Cost for p partial sums of n numbers: p n additions, and p n numbers written and read
-again: at most 64 MB, or four partial sums where one is larger than 16 MB.
+Cost for b blocks and p lanes of n numbers: b n additions in the cache, and p n numbers
+written and read again: at most 64 MB, or four partial sums where one is larger than 16
+MB.
 
 Read next: `kernels/precision.py`.
 """
@@ -24,6 +26,7 @@ from .kernel import kernel
 from .memory import empty, scratch
 from .threads import BLOCK_BYTES, pmap
 
+LANES = 16  # at most
 PARTS_BYTES = 1 << 26  # of partial sums
 
 
@@ -63,7 +66,7 @@ def sum_blocks(work: Callable[[int, int, Array], None], n: int, step: int, shape
     """
     blocks = -(-n // step)  # rounded up, as all divisions here: the last one may be shorter
     nbytes = math.prod(shape) * np.dtype(dtype).itemsize  # of a partial sum
-    lanes = max(4, PARTS_BYTES // nbytes)  # at most
+    lanes = min(LANES, max(4, PARTS_BYTES // nbytes))  # at most
     length = step * -(-blocks // lanes)  # of a lane: a number of whole blocks
     if on_gpu or bodies.forced == "plain":  # there `pmap` is one call
         length = n
