@@ -74,6 +74,9 @@ from .random import (
     Generator as Generator, get_state as get_state, manual_seed as manual_seed,
     set_state as set_state,
 )
+from .names import lister as _lister
+
+__dir__ = _lister(__name__)
 
 _foreign.attach()  # names of other libraries are answered with ours
 __version__ = "0.1.0"

@@ -19,8 +19,11 @@ from typing import Any
 
 from .backend import as_float, xp
 from .graph import enable_grad
+from .names import lister as _lister
 from .ops.shape import stack
 from .tensor import Tensor, grad
+
+__dir__ = _lister(__name__)
 
 Function = Callable[[Tensor], Any]
 

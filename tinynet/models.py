@@ -19,9 +19,12 @@ from typing import Any, NamedTuple, ParamSpec
 import numpy as np
 
 from . import nn
+from .names import lister as _lister
 
 __all__ = ["Made", "made_by", "make", "mlp", "net_r", "net_s", "resnet", "resnet_small",
            "small_conv_net"]
+
+__dir__ = _lister(__name__)
 
 _P = ParamSpec("_P")
 _Maker = Callable[_P, nn.Sequential]

@@ -34,6 +34,9 @@ import numpy as np
 
 from .backend import Array, DType, asarray, get_default_dtype, on_gpu, xp
 from .checks import check_whole
+from .names import lister as _lister
+
+__dir__ = _lister(__name__)
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15

@@ -1,11 +1,12 @@
-"""Tables as text: cells in columns of one width, for terminals and files.
+"""Tables: as text, cells in columns of one width, or as HTML for a notebook.
 
-Read next: `foreign.py`.
+Read next: `names.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from html import escape
 from itertools import zip_longest
 
 _GAP = "  "  # between two columns
@@ -36,6 +37,25 @@ def table(rows: Sequence[Sequence[object]], align: str = "lr",
     for place in sorted((rule % len(lines) for rule in rules), reverse=True):
         lines.insert(place, ruler)
     return "\n".join(lines)
+
+
+def html(rows: Sequence[Sequence[object]], caption: str = "",
+         starred: int | None = None) -> str:
+    """The same as a table for a notebook; the starred row is bold.
+
+    >>> html([("k",), ("<b>",)])
+    '<table><tr><th>k</th></tr><tr><td>&lt;b&gt;</td></tr></table>'
+    """
+    lines = []
+    if caption:
+        style = ' style="text-align: left; caption-side: top"'
+        lines.append(f"<caption{style}>{escape(caption)}</caption>")
+    for place, row in enumerate(rows):
+        tag = "td" if place else "th"
+        bold = ' style="font-weight: bold"' if place == starred else ""
+        cells = "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in row)
+        lines.append(f"<tr{bold}>{cells}</tr>")
+    return f"<table>{''.join(lines)}</table>"
 
 
 def line(cells: Sequence[object], widths: Sequence[int], align: str = "lr") -> str:

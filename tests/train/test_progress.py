@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tqdm
 
 from tests.train.toy import batches, trainer
 from tinynet.train.progress import Progress
@@ -18,6 +21,7 @@ from tinynet.train.progress import Progress
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import sys
+import types
 from pathlib import Path
 from tests.train.toy import batches, trainer
 history = trainer(progress=True).fit(batches(), batches(32, seed=1), epochs=40)
@@ -87,10 +91,62 @@ def test_a_terminal_gets_a_bar_and_the_lines_above_it(monkeypatch: pytest.Monkey
     terminal = Broken(OSError(), 10**6)
     monkeypatch.setattr(sys, "stderr", terminal)
     trainer(progress=True).fit(batches(), epochs=2)
-    assert "epoch 1/2, loss " in terminal.getvalue() and "step" in terminal.getvalue()
+    assert "left, ep 1/2 loss " in terminal.getvalue() and " lr " in terminal.getvalue()
     assert capsys.readouterr().out.count("train loss") == 2
 
 
 def test_a_progress_that_was_never_started_prints_lines(capsys: pytest.CaptureFixture[str]) -> None:
     Progress().say("hello")
     assert capsys.readouterr().out == "hello\n"
+
+
+def test_the_bar_fits_80_columns_with_loss_accuracy_and_rate(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its longest, too: a hundred epochs, hours left."""
+    terminal = Broken(OSError(), 10**6)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "80")
+    t = trainer(progress=True)
+    assert t.progress is not None
+    t.planned_epochs = 100
+    t.planned_steps = 45_700
+    t.progress.on_start(t)
+    t.step = 12_340
+    t.epoch = 26
+    t.history.add("steps", step=1, loss=1.79123, accuracy=0.36, lr=0.012345)
+    t.progress.on_log(t)
+    bar = t.progress._bar
+    bar.start_t -= 4000.0
+    line = bar.format_meter(**{**bar.format_dict, "ncols": 80})
+    assert len(line) <= 80 and line.endswith("ep 27/100 loss 1.79 acc 36.0% lr .012")
+    assert " 27%|" in line and "|##" in line
+    t.progress.on_end(t)
+
+
+def test_without_a_bar_a_line_comes_every_ten_seconds(monkeypatch: pytest.MonkeyPatch,
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    now = iter(range(0, 10**6, 4))
+    monkeypatch.setattr("tinynet.train.progress.time.monotonic", lambda: float(next(now)))
+    trainer(progress=True, log_every=1).fit(batches(), epochs=2)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ep ")]
+    assert len(lines) >= 2
+    assert re.fullmatch(r"ep 1/2 loss \S+ acc \S+% lr \S+   step \d+ of \d+, \d+ (s|min) left",
+                        lines[0]), lines[0]
+
+
+def test_a_kernel_gets_the_notebooks_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    class Shell:
+        kernel = "one"
+
+    class Bar(tqdm.std.tqdm):  # type: ignore[type-arg]
+        def __init__(self, **options: Any) -> None:
+            made.append(options["unit"])
+            super().__init__(**options, file=io.StringIO())
+
+    shown = types.SimpleNamespace(get_ipython=Shell)
+    monkeypatch.setitem(sys.modules, "IPython", shown)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", types.SimpleNamespace(tqdm=Bar))
+    assert trainer(progress=True).fit(batches(), epochs=1).stopped == "finished"
+    assert made == ["step"]

@@ -31,3 +31,6 @@ from .transform import (
     Transform as Transform,
 )
 from .views import flips as flips, resnet_crops as resnet_crops, ten_crops as ten_crops
+from ..names import lister as _lister
+
+__dir__ = _lister(__name__)

@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import text
 from ..backend import check_range, to_numpy
 from ..checks import check_images, check_labels
 from ..random import key, permutation
 
+_LISTED = 20  # classes that a notebook shows
 _DIGESTED = 1 << 25  # bytes of pictures that a digest reads: 32 MB
 
 
@@ -73,6 +75,15 @@ class Dataset:
         size = "x".join(map(str, self.images.shape[1:]))
         return (f"Dataset({self.name!r}: {len(self)} pictures {size} "
                 f"{self.images.dtype}, {len(self.classes)} classes)")
+
+    def _repr_html_(self) -> str:
+        if not self.is_arrays:
+            return text.html((), repr(self))
+        counts = np.bincount(self.labels, minlength=len(self.classes)).tolist()
+        rows = [("class", "pictures"), *zip(self.classes, counts, strict=True)]
+        if len(rows) > 1 + _LISTED:
+            rows = [*rows[:1 + _LISTED], ("...", "")]
+        return text.html(rows, repr(self))
 
     def take(self, indices: Any) -> Dataset:
         """The pictures at `indices`: a slice (a view) or numbers (a copy)."""

@@ -41,3 +41,6 @@ from .regularize import (
     drop_path as drop_path, dropout as dropout, dropout2d as dropout2d,
     l1_penalty as l1_penalty, l2_penalty as l2_penalty,
 )
+from ..names import lister as _lister
+
+__dir__ = _lister(__name__)

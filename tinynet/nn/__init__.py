@@ -40,3 +40,6 @@ from .noise import (
 )
 from .profile import Profile as Profile, ProfileRow as ProfileRow, profile as profile
 from .summary import Row as Row, Summary as Summary, summary as summary
+from ..names import lister as _lister
+
+__dir__ = _lister(__name__)

@@ -20,8 +20,11 @@ import numpy as np
 
 from ..backend import asarray, to_numpy
 from ..checks import check_choice
+from ..names import lister as _lister
 from ..random import Generator, default_generator
 from ..tensor import Tensor
+
+__dir__ = _lister(__name__)
 
 _GAINS = {"linear": 1.0, "conv2d": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2.0),
           "selu": 0.75}

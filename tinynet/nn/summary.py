@@ -40,14 +40,23 @@ class Summary(NamedTuple):
     multiply_adds: int
 
     def __repr__(self) -> str:
-        table = [("", "layer", "output", "parameters", "multiply-adds")]
-        table += [(row.path, row.layer, "x".join(map(str, row.output_shape)) or "1",
-                   f"{row.parameters:,}", f"{row.multiply_adds:,}") for row in self.rows]
-        table += [("", "total", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")]
-        found = text.table(table, align="lllr", rules=(1, -1))
+        found = text.table(self._lines(), align="lllr", rules=(1, -1))
         if self.trainable != self.parameters:
             found += f"\ntrainable parameters: {self.trainable:,}"
         return found
+
+    def _lines(self) -> list[tuple[str, ...]]:
+        table: list[tuple[str, ...]] = [
+            ("", "layer", "output", "parameters", "multiply-adds")]
+        table += [(row.path, row.layer, "x".join(map(str, row.output_shape)) or "1",
+                   f"{row.parameters:,}", f"{row.multiply_adds:,}") for row in self.rows]
+        table += [("", "total", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")]
+        return table
+
+    def _repr_html_(self) -> str:
+        caption = f"trainable parameters: {self.trainable:,}"
+        lines = self._lines()
+        return text.html(lines, caption, starred=len(lines) - 1)
 
 
 def summary(model: Module, input_shape: Sequence[int], dtype: DType = None) -> Summary:

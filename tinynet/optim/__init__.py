@@ -7,6 +7,7 @@ trajectories that they made (`examples/README.md` has a table of seven framework
 Read next: `optim/optimizer.py`.
 """
 
+from ..names import lister as _lister
 from . import landscapes as landscapes, schedule as schedule
 from .averaging import EMA as EMA, SWA as SWA, Lookahead as Lookahead
 from .clip import clip_grad_norm_ as clip_grad_norm_, clip_grad_value_ as clip_grad_value_
@@ -25,3 +26,5 @@ from .parameters import param_groups as param_groups
 from .quasi_newton import BFGS as BFGS, LBFGS as LBFGS
 from .second_order import Newton as Newton, NewtonCG as NewtonCG
 from .together import Together as Together
+
+__dir__ = _lister(__name__)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import asarray, to_numpy, xp
+from ..names import lister as _lister
 from ..ops.arithmetic import cos, sin
 from ..random import Generator, key, uniform
 from ..tensor import Tensor
@@ -33,6 +34,8 @@ from .optimizer import Optimizer
 __all__ = ["Landscape", "bowl", "double_well", "noisy", "path_length",
            "regression", "rosenbrock", "saddle", "sampled", "sign_changes", "steps_until", "trace",
            "turning_angle"]
+
+__dir__ = _lister(__name__)
 
 LossFunction = Callable[[Tensor], Any]  # a Tensor of one number for each point
 Make = Callable[[list[Tensor]], Optimizer]

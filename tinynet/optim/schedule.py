@@ -38,6 +38,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from .. import text
 from ..checks import check_choice
 from ..foreign import of_class
+from ..names import lister as _lister
+
+__dir__ = _lister(__name__)
 
 _Turn: TypeAlias = "tuple[Schedule, float, float]"
 

@@ -51,3 +51,6 @@ from .resume import (
 from .trainer import (
     Evaluation as Evaluation, Trainer as Trainer, count_correct as count_correct,
 )
+from ..names import lister as _lister
+
+__dir__ = _lister(__name__)

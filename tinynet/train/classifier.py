@@ -11,7 +11,6 @@ Read next: `train/confusion.py`.
 
 from __future__ import annotations
 
-import html
 import json
 import math
 import os
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import models
+from .. import models, text
 from ..backend import asarray
 from ..data.picture import read_picture
 from ..data.transform import Normalize
@@ -66,10 +65,9 @@ class Prediction:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{p:.1%}</td></tr>"
-                       for name, p in [*self.probabilities.items()][:_SHOWN])
-        head = html.escape(self.source or "prediction")
-        return f"<table><caption>{head}</caption>{rows}</table>"
+        rows = [("class", "probability")]
+        rows += [(name, f"{p:.1%}") for name, p in self.probabilities.items()]
+        return text.html(rows[:1 + _SHOWN], self.source, starred=1)
 
 
 class Classifier:
@@ -234,7 +232,7 @@ def _made_again(path: Path, said: Mapping[str, Any], arrays: HostArrays) -> Modu
             "load_classifier(path, model=your_net)")
     largest = max(2, sum(x.size for x in arrays.values()))
     given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-    text = f"models.{name}({given})"
+    call = f"models.{name}({given})"
     try:
         if not _is_bounded(arguments, largest):
             raise ValueError("that is larger than the weights that the file holds")
@@ -242,7 +240,7 @@ def _made_again(path: Path, said: Mapping[str, Any], arrays: HostArrays) -> Modu
     except (ValueError, TypeError, ArithmeticError, MemoryError,
             AttributeError) as error:
         raise ValueError(
-            f"{path} was saved by tinynet {said.get('tinynet')} as {text:.200}, "
+            f"{path} was saved by tinynet {said.get('tinynet')} as {call:.200}, "
             "which cannot be "
             f"made here ({error!s:.200}): update tinynet, or give "
             "load_classifier(path, model=...)"

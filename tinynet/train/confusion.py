@@ -10,7 +10,6 @@ Read next: `train/resume.py`.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -87,13 +86,8 @@ class ConfusionMatrix:
         return f"{self.table()}\naccuracy {self.accuracy:.2%} of {pictures}"
 
     def _repr_html_(self) -> str:
-        head, *rows = self._rows()
-        lines = "".join(f"<tr>{_cells('td', row)}</tr>" for row in rows)
-        return f"<table><tr>{_cells('th', head)}</tr>{lines}</table>"
-
-
-def _cells(tag: str, row: Sequence[str]) -> str:
-    return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+        caption = f"accuracy {self.accuracy:.2%} of {self.counts.sum():,} pictures"
+        return text.html(self._rows(), caption)
 
 
 def confusion_matrix(labels: Any, predictions: Any,

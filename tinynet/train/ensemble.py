@@ -56,10 +56,16 @@ class EnsembleTable(NamedTuple):
     rows: list[EnsembleRow]
 
     def __str__(self) -> str:
+        return text.table(self._lines(), align="r", rules=(1, -1))
+
+    def _lines(self) -> list[tuple[object, ...]]:
         head = ("last m", "loss", "mean of losses", "accuracy", "mean of accuracies")
         cells = [(r.m, f"{r.loss:.4f}", f"{r.mean_loss:.4f}", f"{r.accuracy:.2%}",
                   f"{r.mean_accuracy:.2%}") for r in self.rows]
-        return text.table([head, *cells], align="r", rules=(1, -1))
+        return [head, *cells]
+
+    def _repr_html_(self) -> str:
+        return text.html(self._lines())
 
 
 class Ensemble:
@@ -88,6 +94,10 @@ class Ensemble:
             if not isinstance(member, Module | Mapping):
                 member, _ = read_model(member)
             self.members.append(member)
+
+    def __repr__(self) -> str:
+        kinds = sorted({type(self.model or member).__name__ for member in self.members})
+        return f"Ensemble({len(self.members)} members: {', '.join(kinds)})"
 
     def predict(self, images: Any, batch_size: int = 256) -> HostArray:
         """Mean probabilities (N, classes) for images, or a loader's, in their order."""

@@ -184,16 +184,30 @@ class History:
         """The epochs as text, one a line, the best validation marked with a star."""
         if not self.epochs:
             return "no epoch has ended yet"
+        rows, best, score = self._rows()
+        if best is None:
+            return text.table(rows, align="r")
+        return f"{text.table(rows, align='r', starred=best)}\n* best {score}"
+
+    def _rows(self) -> tuple[list[list[str]], int | None, str]:
+        """The epochs as rows below a head, the best row (None: there is no best), of what."""
         columns = {**self.epochs}
         columns.pop("step", None)
         rows = [[name.replace("_", " ") for name in columns]]
         for values in zip(*columns.values(), strict=True):
             rows.append([_cell(*pair) for pair in zip(columns, values, strict=True)])
         score = "val_accuracy" if "val_accuracy" in columns else "val_loss"
-        if score not in columns or (best := self._best_row(score)) < 0:
-            return text.table(rows, align="r")
-        starred = text.table(rows, align="r", starred=1 + best)  # row 0 is the head
-        return f"{starred}\n* best {score.replace('_', ' ')}"
+        best = None
+        if score in columns and self._best_row(score) >= 0:
+            best = 1 + self._best_row(score)  # row 0 is the head
+        return rows, best, score.replace("_", " ")
+
+    def _repr_html_(self) -> str:
+        rows, best, score = self._rows()
+        caption = repr(self)
+        if best is not None:
+            caption += f", bold: best {score}"
+        return text.html(rows if self.epochs else [], caption, best)
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: columns as arrays, bit for bit; `from_dict` reads it."""

@@ -13,12 +13,16 @@ import contextlib
 import math
 import os
 import sys
+import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from .callbacks import Callback, Run
 from .history import smooth
 
+_SILENT = 10.0  # seconds without a line, where there is no bar
+_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} {remaining} left{postfix}"
 _PARTS = {
     "train_loss": "   train loss {:.3f}",
     "train_accuracy": ", {:6.2%}",
@@ -31,27 +35,36 @@ _PARTS = {
 
 
 class Progress(Callback):
-    """A progress bar over all steps of a `fit`, and a line after each epoch."""
+    """A bar over all steps of a `fit`, and a line after each epoch.
+
+    In a notebook it is the notebook's own bar. Where there is neither, as in a file, a
+    line says every ten seconds how far the run is.
+    """
 
     only_watches = True
 
     def __init__(self, monitor: str = "val_accuracy") -> None:
         self.monitor = monitor
         self._bar: Any = None
+        self._said = 0.0  # when the last line was printed
 
     def on_start(self, trainer: Run) -> None:
-        """Open the bar, if standard error is a terminal; it counts over all epochs."""
-        from tqdm import tqdm
-
+        """Open the bar, where somebody can see it move; it counts over all epochs."""
         self._start = trainer.step
+        self._began = time.monotonic()
+        self._said = self._began
         self._last_epoch = trainer.planned_epochs
-        if _is_terminal(sys.stderr):
+        notebook = _in_notebook()
+        if notebook or _is_terminal(sys.stderr):
+            total = trainer.planned_steps or None
             with contextlib.suppress(OSError, ValueError):
-                self._bar = tqdm(total=trainer.planned_steps or None, unit="step", leave=False,
-                                 dynamic_ncols=True)
+                self._bar = _bar_class(notebook)(
+                    total=total, unit="step", leave=False, dynamic_ncols=True,
+                    bar_format=_FORMAT if total else None)
 
     def say(self, text: str) -> None:
         """Print a line; above the bar while there is one."""
+        self._said = time.monotonic()
         if self._bar is None:
             print_line(text)
         else:
@@ -65,18 +78,31 @@ class Progress(Callback):
             self._bar = None
 
     def on_log(self, trainer: Run) -> None:
-        """Move the bar and show the newest numbers."""
-        if self._bar is None:
-            return
-        steps = trainer.history.steps
-        parts = [f"epoch {trainer.epoch + 1}/{self._last_epoch}",
-                 f"loss {smooth(steps['loss'][-50:])[-1]:.3f}"]
-        if "accuracy" in steps:
-            parts.append(f"accuracy {smooth(steps['accuracy'][-50:])[-1]:.1%}")
-        parts.append(f"lr {steps['lr'][-1]:.2g}")
+        """Move the bar and show the newest numbers; without a bar now and then a line."""
         done = trainer.step - self._start
-        self._bar.set_postfix_str(", ".join(parts), refresh=False)
-        self._with_bar(lambda bar: bar.update(done - bar.n))
+        if self._bar is not None:
+            self._bar.set_postfix_str(self._numbers(trainer), refresh=False)
+            self._with_bar(lambda bar: bar.update(done - bar.n))
+        elif time.monotonic() - self._said > _SILENT:
+            self.say(f"{self._numbers(trainer)}   {self._place(trainer, done)}")
+
+    def _numbers(self, trainer: Run) -> str:
+        """Short, since a terminal is 80 columns wide and the bar needs some of them."""
+        steps = trainer.history.steps
+        parts = [f"ep {trainer.epoch + 1}/{self._last_epoch}",
+                 f"loss {smooth(steps['loss'][-50:])[-1]:.3g}"]
+        if "accuracy" in steps:
+            parts.append(f"acc {smooth(steps['accuracy'][-50:])[-1]:.1%}")
+        parts.append(f"lr {steps['lr'][-1]:.2g}".replace("lr 0.", "lr ."))
+        return " ".join(parts)
+
+    def _place(self, trainer: Run, done: int) -> str:
+        """How many steps are done, and how long the others will take."""
+        if not trainer.planned_steps:
+            return f"step {done:,}"
+        seconds = time.monotonic() - self._began
+        left = seconds * (trainer.planned_steps / max(1, done) - 1)
+        return f"step {done:,} of {trainer.planned_steps:,}, {duration(left)} left"
 
     def on_epoch(self, trainer: Run) -> None:
         """One line that stays."""
@@ -96,6 +122,19 @@ class Progress(Callback):
         if self._bar is not None:
             self._with_bar(lambda bar: bar.close())
             self._bar = None
+
+
+def duration(seconds: float) -> str:
+    """A time as one says it.
+
+    >>> duration(42.3), duration(230), duration(8000)
+    ('42 s', '4 min', '2.2 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def print_line(text: str) -> None:
@@ -119,6 +158,25 @@ def _close_quietly(stream: Any) -> None:
         os.close(nowhere)
     except (OSError, ValueError):  # no file of the system
         pass
+
+
+def _bar_class(notebook: bool) -> Any:
+    """tqdm's bar for a terminal, or the one that fits the notebook."""
+    if not notebook:
+        from tqdm import tqdm
+
+        return tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # without ipywidgets it is the plain bar
+        from tqdm.auto import tqdm as fitting
+
+    return fitting
+
+
+def _in_notebook() -> bool:
+    """Whether an IPython kernel runs this: Jupyter, or an editor's notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
 
 
 def _is_terminal(stream: Any) -> bool:

@@ -150,6 +150,12 @@ class Trainer:
                     f"callbacks must be objects such as NanGuard(), got {callback!r}")
             self.callbacks.append(callback)
 
+    def __repr__(self) -> str:
+        loss = getattr(self.loss, "__name__", type(self.loss).__name__)
+        net = f"{type(self.model).__name__} of {self.model.num_parameters():,} parameters"
+        return (f"Trainer({net}, {type(self.optimizer).__name__}, {loss}; "
+                f"{self.epoch} epochs, {self.step} steps done)")
+
     @answering
     def fit(self, train_loader: Batches, val_loader: Batches | None = None,
             epochs: int = 1, *, resume: str | os.PathLike[str] | None = None) -> History:

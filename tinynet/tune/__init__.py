@@ -39,3 +39,6 @@ from .space import (
     Choice as Choice, LogUniform as LogUniform, Uniform as Uniform, When as When,
     grid as grid, hit_probability as hit_probability, sample as sample,
 )
+from ..names import lister as _lister
+
+__dir__ = _lister(__name__)

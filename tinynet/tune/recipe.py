@@ -29,6 +29,7 @@ from typing import Any
 
 from ..checks import check_whole
 from ..functional.loss import cross_entropy
+from ..names import lister as _lister
 from ..nn.module import Module
 from ..optim import Optimizer
 from ..train.history import History, finite_or_none
@@ -46,6 +47,8 @@ __all__ = [
     "FAULTS", "Found", "Plan", "Setup", "Step", "Training", "WHY", "check_initial_loss",
     "coarse_grid", "find_lr", "overfit_small", "read_curves", "refine", "refined", "run",
 ]
+
+__dir__ = _lister(__name__)
 
 FAULTS = {  # name: the step that finds it
     "initial loss too high": 1, "initial loss too low": 1, "weight decay without effect": 1,

@@ -91,16 +91,24 @@ class Search:
 
     def table(self) -> str:
         """The trials as text, the best one marked with a star."""
+        rows, best = self._rows()
+        return text.table(rows, align="r", starred=best)
+
+    def _rows(self) -> tuple[list[list[str]], int | None]:
+        """The trials below a head, and the row of the best one."""
         names = list(dict.fromkeys(name for t in self.trials for name in t.config))
         rows = [["trial", *names, "score", "seconds"]]
         for t in self.trials:
             cells = [label(t.config.get(name, "-")) for name in names]
             rows.append([str(t.i), *cells, label(t.score), f"{t.seconds:.1f}"])
         if not self.trials:
-            return text.table(rows, align="r")
+            return rows, None
         best = self.best
-        place = next(n for n, trial in enumerate(self.trials, 1) if trial is best)
-        return text.table(rows, align="r", starred=place)
+        return rows, next(n for n, t in enumerate(self.trials, 1) if t is best)
+
+    def _repr_html_(self) -> str:
+        rows, best = self._rows()
+        return text.html(rows, f"{len(self.trials)} trials, bold: the best", best)
 
     def warnings(self) -> list[str]:
         """A line for each number whose best value lies on the border of what was tried.

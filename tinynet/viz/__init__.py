@@ -19,3 +19,6 @@ from .landscape import plot_paths as plot_paths
 from .race import race_gif as race_gif, race_page as race_page
 from .report import write_report as write_report
 from .search import plot_searches as plot_searches
+from ..names import lister as _lister
+
+__dir__ = _lister(__name__)
