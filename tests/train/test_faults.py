@@ -17,8 +17,8 @@
     flipped byte in the numbers  ... is damaged: its numbers do not match the         step 12
                                  checksum they were saved with. Use another copy. ...
     flipped byte in the header   the same, or "no safetensors file"                   step 12
-    wrong version                ... has format version '2', and this tinynet reads   step 12
-                                 version 1: update tinynet. Going on from ...
+    wrong version                ... has format version '3', and this tinynet reads   step 12
+                                 version 1 and 2: update tinynet. Going on from ...
     foreign file                 ... is no checkpoint of a run: its format is None.   step 12
                                  Weights alone are read by load_model. Going on ...
     all damaged                  no checkpoint in ... can be read: (each with its     an error
@@ -216,7 +216,7 @@ def flip(path: Path, place: Callable[[int, int], int]) -> None:
 
 def wrong_version(path: Path) -> None:
     arrays, metadata = read_model(path)
-    path.write_bytes(save(arrays, metadata=metadata | {"version": "2"}))
+    path.write_bytes(save(arrays, metadata=metadata | {"version": "3"}))
 
 
 FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
@@ -228,8 +228,8 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "flipped byte in the header": (  # in the checksum: the order of the keys is random
         lambda p: flip(p, lambda *_: p.read_bytes().index(b"sha256") + 12),
         "is damaged|is no safetensors file"),
-    "wrong version": (wrong_version, "has format version '2', and this tinynet reads version 1: "
-                                     "update tinynet"),
+    "wrong version": (wrong_version, "has format version '3', and this tinynet reads version "
+                                     "1 and 2: update tinynet"),
     "foreign file": (lambda p: save_file({"w": np.ones(3)}, p),
                      "is no checkpoint of a run: its format is None"),
 }

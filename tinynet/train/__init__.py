@@ -45,7 +45,8 @@ from .logs import LogFile as LogFile, TensorBoard as TensorBoard
 from .predict import predict_views as predict_views
 from .progress import Progress as Progress
 from .resume import (
-    Checkpoints as Checkpoints, read_checkpoint as read_checkpoint,
+    Checkpoints as Checkpoints, load_checkpoint as load_checkpoint,
+    read_checkpoint as read_checkpoint,
     read_newest as read_newest, save_checkpoint as save_checkpoint,
 )
 from .trainer import (

@@ -36,7 +36,8 @@ HostArrays = dict[str, np.ndarray[Any, Any]]
 Net = TypeVar("Net", bound=Module)
 MODEL = "tinynet model"
 CHECKPOINT = "tinynet checkpoint"
-_VERSIONS = {MODEL: "1", CHECKPOINT: "1"}  # of the formats that are written and read
+_VERSIONS = {MODEL: "1", CHECKPOINT: "2"}  # of the formats that are written
+_READ = {MODEL: ("1",), CHECKPOINT: ("1", "2")}  # and of those that are read
 _RESERVED = {"format", "version", "sha256", NET}
 _HEADER = "__metadata__"
 _TAGS = ("version", "sha256")  # a file that has both is ours, whatever its format says
@@ -138,10 +139,11 @@ def read_file(path: str | os.PathLike[str]) -> tuple[HostArrays, dict[str, str]]
         raise ValueError(f"{path} is a folder: name the .safetensors file in it")
     data = path.read_bytes()
     metadata = _metadata(path, data)
-    known = _VERSIONS.get(metadata.get("format", ""))
-    if known and metadata.get("version") != known:
+    known = _READ.get(metadata.get("format", ""))
+    if known and metadata.get("version") not in known:
         raise ValueError(f"{path} has format version {metadata.get('version')!r}, and "
-                         f"this tinynet reads version {known}: update tinynet")
+                         f"this tinynet reads version {' and '.join(known)}: update "
+                         "tinynet")
     from safetensors import SafetensorError, deserialize
 
     try:

@@ -10,9 +10,10 @@ is a tree of dicts, lists, numbers and arrays: parameters, buffers, optimizer, t
 generator's counter, the loader's position, curves, callbacks. Draws and pictures are
 functions of (seed, epoch, index), so there is nothing else to save. In the file, a
 safetensors file as in `checkpoint.py`, the tree is JSON text in the header and each
-array in it the name of an entry.
+array in it the name of an entry. A loop of your own does the same by `save_checkpoint`
+and `load_checkpoint`: `examples/own_loop.py`.
 
-Read next: `train/state.py`.
+Read next: `train/tree.py`.
 """
 
 from __future__ import annotations
@@ -27,9 +28,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-from ..backend import is_array
 from ..checks import check_whole
 from ..files import explained, remove_leftovers, write_atomic
 from ..locks import Lock
@@ -39,8 +37,8 @@ from .checkpoint import CHECKPOINT, read_file, save_model, write_file
 from .history import History
 from .settings import Settings, differences, settings_of
 from .state import check_settings, check_state
+from .tree import pack, unpack
 
-_ARRAY = "$array"  # {"$array": name} stands for an array
 _PATTERN = "step-*.safetensors"
 _BEST = "best.safetensors"
 
@@ -154,31 +152,38 @@ def _settings(run: Resumable) -> Settings:
     return fit.settings
 
 
-def save_checkpoint(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
-    """Write the state of a run (``trainer.state_dict()``) to one file, atomically.
+def save_checkpoint(path: str | os.PathLike[str], state: Any) -> None:
+    """Write a tree of arrays, numbers and texts to one file, atomically.
 
-    Before it the file holds the old checkpoint or none, after it the new one, at no
-    time a part. OSError if it cannot be written; TypeError for a value that is no
-    array, number or text.
+    The state of a run (``trainer.state_dict()``), or of a loop of your own: lists,
+    tuples and dicts of arrays, tensors, numbers, texts and None, which
+    `load_checkpoint` gives back as they were (`tree.py`). Before the call the file
+    holds the old checkpoint or none, after it the new one, at no time a part. OSError
+    if it cannot be written; TypeError names the place of a value that is nothing of
+    these.
+
+        train.save_checkpoint("runs/x.safetensors", {
+            "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+            "random": tn.get_state(), "loader": loader.get_state(), "step": step})
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError("save_checkpoint(path, state) takes the file's name first, got "
+                        f"{type(path).__name__}")
     library = sys.modules[__name__.partition(".")[0]]  # upstairs: not to be imported
     arrays: dict[str, Any] = {}
-    tree = json.dumps(_pack(state, "", arrays))
-    metadata = {
-        "tinynet": getattr(library, "__version__", "unknown"),
-        "step": str(state["step"]),
-        "epoch": str(state["epoch"]),
-        "state": tree,
-    }
+    tree = json.dumps(pack(state, arrays))
+    metadata = {"tinynet": getattr(library, "__version__", "unknown"), "state": tree}
+    if isinstance(state, Mapping):
+        metadata |= {name: str(state[name]) for name in ("step", "epoch")
+                     if isinstance(state.get(name), int)}
     write_file(path, CHECKPOINT, arrays, metadata)
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The state that `save_checkpoint` wrote, its arrays on the host.
+def load_checkpoint(path: str | os.PathLike[str]) -> Any:
+    """The tree that `save_checkpoint` wrote, its arrays on the host.
 
     FileNotFoundError if there is no such file; ValueError if it is truncated, damaged
-    (one flipped bit suffices), of a newer tinynet, or something else than a run's
-    checkpoint.
+    (one flipped bit suffices), of a newer tinynet, or something else than a checkpoint.
     """
     arrays, metadata = read_file(path)
     if metadata.get("format") != CHECKPOINT:
@@ -186,13 +191,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{path} is no checkpoint of a run: its format is "
             f"{metadata.get('format')!r}. Weights alone are read by load_model")
     try:
-        state = _unpack(json.loads(metadata["state"]), arrays)
-        if not isinstance(state, dict):
-            raise TypeError("it is no dict")
-        return state
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        return unpack(json.loads(metadata["state"]), arrays)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} holds no state of a run ({error!r}): "
                          "use another checkpoint") from error
+
+
+read_checkpoint = load_checkpoint  # its name in earlier versions
 
 
 def read_newest(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]] | None:
@@ -206,11 +211,11 @@ def read_newest(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]] | N
         # a folder that is not there yet has no checkpoints; a file that is not there is
         # a mistake
         missing = not path.exists() and path.suffix != ".safetensors"
-        return None if missing else (path, read_checkpoint(path))
+        return None if missing else (path, load_checkpoint(path))
     problems: list[str] = []
     for file in sorted(path.glob(_PATTERN), reverse=True):
         try:
-            found = file, read_checkpoint(file)
+            found = file, load_checkpoint(file)
         except FileNotFoundError:  # another process has a newer one, and removed it
             continue
         except (ValueError, OSError) as error:
@@ -224,44 +229,6 @@ def read_newest(path: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]] | N
         head = f"no checkpoint in {path} can be read:"
         raise ValueError("\n  ".join([head, *problems]))
     return None
-
-
-def _pack(value: Any, path: str, arrays: dict[str, Any]) -> Any:
-    """`value` as JSON can hold it; its arrays go to `arrays`, named by their place.
-
-    The model's arrays have their own names there, so that PyTorch finds them.
-    """
-    if is_array(value) or isinstance(value, np.ndarray):
-        name = path.removeprefix("/model/")
-        if name in arrays:
-            raise TypeError(f"the state holds {path} twice: names must not hold a '/'")
-        arrays[name] = value
-        return {_ARRAY: name}
-    if isinstance(value, Mapping):
-        if odd := [key for key in value if not isinstance(key, str) or key == _ARRAY]:
-            raise TypeError(f"the state {path or '/'} has the key {odd[0]!r}: keys "
-                            f"must be texts, and none is {_ARRAY!r}")
-        return {key: _pack(item, f"{path}/{key}", arrays)
-                for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_pack(item, f"{path}/{i}", arrays) for i, item in enumerate(value)]
-    if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"the state {path} is a {type(value).__name__}, which cannot be "
-                    "saved: a state holds arrays, numbers, texts, lists and dicts of "
-                    "them")
-
-
-def _unpack(value: Any, arrays: Mapping[str, Any]) -> Any:
-    if isinstance(value, dict):
-        if value.keys() == {_ARRAY}:
-            return arrays[value[_ARRAY]]
-        return {key: _unpack(item, arrays) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_unpack(item, arrays) for item in value]
-    return value
 
 
 class Checkpoints(Callback):
