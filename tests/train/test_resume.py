@@ -279,7 +279,7 @@ def test_the_header_says_what_it_is_and_others_can_read_the_weights(tmp_path: Pa
     path, state = read_newest(tmp_path) or pytest.fail("no checkpoint")
     arrays, metadata = read_model(path)
     assert {k: metadata[k] for k in ("format", "version", "step", "epoch")} == {
-        "format": "tinynet checkpoint", "version": "1", "step": "18", "epoch": "3"}
+        "format": "tinynet checkpoint", "version": "2", "step": "18", "epoch": "3"}
     assert metadata["tinynet"].count(".") == 2
     assert state["settings"]["lr"] == "cosine(0.1, T=18)"
     assert state["random"] == {"default": random.get_state(), "layers": {}}
