@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from tests.processes import environment, kill
 from tinynet.train import load_checkpoint
@@ -38,7 +37,6 @@ def equal(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-@pytest.mark.numpy_only("takes minutes on the emulated device")
 def test_killed_twice_it_ends_bit_equal(root: Path, tmp_path: Path) -> None:
     whole = finished(start(root, tmp_path / "whole"))
     path = tmp_path / "killed" / "state.safetensors"
