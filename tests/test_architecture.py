@@ -211,6 +211,7 @@ def test_examples_use_the_public_api() -> None:
 
 # Lines of code: tests/test_measures.py
 
+@cache
 def code_lines(text: str) -> int:
     """Lines of code: without blanks, comments and docstrings."""
     lines: set[int] = set()

@@ -42,10 +42,9 @@ def sources() -> dict[str, str]:
             for path in sorted(library.rglob("*.py"))}
 
 
-def _nodes() -> Iterator[tuple[str, ast.AST]]:
-    for name, text in sources().items():
-        for node in ast.walk(ast.parse(text)):
-            yield name, node
+@cache
+def _nodes() -> list[tuple[str, ast.AST]]:
+    return [(name, node) for name, text in sources().items() for node in ast.walk(ast.parse(text))]
 
 
 def _functions() -> Iterator[tuple[str, Function]]:
@@ -115,8 +114,9 @@ def test_functions_take_few_parameters() -> None:
 
 
 def test_functions_are_short() -> None:
-    long = {name for name, node in _functions()
-            if code_lines(ast.unparse(node)) > FUNCTION_LINES}
+    tall = {name: node for name, node in _functions()  # the others cannot be long
+            if (node.end_lineno or 0) - node.lineno >= FUNCTION_LINES}
+    long = {name for name, node in tall.items() if code_lines(ast.unparse(node)) > FUNCTION_LINES}
     print(f"functions over {FUNCTION_LINES} lines of code: {len(long)}")
     assert long <= LONG_FUNCTIONS
     assert long >= LONG_FUNCTIONS, "no longer an exception: take it off the list"
@@ -132,7 +132,8 @@ def test_files_are_short() -> None:
 def test_test_files_and_scripts_are_short() -> None:
     for folder in ("tests", "examples", "bench"):
         for path in sorted(Path(ROOT / folder).rglob("*.py")):
-            assert code_lines(path.read_text(encoding="utf-8")) <= FILE_LINES, path
+            text = path.read_text(encoding="utf-8")
+            assert text.count("\n") <= FILE_LINES or code_lines(text) <= FILE_LINES, path
 
 
 def test_the_library_stays_in_its_size() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench import __main__ as command, optimizers, report
+from bench import __main__ as command, nets, optimizers, report
 from bench.drive import Contender, Line, Work, compare, with_ratios
 from tinynet.kernels import update
 
@@ -47,6 +47,8 @@ def test_updates_are_compared_by_all_weights() -> None:
 @pytest.mark.parametrize("rule", ["SGD", "Adam"])
 def test_every_weight_is_compared(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     both = [c for c in optimizers.CONTENDERS if c.name.startswith("tinynet")]
+    shapes = [(16, 3, 3, 3), (16,), (508, 512)]  # enough to be cut into blocks
+    monkeypatch.setattr(nets, "shapes", lambda: shapes)
     optimizers.agree(rule, both)
     run = update.run
 

@@ -54,12 +54,15 @@ def test_H7_the_recipe_on_pictures_stops_and_goes_on(
 
 
 def test_H8_random_against_grid_by_real_trainings(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        ) -> None:
+    short = random_vs_grid.QUICK._replace(validation=100, epochs=1)
+    monkeypatch.setattr(random_vs_grid, "QUICK", short)
     command = ["--data", "shapes", "--quick", "--pictures", "100", "--sweep", "3",
                "--out", str(tmp_path)]
     assert random_vs_grid.main(command) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == ("shapes: 100 pictures to train on, 500 to judge by; 21 trainings of 3 "
+    assert lines[0] == ("shapes: 100 pictures to train on, 100 to judge by; 21 trainings of 1 "
                         "epochs, 0 are done")
     ran = [line for line in lines if line.endswith(" min left")]
     assert [line[:6] for line in ran] == [f"{i:3}/21" for i in range(1, 22)]

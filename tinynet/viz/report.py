@@ -13,6 +13,8 @@ Read next: `__main__.py`.
 from __future__ import annotations
 
 import base64
+import functools
+import json
 import math
 import os
 import tempfile
@@ -40,7 +42,7 @@ def write_report(found: Found, path: str | os.PathLike[str],
     """Write what the recipe found so far to the HTML file `path`."""
     spent = f"The seven steps of CS231n lecture 8; {found.seconds:.0f} s of training."
     body = [_tag("p", spent), _tag("p", _summary(found), "chosen")]
-    body += [_section(step) for step in found.steps]
+    body += [_drawn(json.dumps(step.to_dict())) for step in found.steps]
     page = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     page = page.replace("{{TITLE}}", escape(title))
     write_atomic(path, page.replace("{{BODY}}", "\n".join(body)))
@@ -62,6 +64,12 @@ def _summary(found: Found) -> str:
     state = found.stopped or "the search goes on"
     return (f"{_tag('b', escape(chosen))}: score {found.best.score:.4g} on the "
             f"validation set ({escape(state)}).")
+
+
+@functools.lru_cache(maxsize=32)
+def _drawn(step: str) -> str:
+    """The section of a step that is given as JSON: drawn once, although written again and again."""
+    return _section(Step(**json.loads(step)))
 
 
 def _section(step: Step) -> str:
