@@ -31,6 +31,7 @@ _ENTRY = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+
 _SHARED = re.compile(r"extern\s+__shared__\s+([\w ]+?)\s+(\w+)\s*\[\s*\]\s*;")
 _BARRIER = re.compile(r"__sync(threads|warp)|__shfl")
 
+texts: dict[str, str] = {}  # the source of each library
 sources: set[tuple[str, str]] = set()  # name and source of every kernel compiled so far
 
 
@@ -97,7 +98,9 @@ def patch() -> None:
         entries = _ENTRY.findall(source)
         sources.update((name, source) for name in entries)
         module = function.Module()
-        module.load(str(build(source, name_expressions or entries, options, include)).encode())
+        file = str(build(source, name_expressions or entries, options, include))
+        texts[file] = source
+        module.load(file.encode())
         module._set_mapping({name: _identifier(name) for name in name_expressions or ()})
         return module
 

@@ -17,6 +17,7 @@ from itertools import count
 from types import ModuleType
 from typing import Any
 
+from . import record
 from .counts import counts
 
 MEMORY = 8 << 30  # bytes the device says it has
@@ -35,7 +36,7 @@ _libc.calloc.argtypes = [ctypes.c_size_t, ctypes.c_size_t]
 _libc.free.argtypes = [ctypes.c_void_p]
 
 _modules: dict[int, str] = {}  # handle of a module: the file that the compiler made
-_functions: dict[int, tuple[str, Any]] = {}  # handle of a function: its name, and how to call it
+_functions: dict[int, tuple[str, Any, str]] = {}  # handle of a function: name, how to call, file
 _handles = count(1000)
 _reverse = False
 
@@ -98,15 +99,17 @@ def _get_function(module: int, name: str) -> int:
     run = getattr(ctypes.PyDLL(_modules[module]), f"run_{name}")
     run.argtypes, run.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int], None
     handle = _handle()
-    _functions[handle] = name, run
+    _functions[handle] = name, run, _modules[module]
     return handle
 
 
 def _launch(function: int, *arguments: Any) -> None:
     """arguments: grid (3), block (3), bytes of shared memory, stream, pointers to values."""
-    name, run = _functions[function]
+    name, run, file = _functions[function]
     counts.launched(name)
-    run(arguments[8], (ctypes.c_uint * 6)(*arguments[:6]), _reverse)
+    record.launched(name, file, arguments)
+    if not record.dry:
+        run(arguments[8], (ctypes.c_uint * 6)(*arguments[:6]), _reverse)
 
 
 RUNTIME: dict[str, Callable[..., Any]] = {

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from . import record
 from .counts import counts
 from .device import MEMORY
 
@@ -125,6 +126,8 @@ class _Blas(ModuleType):
 
         def call(*arguments: Any) -> None:
             counts.launched(f"cublas.{name}")
+            if record.dry:
+                return
             COMPUTE[name](*arguments)
 
         return call

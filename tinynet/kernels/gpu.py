@@ -11,7 +11,7 @@ float16. Sums run in double, as they do on the CPU. `i` counts the elements of t
 output. Arrays marked raw are indexed by hand. Nothing here reads a value back: there is
 no transfer and no wait.
 
-Read next: `functional/dropconnect.py`.
+Read next: `kernels/gpu_norm.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 
 from ..backend import Array, xp
 from ..checks import Pair
-from .channels import Statistics
 from .im2col import Shape
 from .windows import inside, view
 
@@ -29,11 +28,6 @@ _TYPES = """
 template<class X> struct tn_wide { typedef X type; };
 template<> struct tn_wide<float16> { typedef float type; };
 typedef tn_wide<T>::type A;
-struct tn_sums {
-  double u, v;
-  __device__ tn_sums(double a = 0, double b = 0) : u(a), v(b) {}
-  __device__ tn_sums operator+(const tn_sums& o) const { return tn_sums(u + o.u, v + o.v); }
-};
 """
 
 
@@ -43,84 +37,7 @@ def _elementwise(name: str, inputs: str, outputs: str, body: str) -> Any:
     return xp.ElementwiseKernel(inputs, outputs, body, f"tinynet_{name}", preamble=_TYPES)
 
 
-@functools.cache
-def _two_sums(name: str, inputs: str, outputs: str, first: str, second: str, after: str) -> Any:
-    """A kernel that sums two values over axes; `after` makes the outputs of a.u and a.v."""
-    return xp.ReductionKernel(inputs, outputs, f"tn_sums({first}, {second})", "a + b", after,
-                              "tn_sums()", f"tinynet_{name}", reduce_type="tn_sums",
-                              preamble=_TYPES)
-
-
-# Batch normalisation: one sum over the images and one pass, both ways
-
-
-def _axes(x: Array) -> tuple[int, ...]:
-    return (0, *range(2, x.ndim))
-
-
-def _spread(v: Any, x: Array) -> Any:
-    """A value for each channel, to meet axis 1 of x; numbers stay numbers."""
-    return v.reshape(-1, *(1,) * (x.ndim - 2)) if hasattr(v, "reshape") else v
-
-
-def statistics(x: Array, eps: float) -> Statistics:
-    """Mean, variance and sqrt(variance + eps) of each channel, in float64.
-
-    Summed is x minus the first value of its channel, so that a large mean costs no
-    digits. Plain twin: `norm.plain_statistics`.
-    """
-    kernel = _two_sums(
-        "statistics", "T x, T first, float64 n, float64 eps",
-        "float64 mean, float64 var, float64 deviation",
-        "(double)x - (double)first", "((double)x - (double)first) * ((double)x - (double)first)",
-        "var = max((a.v - a.u * a.u / n) / n, 0.0), deviation = sqrt(var + eps), mean += a.u / n")
-    first = x[(0, slice(None), *(0,) * (x.ndim - 2))]
-    mean = first.astype("float64")
-    var, deviation = xp.empty((2, x.shape[1]))
-    kernel(x, _spread(first, x), x.size / x.shape[1], eps, mean, var, deviation, axis=_axes(x))
-    return Statistics(mean, var, deviation)
-
-
-def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float,
-               relu: bool = False) -> tuple[Array, Statistics]:
-    """weight (x - mean) / deviation + bias, then max(., 0) if `relu`; and the statistics."""
-    of = statistics(x, eps)
-    kernel = _elementwise(
-        "batch_norm", "T x, float64 mean, float64 deviation, T weight, T bias, bool relu", "T y",
-        "A v = (A)(x - mean) / (A)deviation * (A)weight + (A)bias; y = relu && v < 0 ? (A)0 : v")
-    weight = 1.0 if weight is None else weight
-    bias = 0.0 if bias is None else bias
-    spread = [_spread(v, x) for v in (of.mean, of.deviation, weight, bias)]
-    return kernel(x, *spread, relu), of
-
-
-def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics,
-                        want_x: bool = True, y: Array | None = None
-                        ) -> tuple[Array | None, Array, Array]:
-    """(dx, dweight, dbias), g counting where y > 0 if y is given.
-
-    Plain twin: `norm.plain_batch_norm_backward`.
-    """
-    gate = x if y is None else y
-    mean = _spread(of.mean, x)
-    deviation = _spread(of.deviation, x)
-    dw, db = (xp.empty(x.shape[1], x.dtype) for _ in range(2))  # gradients share no memory
-    open_ = "(all || gate > (T)0 ? (double)g : 0.0)"
-    _two_sums("batch_norm_sums", "T g, T x, T gate, float64 mean, float64 deviation, "
-                                 "bool all",
-              "T dw, T db", open_, f"{open_} * ((double)x - mean) / deviation",
-              "db = a.u, dw = a.v")(g, x, gate, mean, deviation, y is None, dw, db, axis=_axes(x))
-    if not want_x:
-        return None, dw, db
-    kernel = _elementwise(
-        "batch_norm_backward", "T g, T x, T gate, float64 mean, float64 deviation, T weight, T dw, "
-        "T db, float64 n, bool all", "T dx",
-        "A z = all || gate > (T)0 ? (A)g : (A)0, normal = (A)(x - mean) / (A)deviation;"
-        "dx = (A)weight / (A)deviation * (z - ((A)db + normal * (A)dw) / (A)n)")
-    weight = 1.0 if weight is None else weight
-    dx = kernel(g, x, gate, mean, deviation, _spread(weight, x), _spread(dw, x), _spread(db, x),
-                x.size / x.shape[1], y is None)
-    return dx, dw, db
+# Elementwise
 
 
 def move(running_mean: Array | None, running_var: Array | None, m: Array, v: Array,
@@ -242,9 +159,6 @@ def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair
     g, x, y = (xp.ascontiguousarray(a) for a in (g, x, y))
     return gather(g, x, y, *x.shape[2:], *y.shape[2:], *kernel, *stride, *padding,
                   xp.empty_like(x))
-
-
-# Elementwise
 
 
 def keep(x: Array, mask: Array, out: Array | None = None) -> Array:

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, xp
-from . import gpu
+from . import gpu_norm
 from .channels import (
     NEAR,
     Rows,
@@ -84,7 +84,7 @@ def _moments(r: Rows, rows: Array, shift: Array | None) -> tuple[Array, Array]:
     return first, np.maximum(second - first * first, 0)
 
 
-@kernel(gpu=gpu.batch_norm, wide=True)
+@kernel(gpu=gpu_norm.batch_norm, wide=True)
 def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float,
                relu: bool = False) -> tuple[Array, Statistics]:
     """y and the batch's statistics, for x (N, C), (N, C, L) or (N, C, H, W).
@@ -138,7 +138,7 @@ def plain_batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Stat
     return dx, dw.astype(x.dtype), db.astype(x.dtype)
 
 
-@kernel(plain=plain_batch_norm_backward, gpu=gpu.batch_norm_backward, wide=True)
+@kernel(plain=plain_batch_norm_backward, gpu=gpu_norm.batch_norm_backward, wide=True)
 def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics,
                         want_x: bool = True, y: Array | None = None
                         ) -> tuple[Array | None, Array, Array]:
