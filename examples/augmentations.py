@@ -31,10 +31,12 @@ def transforms(train: data.Dataset) -> dict[str, data.Transform]:
     return {
         "horizontal flip": data.RandomHorizontalFlip(),
         "crop, padding 4": data.RandomCrop(32, padding=4),
+        "crop, mirrored border": data.RandomCrop(32, padding=8, mode="reflect"),
         "ResNet crop": data.ResNetCrop(32, (36, 68)),  # 256 .. 480 for 224, in proportion
         "Inception crop": data.RandomResizedCrop(32),
         "brightness": data.ColorJitter(brightness=0.6),
         "contrast": data.ColorJitter(contrast=0.8),
+        "light, by levels": data.LightJitter(brightness=80.0, contrast=0.5),
         "saturation": data.ColorJitter(saturation=1.0),
         "PCA lighting": data.PCALighting.fit(train.images, sigma=0.6),
         "translation": data.RandomAffine(translate=0.25, fill=mean),

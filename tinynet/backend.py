@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 Array: TypeAlias = Any  # a numpy.ndarray or a cupy.ndarray; the type checker cannot tell which
+HostArray: TypeAlias = np.ndarray[Any, Any]  # on the host, wherever the others live
 DType: TypeAlias = Any
 
 _NAMES = ("numpy", "cupy")

@@ -12,7 +12,7 @@ import pytest
 from tests.arrays import close, equal, host
 from tinynet import random
 from tinynet.backend import Array, asarray, xp
-from tinynet.data import ColorJitter, PCALighting, load_shapes
+from tinynet.data import ColorJitter, LightJitter, PCALighting, load_shapes
 
 N = 2000
 KEYS = random.key(2, xp.arange(N))
@@ -93,6 +93,21 @@ def test_F5_factors_are_uniform_and_independent() -> None:
 
 
 # Lighting
+
+def test_F5_light_of_normalised_pictures_is_scaled_and_shifted() -> None:
+    """y = c x + b with one b and one c for a picture, uniform and independent."""
+    n = 4000
+    x = xp.stack([xp.zeros((n, 2, 2)), xp.ones((n, 2, 2)), xp.full((n, 2, 2), -1.0)], axis=1)
+    y = host(LightJitter(0.14, 0.13)(x, random.key(0, xp.arange(n))))
+    assert (y == y[:, :, :1, :1]).all()
+    b = y[:, 0, 0, 0]
+    c = y[:, 1, 0, 0] - b
+    np.testing.assert_allclose(y[:, 2, 0, 0], b - c, atol=1e-12)
+    for values, low, high in ((b, -0.14, 0.14), (c, 0.87, 1.13)):
+        assert low <= values.min() < low + 0.01 and high - 0.01 < values.max() <= high
+        assert abs(values.mean() - (low + high) / 2) < 4 * (high - low) / math.sqrt(12 * n)
+    assert abs(np.corrcoef(b, c)[0, 1]) < 4 / math.sqrt(n)
+
 
 def test_F6_components_are_those_of_the_training_set() -> None:
     """Eigenpairs of the covariance of all pixels, in parts of white; the largest first."""

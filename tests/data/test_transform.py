@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.arrays import equal
 from tinynet import random, tensor
 from tinynet.backend import Array, to_numpy, xp
 from tinynet.data import (
     Compose,
     Cutout,
+    DataLoader,
     Normalize,
     RandomCrop,
     RandomHorizontalFlip,
@@ -49,6 +51,26 @@ def test_F2_flip_equals_np_flip_with_probability_p() -> None:
         kept = (y == to_numpy(x)).reshape(N, -1).all(axis=1)
         assert (flipped ^ kept).all()
         assert abs(flipped.mean() - p) < 4.0 * math.sqrt(p * (1 - p) / N)
+
+
+def test_alternating_flips_show_both_views_in_two_epochs() -> None:
+    """The same half of the pictures in all even epochs, the other half in the odd ones."""
+    x = to_numpy(pictures(100))
+    augment = Compose([RandomHorizontalFlip(alternate=True), RandomHorizontalFlip(0.0)])
+    loader = DataLoader(x, np.arange(100), batch_size=32, transform=augment, seed=3)
+    views = []
+    for _ in range(4):
+        seen = np.empty_like(x)
+        for images, numbers in loader:
+            seen[to_numpy(numbers)] = to_numpy(images)
+        views.append(seen)
+    assert (views[0] == views[2]).all() and (views[1] == views[3]).all()
+    assert (views[0] == views[1][..., ::-1]).all()
+    flipped = (views[0] == x[..., ::-1]).all(axis=(1, 2, 3))
+    kept = (views[0] == x).all(axis=(1, 2, 3))
+    assert (flipped ^ kept).all() and 30 < flipped.sum() < 70
+    plain = DataLoader(x, np.arange(100), shuffle=False, transform=augment, augment=False)
+    assert equal(next(iter(plain))[0], x[:len(next(iter(plain))[1])])
 
 
 def test_F2_flip_of_flip_is_the_picture() -> None:
@@ -90,6 +112,17 @@ def test_crop_takes_a_patch_of_the_padded_picture_at_any_place(size: tuple[int, 
     degrees = counts.size - 1
     chi2 = ((counts - expected) ** 2 / expected).sum()
     assert abs(chi2 - degrees) < 4.0 * math.sqrt(2.0 * degrees)  # equally often
+
+
+@pytest.mark.parametrize(("shape", "padding"), [((10, 12), 1), ((5, 9), 4), ((4, 4), 3)])
+def test_a_mirrored_border_is_numpys(shape: tuple[int, int], padding: int) -> None:
+    x = pictures(shape=(2, *shape))
+    y = to_numpy(RandomCrop(shape, padding, "reflect")(x, KEYS))
+    edges = ((0, 0), (0, 0), (padding, padding), (padding, padding))
+    crop_places(y, np.pad(to_numpy(x), edges, "reflect"))  # each is somewhere in it
+    whole = (shape[0] + 2 * padding, shape[1] + 2 * padding)
+    assert equal(RandomCrop(whole, padding, "reflect")(x),
+                 np.pad(to_numpy(x), edges, "reflect"))
 
 
 def test_crop_of_any_memory_layout() -> None:
@@ -242,8 +275,8 @@ def test_a_function_or_an_own_class_will_do() -> None:
 
 def test_repr_shows_the_settings() -> None:
     assert repr(Compose([RandomHorizontalFlip(0.3), Cutout(8, fill=(1, 2, 3)), Normalize(1.0, 2.0)])
-                ) == ("Compose([RandomHorizontalFlip(p=0.3), Cutout(size=8, fill=(1, 2, 3)), "
-                      "Normalize(mean=1.0, std=2.0)])")
+                ) == ("Compose([RandomHorizontalFlip(p=0.3, alternate=False), "
+                      "Cutout(size=8, fill=(1, 2, 3)), Normalize(mean=1.0, std=2.0)])")
 
 
 X = pictures(2)
@@ -260,6 +293,9 @@ X = pictures(2)
     (lambda: RandomCrop(32, padding=-1), ValueError, "padding must be an integer .* got -1"),
     (lambda: RandomCrop(40, padding=2)(X, KEYS[:2]), ValueError,
      r"size=\(40, 40\) exceeds the pictures of 32x32 with padding=2: lower size"),
+    (lambda: RandomCrop(32, 4, "mirror"), ValueError, "mode must be 'zeros' or 'reflect'"),
+    (lambda: RandomCrop(32, 32, "reflect")(X, KEYS[:2]), ValueError,
+     "padding=32 exceeds what pictures of 32x32 can mirror, 31 pixels"),
     (lambda: Cutout(0), ValueError, "size must be an integer of at least 1, got 0"),
     (lambda: Cutout(8.5), ValueError, "size must be an integer of at least 1, got 8.5"),
     (lambda: Cutout(8, fill="mean"), ValueError, "fill must be numbers or None, got 'mean'"),

@@ -130,3 +130,60 @@ def test_signals_keep_their_size_through_a_deep_relu_net() -> None:
     kept = float((net(x) ** 2).mean())
     assert 0.2 < kept < 1.5  # E[relu(u)^2] is half of Var(u)
     assert math.log(kept / small) / 20 == pytest.approx(math.log(6), abs=0.1)
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 3, 3), (3, 5, 1, 1), (4, 4, 5, 3), (6, 4)])
+def test_identity_hands_the_input_on(shape: tuple[int, ...]) -> None:
+    w = tn.randn(*shape)
+    before = w.numpy().copy()
+    assert init.identity_(w) is w
+    channels = min(shape[:2])
+    if len(shape) == 4:
+        x = tn.randn(2, shape[1], 7, 7)
+        padding = (shape[2] // 2, shape[3] // 2)
+        y = tn.functional.conv2d(x, w, padding=padding)
+    else:
+        x = tn.randn(2, shape[1])
+        y = tn.functional.linear(x, w)
+    np.testing.assert_allclose(y.numpy()[:, :channels], x.numpy()[:, :channels], atol=1e-6)
+    assert equal(w[channels:], before[channels:])
+
+
+@pytest.mark.parametrize("filters", [24, 12, 30, 5])
+def test_whitened_patches_are_uncorrelated_and_of_variance_1(filters: int) -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(300, 3, 12, 12))
+    images = noise + 0.7 * np.roll(noise, 1, axis=3) + 3.0 * noise[:, ::-1]
+    w = tn.randn(filters, 3, 2, 2, dtype="float64")
+    drawn = w.numpy().copy()
+    assert init.whitening_(w, images, eps=1e-12) is w
+    y = tn.functional.conv2d(tn.tensor(images), w).numpy()
+    kinds = min(filters, 12)
+    flat = y[:, :kinds].transpose(1, 0, 2, 3).reshape(kinds, -1)
+    np.testing.assert_allclose(np.cov(flat, bias=True), np.eye(kinds), atol=1e-8)
+    mirrored = min(filters, 24) - 12
+    if mirrored > 0:
+        assert equal(w[12 : 12 + mirrored], -w[:mirrored])
+    assert equal(w[24:], drawn[24:])
+    lengths = np.linalg.norm(w.numpy()[:kinds].reshape(kinds, -1), axis=1)
+    assert (np.diff(lengths) >= 0).all()  # a large variance is divided by most
+
+
+def test_whitening_bounds_a_direction_without_variance() -> None:
+    w = init.whitening_(tn.zeros((3, 3, 1, 1)), np.zeros((4, 3, 2, 2), "float32"), eps=0.25)
+    np.testing.assert_allclose(np.linalg.norm(w.numpy()[:, :, 0, 0], axis=1), 2.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: init.identity_(tn.zeros(3)), r"identity_ needs a weight .* got shape \(3,\)"),
+    (lambda: init.whitening_(tn.zeros((8, 3, 2, 2)), np.zeros((4, 1, 8, 8))), "as many channels"),
+    (lambda: init.whitening_(tn.zeros((8, 3)), np.zeros((4, 3, 8, 8))), "needs a weight"),
+    (lambda: init.whitening_(tn.zeros((8, 3, 2, 2)), np.zeros((4, 3, 8, 8), "uint8")),
+     "images must be floats"),
+    (lambda: init.whitening_(tn.zeros((8, 3, 5, 5)), np.zeros((4, 3, 4, 8))), "no smaller than"),
+    (lambda: init.whitening_(tn.zeros((8, 3, 2, 2)), np.zeros((4, 3, 8, 8)), eps=0.0),
+     "eps must be a number > 0"),
+])
+def test_weights_and_pictures_that_do_not_fit_are_named(call: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -7,7 +7,10 @@ Read next: `data/dataset.py`.
 # ruff: noqa: I001  (exported names stand side by side)
 
 from .cifar10 import load_cifar10 as load_cifar10
-from .colour import ColorJitter as ColorJitter, PCALighting as PCALighting
+from .colour import (
+    ColorJitter as ColorJitter, LightJitter as LightJitter,
+    PCALighting as PCALighting,
+)
 from .crops import (
     RandomCrop as RandomCrop, RandomResizedCrop as RandomResizedCrop,
     ResNetCrop as ResNetCrop,

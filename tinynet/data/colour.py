@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, asarray, xp
-from ..checks import as_range, check_images
+from ..checks import as_range, check_images, check_number
 from ..random import key, normal, uniform
 from .pixels import as_dtype, channel_moments, in_blocks, working_dtype
 from .transform import Transform
@@ -68,6 +68,41 @@ class ColorJitter(Transform):
             if self.saturation != (1.0, 1.0):
                 x = s[i:j] * x + (1.0 - s[i:j]) * _grey(x)
             block[...] = as_dtype(x, images.dtype)
+
+        return in_blocks(work, images)
+
+
+class LightJitter(Transform):
+    """Random contrast and brightness of pictures that are normalised: y = c x + b (F5).
+
+    b ~ U(-brightness, brightness), c ~ U(1 - contrast, 1 + contrast), one of each for a
+    picture and all its channels. After `Normalize` the mean is 0 and a unit is a
+    standard deviation, so b shifts by that much and c stretches about the mean of the
+    training set. On bytes b counts levels, and c stretches about black: `ColorJitter` is
+    for those.
+
+    >>> LightJitter(brightness=0.0, contrast=0.0)(xp.ones((1, 3, 1, 1)), xp.zeros(1, "uint64"))
+    array([[[[1.]],
+    <BLANKLINE>
+            [[1.]],
+    <BLANKLINE>
+            [[1.]]]])
+    """
+
+    def __init__(self, brightness: float = 0.1, contrast: float = 0.1) -> None:
+        self.brightness = check_number("brightness", brightness)
+        self.contrast = check_number("contrast", contrast)
+
+    def change(self, images: Array, keys: Array) -> Array:
+        draws = self.draws(images, keys)
+        dtype = working_dtype(images)
+        b = uniform(key("brightness", draws), (), -self.brightness, self.brightness, "float64")
+        c = uniform(key("contrast", draws), (), 1 - self.contrast, 1 + self.contrast, "float64")
+        shift = b.astype(dtype)[:, None, None, None]
+        factor = c.astype(dtype)[:, None, None, None]
+
+        def work(block: Array, i: int, j: int) -> None:
+            block[...] = as_dtype(factor[i:j] * images[i:j] + shift[i:j], images.dtype)
 
         return in_blocks(work, images)
 

@@ -13,9 +13,10 @@ Read next: `data/geometry.py`.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from ..backend import Array, xp
-from ..checks import check_images, check_range_of, check_whole, pair
+from ..checks import check_choice, check_images, check_range_of, check_whole, pair
 from ..random import integers, key, uniform
 from .pixels import in_blocks
 from .resample import resize, window
@@ -33,17 +34,20 @@ def crop(images: Array, top: int, left: int, size: tuple[int, int]) -> Array:
 class RandomCrop(Transform):
     """A patch of `size` (side, or (height, width)) at a random place.
 
-    `padding` pixels of 0 are added on every side first: on uint8 pictures, before
-    `Normalize`, they are black. All (H + 2 padding - height + 1)(W + 2 padding - width
+    `padding` pixels are added on every side first: of 0 (on uint8 pictures, before
+    `Normalize`, they are black), or with ``mode="reflect"`` the picture mirrored at its
+    outermost pixels, which are not repeated. All (H + 2 padding - height + 1)(W + 2 padding - width
     + 1) places are equally likely. Without keys: the patch in the middle.
 
     >>> RandomCrop(24)(xp.zeros((5, 3, 32, 32)), xp.arange(5)).shape
     (5, 3, 24, 24)
     """
 
-    def __init__(self, size: Size, padding: int = 0) -> None:
+    def __init__(self, size: Size, padding: int = 0,
+                 mode: Literal["zeros", "reflect"] = "zeros") -> None:
         self.size = pair("size", size, 1)
         self.padding = check_whole("padding", padding, 0)
+        self.mode = check_choice("mode", mode, ("zeros", "reflect"))
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
         check_images(images)
@@ -52,17 +56,20 @@ class RandomCrop(Transform):
         p = self.padding
         rows = h + 2 * p - height + 1  # how many places
         columns = w + 2 * p - width + 1
+        if self.mode == "reflect" and p >= min(h, w):
+            raise ValueError(f"padding={p} exceeds what pictures of {h}x{w} can mirror, "
+                             f"{min(h, w) - 1} pixels: lower it")
         if rows < 1 or columns < 1:
             raise ValueError(f"size={self.size} exceeds the pictures of {h}x{w} with "
                              f"padding={p}: lower size or raise padding")
         if keys is None:
-            return crop(_pad(images, p), (rows - 1) // 2, (columns - 1) // 2, self.size)
+            return crop(_pad(images, p, self.mode), (rows - 1) // 2, (columns - 1) // 2, self.size)
         draws = self.draws(images, keys)
         y = integers(key("row", draws), 0, rows)
         x = integers(key("column", draws), 0, columns)
 
         def work(block: Array, i: int, j: int) -> None:
-            padded = _pad(images[i:j], p)
+            padded = _pad(images[i:j], p, self.mode)
             sn, sc, sh, sw = padded.strides
             patches = xp.lib.stride_tricks.as_strided(  # a view: all patches of all pictures
                 padded, (j - i, rows, columns, c, height, width), (sn, sh, sw, sc, sh, sw))
@@ -71,14 +78,25 @@ class RandomCrop(Transform):
         return in_blocks(work, images, (n, c, height, width))
 
 
-def _pad(images: Array, p: int) -> Array:
-    """`p` pixels of 0 on every side."""
+def _pad(images: Array, p: int, mode: str) -> Array:
+    """`p` pixels of 0, or of the picture mirrored, on every side."""
     if not p:
         return images
     n, c, h, w = images.shape
     padded = xp.zeros((n, c, h + 2 * p, w + 2 * p), images.dtype)
     padded[:, :, p : p + h, p : p + w] = images
+    if mode == "reflect":
+        _reflect(padded, p)
+        _reflect(padded.swapaxes(2, 3), p)  # the corners: rows that are whole by now
     return padded
+
+
+def _reflect(padded: Array, p: int) -> None:
+    """Fill `p` rows above and below: row p - i is row p + i, and so at the other end."""
+    last = padded.shape[2] - 1 - p
+    for i in range(1, p + 1):
+        padded[:, :, p - i] = padded[:, :, p + i]
+        padded[:, :, last + i] = padded[:, :, last - i]
 
 
 class ResNetCrop(Transform):

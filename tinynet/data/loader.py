@@ -36,7 +36,7 @@ from ..foreign import answering
 from ..random import check_seed, key, permutation
 from .dataset import Dataset, digest
 from .samples import HostArray, Samples, is_map_style
-from .transform import Call
+from .transform import Call, Place, Transform
 
 Batch = tuple[Array, Array]
 BatchCall = Callable[[Array, Array, int], Batch]
@@ -251,10 +251,7 @@ class DataLoader:
                 indices = order[indices]
             images, labels = self._read(indices, order is None)
             if self.transform is not None:
-                keys = None
-                if self.augment:
-                    keys = key(self.seed, "picture", epoch, asarray(indices))
-                images = self._transformed(images, keys)
+                images = self._transformed(images, epoch, asarray(indices))
                 if getattr(images, "shape", ())[:1] != labels.shape[:1]:
                     found = getattr(images, "shape", type(images).__name__)
                     kind = sample_word(self.images)
@@ -282,12 +279,18 @@ class DataLoader:
             images = asarray(np.asarray(self.images[indices]))
         return images, asarray(self.labels[indices])
 
-    def _transformed(self, images: Array, keys: Array | None) -> Any:
+    def _transformed(self, images: Array, epoch: int, indices: Array) -> Any:
         assert self.transform is not None
         try:
+            if not self.augment:
+                return self.transform(images, None)
+            keys = key(self.seed, "picture", epoch, indices)
+            if isinstance(self.transform, Transform):
+                place = Place(epoch, key(self.seed, "picture in every epoch", indices))
+                return self.transform.at(place, images, keys)
             return self.transform(images, keys)
         except Exception as error:
-            if keys is None:
+            if not self.augment:
                 error.add_note("the transform was called with keys=None, as in every "
                                "test: then it must leave out what is random")
             raise

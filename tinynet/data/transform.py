@@ -15,7 +15,8 @@ Read next: `data/pixels.py`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,13 @@ from ..random import key, mask
 from .pixels import Numbers, choose, in_blocks, per_channel
 
 Call = Callable[[Array, Array | None], Array]
+
+
+class Place(NamedTuple):
+    """Where in a run a batch stands; `pictures` are keys that no epoch changes."""
+
+    epoch: int
+    pictures: Array
 
 
 class Transform:
@@ -45,6 +53,10 @@ class Transform:
     def change(self, images: Array, keys: Array) -> Array:
         """The new pictures, drawn by `keys`."""
         return images
+
+    def at(self, place: Place, images: Array, keys: Array) -> Array:
+        """What the loader calls: for a transform that also asks which epoch it is."""
+        return self(images, keys)
 
     def draws(self, images: Array, keys: Array) -> Array:
         """The keys of this transform, one for each picture, apart from all others'."""
@@ -70,7 +82,7 @@ class Compose(Transform):
 
     >>> from tinynet.data import Normalize, RandomHorizontalFlip
     >>> Compose([RandomHorizontalFlip(), Normalize(125.0, 60.0)])
-    Compose([RandomHorizontalFlip(p=0.5), Normalize(mean=125.0, std=60.0)])
+    Compose([RandomHorizontalFlip(p=0.5, alternate=False), Normalize(mean=125.0, std=60.0)])
     """
 
     def __init__(self, transforms: Sequence[Call]) -> None:
@@ -80,15 +92,26 @@ class Compose(Transform):
             self.transforms += t.transforms if isinstance(t, Compose) else [t]
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
+        for t, own in self._with_keys(keys):
+            images = t(images, own)
+        return images
+
+    def at(self, place: Place, images: Array, keys: Array) -> Array:
+        """One after the other, each told the place."""
+        for t, own in self._with_keys(keys):
+            images = t.at(place, images, own) if isinstance(t, Transform) else t(images, own)
+        return images
+
+    def _with_keys(self, keys: Array | None) -> Iterator[tuple[Call, Any]]:
+        """Each transform with the keys that it draws from."""
         seen: Counter[str] = Counter()
         for t in self.transforms:
             name = type(t).__name__
             own = keys
             if keys is not None and seen[name] > 0:
                 own = key("again", seen[name], keys)
-            images = t(images, own)
+            yield t, own
             seen[name] += 1
-        return images
 
     def __repr__(self) -> str:
         return f"Compose({self.transforms!r})"
@@ -123,17 +146,30 @@ class RandomApply(Transform):
 class RandomHorizontalFlip(Transform):
     """Mirror left and right with probability `p` (F2).
 
+    ``alternate=True`` draws once for each picture, and shows it the other way round in
+    every odd epoch: two epochs show both views of a picture, where independent draws
+    repeat the first in half of the cases. (Jordan 2024, "94 % on CIFAR-10 in 3.29
+    seconds on a single GPU", section 3.6.) The loader says which epoch it is; called by
+    hand it is epoch 0.
+
     >>> x = xp.arange(4).reshape(1, 1, 1, 4)
     >>> RandomHorizontalFlip(p=1.0)(x, xp.zeros(1, xp.uint64)).ravel().tolist()
     [3, 2, 1, 0]
     """
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, alternate: bool = False) -> None:
         self.p = check_probability("p", p)
+        self.alternate = alternate
 
     def change(self, images: Array, keys: Array) -> Array:
         mirrored = mask(self.draws(images, keys), self.p, ())
         return choose(mirrored, images, images[..., ::-1])
+
+    def at(self, place: Place, images: Array, keys: Array) -> Array:
+        if not self.alternate:
+            return self(images, keys)
+        other_way = images[..., ::-1] if place.epoch % 2 else images
+        return self(other_way, place.pictures)
 
 
 class Normalize(Transform):

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..backend import asarray, to_numpy
-from ..checks import check_choice
+from ..backend import HostArray, asarray, to_numpy
+from ..checks import check_choice, check_positive
 from ..names import lister as _lister
 from ..random import Generator, default_generator
 from ..tensor import Tensor
@@ -163,3 +164,83 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     if rows < columns:
         q = q.T
     return tensor.copy_(asarray(q.reshape(tensor.shape)))
+
+
+def identity_(tensor: Tensor) -> Tensor:
+    """The first filters of a convolution hand the input channels on; the others stay.
+
+    w[i, i, middle] = 1 and all else of w[i] is 0, for i < min(out, in): at the start the
+    layer loses nothing of what it is given. Draw the weights first (`default_`), for the
+    filters that are left. Also for a linear layer, (out, in).
+
+    >>> from tinynet import zeros
+    >>> identity_(zeros((2, 3))).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    """
+    if tensor.ndim < 2:
+        raise ValueError("identity_ needs a weight (out, in) or (out, in, kH, kW), got shape "
+                         f"{tensor.shape}")
+    weight = to_numpy(tensor.data).copy()
+    channels = min(weight.shape[:2])
+    middle = tuple(size // 2 for size in weight.shape[2:])
+    weight[:channels] = 0.0
+    for i in range(channels):
+        weight[(i, i, *middle)] = 1.0
+    return tensor.copy_(asarray(weight))
+
+
+def whitening_(tensor: Tensor, images: Any, eps: float = 5e-4) -> Tensor:
+    r"""Filters that turn patches of the `images` into uncorrelated numbers of variance 1.
+
+        C = covariance of patches p,  C = V diag(l) V^T,   w_i = v_i / sqrt(l_i + eps)
+
+    For the first convolution of a net, (out, in, kH, kW): the directions of the largest
+    variance come first, with at most in kH kW of them, then the same with the other
+    sign, as far as there are filters (a ReLU passes each half). Others stay as they
+    are. `images` (N, in, H, W) are pictures as the net will see them, normalised; some
+    thousands are enough, of which every place gives a patch. `eps` bounds how much a
+    direction without variance is amplified. Freeze it: ``weight.requires_grad = False``.
+    Source: Page 2019, "How to train your ResNet 8"; Jordan 2024, "94 % on CIFAR-10 in 3.29
+    seconds".
+
+    >>> from tinynet import nn, randn
+    >>> layer = nn.Conv2d(3, 24, 2, bias=False)
+    >>> pictures = randn(100, 3, 8, 8) * 5.0
+    >>> filtered = layer(pictures) if whitening_(layer.weight, pictures) is layer.weight else None
+    >>> round(float(filtered.std()), 1)
+    1.0
+    """
+    check_positive("eps", eps)
+    pictures = to_numpy(images.data if isinstance(images, Tensor) else images)
+    if tensor.ndim != 4 or pictures.ndim != 4 or pictures.shape[1] != tensor.shape[1]:
+        raise ValueError("whitening_ needs a weight (out, in, kH, kW) and images (N, in, H, W) "
+                         f"of as many channels, got {tensor.shape} and {pictures.shape}")
+    window = tensor.shape[2:]
+    if pictures.dtype.kind != "f" or min(np.subtract(pictures.shape[2:], window)) < 0:
+        raise ValueError("images must be floats, normalised as the net will see them, and no "
+                         f"smaller than the filter, {window}; got {pictures.dtype}, "
+                         f"{pictures.shape}")
+    values, vectors = np.linalg.eigh(_patch_covariance(pictures, window))
+    filters = (vectors / np.sqrt(np.maximum(values, 0.0) + eps)).T[::-1]  # the largest first
+    filters = np.concatenate([filters, -filters]).reshape(-1, *tensor.shape[1:])
+    weight = to_numpy(tensor.data).copy()
+    count = min(len(weight), len(filters))
+    weight[:count] = filters[:count]
+    return tensor.copy_(asarray(weight))
+
+
+def _patch_covariance(pictures: HostArray, window: Sequence[int]) -> HostArray:
+    """The covariance of all patches (in kH kW, in kH kW), in blocks of pictures."""
+    size = pictures.shape[1] * math.prod(window)
+    total = np.zeros(size)
+    squares = np.zeros((size, size))
+    count = 0
+    for start in range(0, len(pictures), 256):
+        block = pictures[start : start + 256].astype(np.float64)
+        views = np.lib.stride_tricks.sliding_window_view(block, window, axis=(2, 3))
+        patches = views.transpose(0, 2, 3, 1, 4, 5).reshape(-1, size)
+        total += patches.sum(axis=0)
+        squares += patches.T @ patches
+        count += len(patches)
+    mean = total / count
+    return squares / count - np.outer(mean, mean)
