@@ -20,7 +20,9 @@ from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests import project
+
+ROOT = project.ROOT
 
 # A module imports only from lower floors. On one floor a file may import the other files of its
 # package, and single-file modules their floor mates, without a cycle; packages never one another.
@@ -58,7 +60,7 @@ class Import(NamedTuple):
 def modules() -> dict[str, Path]:
     """Every module of the library by its dotted name; a package stands for its __init__.py."""
     found = {}
-    for path in sorted((ROOT / "tinynet").rglob("*.py")):
+    for path in project.below(ROOT / "tinynet"):
         parts = path.relative_to(ROOT).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
@@ -187,7 +189,7 @@ def test_lazy_modules_are_declared_dependencies() -> None:
 
 
 def _examples() -> list[Path]:
-    return sorted((ROOT / "examples").rglob("*.py"))
+    return project.below(ROOT / "examples")
 
 
 def test_examples_use_the_public_api() -> None:
@@ -270,26 +272,14 @@ FORBIDDEN = {
 }
 
 
-def _project_files() -> list[Path]:
-    """What git tracks or would track; without git, every text file that is no build product."""
-    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-                            cwd=ROOT, text=True, capture_output=True, check=False)
-    if listed.returncode == 0:
-        return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
-    return [path for path in ROOT.rglob("*") if path.is_file() and not any(
-        part.startswith(".") or part.endswith((".egg-info", "__pycache__"))
-        for part in path.relative_to(ROOT).parts)]
-
-
 @pytest.mark.parametrize("what", FORBIDDEN)
 def test_no_file_names(what: str) -> None:
     pattern = re.compile(FORBIDDEN[what])
-    suffixes = {".py", ".md", ".toml", ".txt", ".json", ".jsonl", ".html", ".sh", ".cfg", ""}
     hits = []
-    for path in _project_files():
-        if path.suffix not in suffixes or path == Path(__file__).resolve():
+    for path, text in project.texts():
+        if path == Path(__file__).resolve():
             continue
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(text.splitlines(), 1):
             if match := pattern.search(line):
                 hits.append(f"{path.relative_to(ROOT)}:{number}: {match[0]}")
     assert not hits, f"{what} stands in: {hits}"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
+from tests.project import below
 from tests.test_architecture import ROOT, code_lines
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -39,7 +39,7 @@ def sources() -> dict[str, str]:
     """The text of every file of the library, by its path below tinynet/."""
     library = ROOT / "tinynet"
     return {path.relative_to(library).as_posix(): path.read_text(encoding="utf-8")
-            for path in sorted(library.rglob("*.py"))}
+            for path in below(library)}
 
 
 @cache
@@ -131,7 +131,7 @@ def test_files_are_short() -> None:
 
 def test_test_files_and_scripts_are_short() -> None:
     for folder in ("tests", "examples", "bench"):
-        for path in sorted(Path(ROOT / folder).rglob("*.py")):
+        for path in below(ROOT / folder):
             text = path.read_text(encoding="utf-8")
             assert text.count("\n") <= FILE_LINES or code_lines(text) <= FILE_LINES, path
 

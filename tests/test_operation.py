@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
+from tests.project import below
 from tinynet import Tensor, fused, grad, no_grad, operation, primitive
 from tinynet.backend import xp
 from tinynet.gradcheck import gradcheck
@@ -255,7 +256,7 @@ def test_fused_that_returns_too_few_gradients_is_named() -> None:
 
 def test_registries_list_the_librarys_operations_each_once() -> None:
     """A second operation of the same name would take the first one's place, and its tests."""
-    files = Path(tn.__file__).parent.rglob("*.py")
+    files = below(Path(tn.__file__).parent)
     defined = [node.name for path in files
                for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
                if isinstance(node, ast.FunctionDef)

@@ -17,6 +17,7 @@ from scipy import stats
 
 import tinynet.random as tr
 from tests.data.test_transforms import random_classes
+from tests.project import below
 from tests.test_random import KEYS, P_MIN, sigmas
 from tinynet.backend import to_numpy, xp
 from tinynet.data import BatchTransform, Transform
@@ -139,7 +140,7 @@ WORDS = {
 
 def places() -> Iterator[Place]:
     """All calls of `key` in the library that make keys."""
-    for path in sorted(LIBRARY.rglob("*.py")):
+    for path in below(LIBRARY):
         name = path.relative_to(LIBRARY).as_posix()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("key", "random.key"):

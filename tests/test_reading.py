@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.ledger import load
+from tests.project import below
 from tests.test_architecture import ROOT
 
 LIBRARY = ROOT / "tinynet"
@@ -20,7 +21,7 @@ LAST = "This is the last file."
 def texts() -> dict[str, str]:
     """The first text of every file of the library, by its path."""
     found = {}
-    for path in sorted(LIBRARY.rglob("*.py")):
+    for path in below(LIBRARY):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found[path.relative_to(LIBRARY).as_posix()] = ast.get_docstring(tree) or ""
     return found

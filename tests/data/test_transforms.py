@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.arrays import equal, host
+from tests.project import below
 from tinynet import data, get_num_workers, random, set_num_workers
 from tinynet.backend import Array, xp
 from tinynet.data import (
@@ -87,7 +88,7 @@ def random_classes(base: type) -> set[str]:
     """The names of all classes of `tinynet.data` that derive from `base`."""
     package = Path(data.__file__ or "").parent
     found: set[str] = set()
-    for path in package.glob("*.py"):
+    for path in below(package):
         things = vars(importlib.import_module(f"tinynet.data.{path.stem}")).values()
         found |= {t.__name__ for t in things if isinstance(t, type) and issubclass(t, base)}
     return found

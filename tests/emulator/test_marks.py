@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.project import below
+
 TESTS = Path(__file__).resolve().parents[1]
 LISTED = TESTS / "emulator" / "numpy_only.txt"
 
@@ -20,7 +22,7 @@ def _reason(node: ast.AST, names: dict[str, str]) -> str | None:
 
 def marked() -> Iterator[str]:
     """A line for each marked test, and for each file that is marked as a whole."""
-    for path in sorted(TESTS.rglob("test_*.py")):
+    for path in below(TESTS, "test_*.py"):
         name, names = path.relative_to(TESTS).as_posix(), {}
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign):
@@ -42,7 +44,7 @@ def test_the_list_is_right() -> None:
 
 def test_no_test_asks_for_the_backend_to_leave_early() -> None:
     """``if on_gpu: return`` would hide a test from the list."""
-    for path in TESTS.rglob("test_*.py"):
+    for path in below(TESTS, "test_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.If) and "on_gpu" in ast.unparse(node.test):
                 assert not any(isinstance(line, ast.Return) for line in node.body), \

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.project import below
 from tinynet import data, models
 from tinynet.train import load_model
 
@@ -65,7 +66,7 @@ def test_the_blocks_of_the_readme_run_as_they_stand(
 def test_the_readme_lists_every_example_and_no_other(root: Path) -> None:
     text = (root / "examples" / "README.md").read_text(encoding="utf-8")
     named = set(re.findall(r"python examples/(\w+\.py)", text))
-    assert named == {path.name for path in (root / "examples").glob("*.py")}
+    assert named == {path.name for path in below(root / "examples")}
 
 
 @pytest.mark.emulated
@@ -83,9 +84,9 @@ def test_the_same_code_runs_on_cupy(run_python: Run, tmp_path: Path) -> None:
     (["--epochs", "0"], "must be at least 1, got 0"),
     (["--lr", "-1"], "--lr must be positive, got -1.0"),
 ])
-def test_train_cifar10_refuses_wrong_options(run_python: Run, options: list[str],
+def test_train_cifar10_refuses_wrong_options(run_python: Run, tmp_path: Path, options: list[str],
                                              message: str) -> None:
-    result = run_python("examples/train_cifar10.py", *options)
+    result = run_python("examples/train_cifar10.py", "--out", str(tmp_path), *options)
     assert result.returncode == 2 and message in result.stderr
     assert "Traceback" not in result.stderr
 
@@ -98,7 +99,7 @@ def test_train_cifar10_names_data_that_cannot_be_used(
         (tmp_path / "cifar").mkdir()
         for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
             (tmp_path / "cifar" / f"{name}.bin").write_bytes(content)
-    result = run_python("examples/train_cifar10.py",
+    result = run_python("examples/train_cifar10.py", "--out", str(tmp_path / "run"),
                         env={"TINYNET_DATA": str(tmp_path / "cifar")})
     assert result.returncode == 2 and str(tmp_path / "cifar") in result.stderr
     assert message in result.stderr and "Traceback" not in result.stderr
@@ -118,11 +119,11 @@ def test_without_data_and_network_auto_falls_back_and_says_so(
         raise data.DownloadError("no connection to example.org: no answer within 5 s")
 
     monkeypatch.setattr(data, "load_cifar10", no_network)
-    train, test = example.load(example.arguments(["--limit", "20"]))
+    train, test = example.load(example.arguments(["--limit", "20", "--out", str(tmp_path)]))
     assert train.name == "shapes" and len(train) == len(test) == 20
     said = capsys.readouterr().out
     assert "no answer within 5 s\nUsing the built-in set `shapes` instead" in said
-    assert example.main(["--data", "cifar10"]) == 2
+    assert example.main(["--data", "cifar10", "--out", str(tmp_path)]) == 2
     assert "error: no connection" in capsys.readouterr().err
 
 

@@ -15,6 +15,7 @@ import pytest
 
 import tinynet as tn
 from tests.kernels import test_gpu, test_layouts
+from tests.project import below
 from tinynet.backend import xp
 from tinynet.kernels import gpu, gpu_norm, kernel as bodies
 from tinynet.kernels.conv import force_algorithm, get_algorithm
@@ -82,7 +83,7 @@ def test_every_kernel_that_cuts_blocks_has_a_plain_twin() -> None:
     """`pmap` and the sums of blocks belong into fast bodies alone, each beside a twin."""
     folder = Path(inspect.getfile(bodies)).parent
     parts = {"im2col", "winograd", "threads", "update", "channels", "sums"}
-    for path in sorted(folder.glob("*.py")):
+    for path in below(folder):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if not isinstance(node, ast.FunctionDef) or path.stem in parts:
                 continue
@@ -114,6 +115,6 @@ def test_the_choice_is_written_in_one_place() -> None:
     """Bodies do not ask where they run, but for what is no choice between bodies."""
     allowed = {"kernel.py", "channels.py", "sums.py"}
     folder = Path(inspect.getfile(bodies)).parent
-    asking = {path.name for path in folder.glob("*.py")
+    asking = {path.name for path in below(folder)
               if "on_gpu" in path.read_text(encoding="utf-8")}
     assert asking == allowed

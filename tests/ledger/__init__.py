@@ -26,6 +26,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.project import below
+
 TESTS = Path(__file__).resolve().parent.parent
 LEDGER = Path(__file__).with_name("ledger.toml")
 _IDS = re.compile(r"test((?:_[A-H]\d+)+)(?![A-Za-z0-9])")
@@ -64,7 +66,7 @@ def ids_in_name(name: str) -> list[str]:
 
 def scan(folder: Path = TESTS) -> list[Found]:
     """Every test below `folder` that names an id, from the source text alone."""
-    return [found for path in sorted(folder.rglob("test_*.py"))
+    return [found for path in below(folder, "test_*.py")
             for found in _scan_file(path, path.relative_to(folder.parent).as_posix())]
 
 

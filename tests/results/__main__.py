@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from tests.project import below
 from tests.results import FOLDER, ROOT
 from tests.results.code import LINE, digest, line
 from tinynet import text
@@ -21,7 +22,7 @@ def main(scripts: list[str]) -> None:
 
 def results() -> list[str]:
     """The names of all results."""
-    return sorted(path.stem for path in FOLDER.glob("*.md"))
+    return sorted(path.stem for path in below(FOLDER, "*.md"))
 
 
 def row(name: str) -> tuple[str, str, str, str]:
