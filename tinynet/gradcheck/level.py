@@ -3,21 +3,24 @@
     analytic   v . grad s                            what `backward` computes, along a direction v
     numeric    (s(x + h v) - s(x - h v)) / 2h        where s = sum(c f)
 
-Two steps are extrapolated to an error of h^4. x + h v is rounded, so v is what the
-numbers let it be, (x+ - x-) / 2h, on both sides; and no step is smaller than 2^20
-spacings of the numbers.
+Two steps are extrapolated to an error of h^4. Beside a large number a step is enlarged,
+to 2^20 spacings of the numbers at first, and all steps are multiples of the spacing, so
+that x + h v is exact; v is what became of it, on both sides.
 
 A difference shows only what rises above the rounding of s. Of a sum that is known (its
 terms); of what happens inside f it is measured, by fourth differences, in which a
 smooth f leaves nothing else. What the largest step cannot show is excused with a note,
 not called wrong.
 
+Nor is a gradient wrong because one step disagrees with it: f may bend within the step,
+or end there. Smaller steps follow, until three in a row agree with one another and not
+with the gradient. If none do, nothing is shown: the comparison is unresolved.
+
 Read next: `gradcheck/kinks.py`.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -31,9 +34,18 @@ from ..tensor import Tensor, grad
 from .report import Comparison, GradcheckError
 
 ROUNDING = 2.0**-49  # of a sum, relative to the sum of the sizes of its terms
-_SMALLEST_STEP = 2.0**-32  # relative to the number that moves
-_PARTS = np.linspace(0.5, 1.0, 7)  # of a step, where rounding is measured
+_STEP = 2.0**-32  # relative to the number that moves: the first step is no smaller,
+_SMALLEST_STEP = 2.0**-44  # and the others not smaller than this
+_PARTS = np.arange(10, 17) / 16  # of a step, where rounding is measured
 _SAFETY = 2.0  # a slope's rounding is below this many fourth differences, over the step
+
+# Steps, as parts of eps, and at most such a part of the number that moves.
+_SMALLER = [(10.0**-k, math.inf) for k in range(13)] + [(1e-12, 10.0**-k) for k in (2, 3, 4)]
+_LARGER = [(10.0, math.inf), (100.0, math.inf), (1000.0, math.inf)]
+_FOR_NOISE = [(10.0**-k, math.inf) for k in (0, 2, 4, 6, 8, 10)] + [(1e-12, 1e-3)]
+_MOST_ROUNDING = 1e-3  # of a function, as a part of it
+_NEARLY = 0.1  # the relative error of what agrees with a staircase
+_ENOUGH = 4  # so many steps are looked at before three that agree can end the search
 
 
 class Settings(NamedTuple):
@@ -43,6 +55,15 @@ class Settings(NamedTuple):
     eps: float = 1e-4
     tolerance: float = 1e-6
     seed: int = 0
+
+
+class Tried(NamedTuple):
+    """A step, its length, and what it showed."""
+
+    step: Array
+    h: float
+    found: Comparison
+    moved: Array  # c of the outputs that it moves, else 0: what does not move has no rounding
 
 
 class Level:
@@ -60,6 +81,7 @@ class Level:
         self.settings = settings
         self.x = _flat(point)
         self.y = self.value(self.x)
+        self._noise: list[Array] = []
 
     def derivative(self) -> Level:
         """The next order: the gradient, as a function of the point and of what arrives."""
@@ -113,107 +135,202 @@ class Level:
     # The numeric side
 
     def value(self, x: Array) -> Array:
-        """f at the flat point `x`, as an array."""
-        return self.call(x)[0].numpy()
+        """f at the flat point `x`, perhaps beyond the edge of its domain, as an array."""
+        with np.errstate(all="ignore"):
+            return self.call(x)[0].numpy()
 
-    def step(self, v: Array, h: float) -> Array:
-        """h v, made larger where it would vanish beside the number that moves."""
-        size = np.maximum(np.abs(h * v), _SMALLEST_STEP * np.abs(self.x))
-        return np.where(np.isfinite(size) & (v != 0), np.copysign(size, h * v), h * v)
+    def step(self, v: Array, shrink: float = 1.0, share: float = math.inf) -> Array:
+        """eps v times `shrink`, enlarged where it would vanish beside the number that moves.
 
-    def difference(self, v: Array, h: float) -> tuple[Array, Array]:
-        """(f(x+) - f(x-)) / 2h and (x+ - x-) / 2h."""
-        step = self.step(v, h)
-        right = self.x + step
-        left = self.x - step
-        slope = (self.value(right) - self.value(left)) / (2 * h)
-        way = (right - left) / (2 * h)
-        return slope, np.where(np.isfinite(way), way, v)
-
-    def slopes(self, v: Array, h: float) -> tuple[Array, Array]:
-        """The derivative of each output along a direction, with an error of h^4; the direction."""
-        wide, wide_way = self.difference(v, h)
-        narrow, narrow_way = self.difference(v, h / 2)
-        return (4 * narrow - wide) / 3, (4 * narrow_way - wide_way) / 3
-
-    @functools.cached_property
-    def noise(self) -> Array:
-        """The rounding of each output near the point: its largest fourth difference.
-
-        A kink or a jump is no rounding: only one of four distances meets it, and the
-        second largest of what they show counts.
+        At most `share` of a number is added to it; 0 has no share. Sixteenths of a step
+        are multiples of the spacing of the numbers.
         """
+        plain = self.settings.eps * shrink * v
+        number = np.where(np.isfinite(self.x), np.abs(self.x), 0.0)
+        size = np.maximum(np.abs(plain), max(_STEP * shrink, _SMALLEST_STEP) * number)
+        if share < 1.0:
+            size = np.where(number == 0, size, np.minimum(size, share * number))
+        size = (32 * number + size) - 32 * number
+        return np.where(v != 0, np.copysign(size, v), plain)
+
+    def slopes(self, step: Array) -> tuple[Array, Array]:
+        """The derivative of each output along a step, with an error of h^4; the direction."""
+        h = length(step)
+        with np.errstate(all="ignore"):
+            wide = self.value(self.x + step) - self.value(self.x - step)
+            narrow = self.value(self.x + step / 2) - self.value(self.x - step / 2)
+            return (8 * narrow - wide) / (6 * h), step / h
+
+    def noise(self, c: Array, enough: float = math.inf) -> Array:
+        """The rounding of each output near the point: its smallest fourth difference.
+
+        They are taken over 1 to 8 steps, and, until their sum is `enough` or less, over
+        smaller steps again and again: there f bends less. Where nothing moves they say
+        nothing and do not count.
+        """
+        for depth, (shrink, share) in enumerate(_FOR_NOISE):
+            if depth == len(self._noise):
+                found = self._fourth_differences(shrink, share)
+                if depth:
+                    before = self._noise[-1]
+                    found = np.where((found > 0) & ~(before <= found), found, before)
+                self._noise.append(found)
+            if float(np.abs(c * self._noise[depth]).sum()) <= enough:
+                break
+        return self._noise[depth]
+
+    def _fourth_differences(self, shrink: float, share: float) -> Array:
+        """The second largest of four distances: a kink or a jump is no rounding, and
+        only one of them meets it."""
         v = np.clip(self.draw(self.x.shape, 0, 2), -1.0, 1.0)
         found = []
-        for h in self.settings.eps * np.array([1.0, 2.0, 4.0, 8.0]):
+        for scale in (1.0, 2.0, 4.0, 8.0):
+            step = self.step(v, scale * shrink, scale * share)
             bent = []
-            for side in (-h, h):
-                values = np.stack([self.nearby(v, side * part) for part in _PARTS])
-                bent.append(np.abs(np.diff(values, 4, axis=0)).max(axis=0))
+            for side in (-step, step):
+                values = np.stack([self.value(self.x + side * part) for part in _PARTS])
+                with np.errstate(all="ignore"):
+                    bent.append(np.abs(np.diff(values, 4, axis=0)).max(axis=0))
             found.append(np.maximum(*bent))
         return np.sort(found, axis=0)[-2]
 
-    def nearby(self, v: Array, h: float) -> Array:
-        """f a step away, perhaps beyond the edge of its domain."""
-        with np.errstate(all="ignore"):
-            return self.value(self.x + self.step(v, h))
+    def rounding(self, c: Array) -> float:
+        """Of sum(c * f), if f itself were exact."""
+        return ROUNDING * float(np.abs(c * self.y).sum())
+
+    def hides(self, c: Array, enough: float) -> float:
+        """The rounding of sum(c * f), of what happens inside f too; looked at closely if
+        it is more than `enough`."""
+        inside = _SAFETY * float(np.abs(c * self.noise(c, enough / _SAFETY)).sum())
+        return float(np.maximum(self.rounding(c), inside))
 
     # The comparison
 
     def compare(self, where: str, v: Array, c: Array, gradient: Array,
                 alone: bool = False) -> Comparison:
-        """Both sides along `v`; if they differ, smaller steps, as long as these can tell.
+        """Both sides along `v`; if they differ, other steps, as long as these can tell.
 
         An element that is looked at `alone` is given the benefit of all rounding there
         may be.
         """
-        eps = self.settings.eps
-        first, slopes = self.at_step(eps, where, v, c, gradient)
-        if first.passed:
-            return first
-        noise = _SAFETY * float(np.abs(c * self.noise).sum())
-        found = first
-        for h in (eps, eps / 10, eps / 100, eps / 1000):
-            if h < eps:
-                rounding = max(self.rounding(c), noise) / h
-                if rounding > 0.5 * abs(first.analytic - first.numeric):
-                    break  # it would hide what the first step saw
-                found, slopes = self.at_step(h, where, v, c, gradient)
-            if found.passed:
-                return found._replace(note=(
-                    f"differences agree with a step of {h:.0e}, not of {eps:.0e}: f "
-                    "has a kink in between (a max or a ReLU changes its winner), or "
-                    "bends strongly"))
-            still = np.where(slopes == 0, c, 0.0)
-            limit = self.limit(found, v, still, noise / eps, alone)
-            if limit is not None:
-                return found.excused(
-                    f"{where}: a step of {h:.0e} cannot show whether the gradient is "
-                    f"right: the rounding of f hides slopes below {limit:.0e} (it is "
-                    "nearly flat here)")
-        return found
+        return self.search(where, v, c, gradient, alone)[0]
 
-    def at_step(self, h: float, where: str, v: Array, c: Array, gradient: Array
-                ) -> tuple[Comparison, Array]:
-        """Both sides along `v` for a step of that size, and the slope of each output."""
-        slopes, way = self.slopes(v, h)
-        analytic = float((gradient * way).sum())
-        numeric = float((c * slopes).sum())
+    def search(self, where: str, v: Array, c: Array, gradient: Array,
+               alone: bool = False) -> tuple[Comparison, list[Tried]]:
+        """What `compare` finds, and the steps that it was found with."""
+        tried: list[Tried] = []
+        for shrink, share in _SMALLER:
+            step = self.step(v, shrink, share)
+            if tried and np.array_equal(step, tried[-1].step):
+                continue  # it is as small as it can be
+            hidden = 0.5 * _miss(tried) * length(step)
+            if tried and self.hides(_moved(tried), 0.02 * hidden) > hidden:
+                break  # rounding would hide what the other steps saw
+            found = self.at_step(step, where, v, c, gradient, tried, alone)
+            if found.passed:
+                return found, tried
+            if len(tried) >= _ENOUGH and self.agree(tried[-3:]):
+                break
+        if not any(math.isfinite(t.found.numeric) for t in tried):
+            return found, tried
+        wrong, steps = self.verdict(tried)
+        if wrong.resolved and wrong.numeric != 0.0:
+            return wrong, steps
+        smaller = len(tried)  # too few of them, or nothing moved: perhaps it does farther away
+        for shrink, share in _LARGER:
+            found = self.at_step(self.step(v, shrink, share), where, v, c, gradient, tried, alone)
+            if found.passed:
+                return found, tried
+        if wrong.resolved and not any(t.found.error < _NEARLY for t in tried[smaller:]):
+            return wrong, steps
+        return self.verdict(sorted(tried, key=lambda t: -t.h), wrong.resolved)
+
+    def at_step(self, step: Array, where: str, v: Array, c: Array, gradient: Array,
+                tried: list[Tried], alone: bool) -> Comparison:
+        """Both sides for a step, which joins those that were tried; perhaps excused."""
+        h = length(step)
+        slopes, way = self.slopes(step)
+        with np.errstate(all="ignore"):
+            analytic = float((gradient * way).sum())
+            numeric = float((c * slopes).sum())
         rounding = self.rounding(c) / h
         miss = abs(analytic - numeric)
         size = max(abs(analytic), abs(numeric))
         passed = miss <= rounding + self.settings.tolerance * size
+        if passed and tried and rounding > 0.5 * max(size, _miss(tried, default=0.0)):
+            passed = False  # anything would pass
         if miss <= rounding:
             size = max(size, float(np.abs(c * self.y).sum()))
         error = miss / (size or 1.0) if math.isfinite(miss) else math.inf
-        return Comparison(self.order, where, analytic, numeric, error, passed), slopes
+        found = Comparison(self.order, where, analytic, numeric, error, passed)
+        moved = np.where(slopes == 0, 0.0, c)
+        tried.append(Tried(step, h, found, moved))
+        if passed:
+            return found._replace(note=self.other_step(tried))
+        limit = self.limit(found, v, c - moved, moved, tried[0].h, alone)
+        if limit is None:
+            return found
+        return found.excused(
+            f"{where}: a step of {h:.0e} cannot show whether the gradient is right: the "
+            f"rounding of f hides slopes below {limit:.0e} (it is nearly flat here)")
 
-    def limit(self, found: Comparison, v: Array, still: Array, noise: float,
+    @staticmethod
+    def other_step(tried: Sequence[Tried]) -> str:
+        """What to say if the last step passed, and the first did not."""
+        if len(tried) == 1:
+            return ""
+        why = "f has a kink in between (a max or a ReLU changes its winner), or bends strongly"
+        if not math.isfinite(tried[0].found.numeric):
+            why = "f is not a number as far away as that"
+        return (f"differences agree with a step of {tried[-1].h:.0e}, not of "
+                f"{tried[0].h:.0e}: {why}")
+
+    def agree(self, three: Sequence[Tried]) -> bool:
+        """Whether differences of three steps are one slope, and not the gradient's.
+
+        Rounding may blur the smallest of them.
+        """
+        numeric = np.array([t.found.numeric for t in three])
+        misses = np.array([t.found.analytic for t in three]) - numeric
+        if not np.isfinite(misses).all():
+            return False
+        c = _moved(three)
+        h = np.array([t.h for t in three])
+        miss = float(np.abs(misses).min())
+        change = float(np.ptp(numeric))
+        largest = float(np.abs(numeric).max())
+        steady = change <= 0.1 * largest + 2 * self.rounding(c) / float(h.min())
+        enough = 0.01 * (miss if steady else min(miss, largest)) * float(h.min())
+        rounding = np.sort(self.hides(c, enough) / h)
+        blur = 2 * float(rounding[-1])
+        if blur * float(h.min()) > _MOST_ROUNDING * float(np.abs(c * self.y).sum()):
+            blur = 0.0  # it may be f itself that swings so
+        steady = steady or change <= 0.1 * largest + blur
+        return bool(steady and 4 * rounding[1] <= miss
+                    and np.ptp(misses) <= 0.25 * miss + blur)
+
+    def verdict(self, tried: list[Tried], staircase: bool = False
+                ) -> tuple[Comparison, list[Tried]]:
+        """Of steps that all disagree with the gradient: wrong, or unresolved.
+
+        On a staircase, where nothing moves within a stair, nothing is shown by that.
+        """
+        for k in range(len(tried), 2, -1):
+            three = tried[k - 3 : k]
+            if self.agree(three) and not (staircase and three[1].found.numeric == 0.0):
+                return three[1].found, three
+        finite = [t for t in tried if math.isfinite(t.found.numeric)]
+        slopes = ", ".join(f"{t.found.numeric:.4g} (step {t.h:.0e})" for t in finite)
+        found = finite[0].found
+        return found._replace(resolved=False, note=(
+            f"{found.where}: no step can show whether the gradient is right: differences "
+            f"do not agree with one another either, {slopes}")), finite
+
+    def limit(self, found: Comparison, v: Array, still: Array, moved: Array, h: float,
               alone: bool) -> float | None:
-        """The slopes that rounding hides from a step, if it explains the difference found.
+        """The slopes that rounding hides from a step of `h`, if it explains what was found.
 
-        still:   c where an output does not move, else 0
-        noise:   the rounding of the outputs that do move, as a slope
+        still, moved:   c where an output does not move, and where it does, else 0
 
         What does not move may come from numbers as large as 1, and if nothing moves as
         large as those that were moved: their rounding hides what the gradient claims of
@@ -222,21 +339,17 @@ class Level:
         largest = 1.0
         if found.numeric == 0.0:
             largest = float(np.abs(self.x[(v != 0) & np.isfinite(self.x)]).max(initial=1.0))
-        hidden = ROUNDING * largest * float(np.abs(still).sum()) / self.settings.eps
+        hidden = ROUNDING * largest * float(np.abs(still).sum()) / h
         claimed = float((self.gradient(still) * v).sum())
         if abs(claimed) > hidden:
             claimed = 0.0
+        miss = abs(found.analytic - claimed - found.numeric)
+        noise = self.hides(moved, 0.5 * miss * h) / h
         size = max(abs(found.analytic), abs(found.numeric))
         bound = noise + self.settings.tolerance * size
         if alone or self.order > 1:
             bound += hidden
-        if abs(found.analytic - claimed - found.numeric) <= bound:
-            return max(noise, hidden)
-        return None
-
-    def rounding(self, c: Array) -> float:
-        """Of sum(c * f), if f itself were exact."""
-        return ROUNDING * float(np.abs(c * self.y).sum())
+        return max(noise, hidden) if miss <= bound else None
 
     # What is checked without differences
 
@@ -267,3 +380,21 @@ class Level:
 
 def _flat(parts: Sequence[Array]) -> Array:
     return np.concatenate([part.reshape(-1) for part in parts])
+
+
+def _moved(tried: Sequence[Tried]) -> Array:
+    """The size of c for the outputs that one of the steps moves, else 0."""
+    largest: Array = np.max([np.abs(t.moved) for t in tried], axis=0)
+    return largest
+
+
+def _miss(tried: Sequence[Tried], default: float = math.inf) -> float:
+    """The most by which differences and gradient were apart."""
+    misses = [t.found.miss for t in tried if math.isfinite(t.found.miss)]
+    return max(misses, default=default)
+
+
+def length(v: Array) -> float:
+    """Of a direction; 1 if it is 0."""
+    largest = float(np.abs(v).max(initial=0.0))
+    return largest * float(np.sqrt(((v / largest) ** 2).sum())) if largest else 1.0

@@ -36,11 +36,19 @@ class Comparison(NamedTuple):
     error: float
     passed: bool
     note: str = ""
+    resolved: bool = True
 
     @property
     def band(self) -> str:
-        """The band of the notes that the error falls in."""
+        """The band of the notes that the error falls in; unresolved if no step can tell."""
+        if not self.resolved:
+            return "unresolved"
         return next((name for bound, name in BANDS if self.error > bound), "good")
+
+    @property
+    def miss(self) -> float:
+        """By how much the two sides differ."""
+        return abs(self.analytic - self.numeric)
 
     def excused(self, note: str) -> Comparison:
         """The same, passed for the reason that the note gives."""
