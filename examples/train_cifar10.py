@@ -197,15 +197,18 @@ def main(argv: list[str] | None = None) -> int:
 
     trainer = train.Trainer(model, optimizer, progress=not args.quiet,
                             callbacks=[train.Checkpoints(args.checkpoints, every=100)])
+    before = time.perf_counter()
     history = trainer.fit(train_loader, val_loader, epochs,
                           resume=args.checkpoints if args.resume else None)
+    # of the run before it was cut off, if this one has resumed it
+    earlier = max(0.0, trainer.seconds - (time.perf_counter() - before))
     train.save_model(model, args.out / "model.safetensors",
                      {"model": name, "data": training.name}, classes=test.classes,
                      normalize=test_loader.transform, shape=test.images.shape[1:])
     history.save(args.out / "history.json")
     scores = trainer.predict(test_loader)
     accuracy = float((scores.argmax(axis=1) == test.labels).mean())
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start + earlier
 
     result = {
         "dataset": training.name, "test_accuracy": accuracy,

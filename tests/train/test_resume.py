@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -331,6 +332,28 @@ def test_another_schedule_is_mentioned(tmp_path: Path, capsys: pytest.CaptureFix
     assert "lr: cosine(0.1, T=6) in the checkpoint, constant(0.2) here; this run's is used" in text
     assert "step-00000006.safetensors: 6 steps are done" in text
     assert [line for line in text.splitlines() if line.startswith("epoch   2/2")]
+
+
+class Slow(Callback):
+    """2 ms more for each of the six steps of an epoch."""
+
+    def on_step(self, trainer: Any) -> None:
+        time.sleep(0.002)
+
+
+def test_the_time_of_training_is_that_of_the_whole_run(tmp_path: Path) -> None:
+    """As the epochs of the history say, also after a resume in mid-epoch."""
+    first = trainer(callbacks=[Slow(), Checkpoints(tmp_path, every=4)])
+    assert first.seconds == 0.0
+    first.fit(batches(), epochs=2)
+    assert first.seconds == pytest.approx(sum(first.history["seconds"]))
+    assert first.seconds >= 2 * 0.012
+    (tmp_path / "step-00000012.safetensors").unlink()  # the newest is of step 8
+    second = trainer(callbacks=[Slow()])
+    second.fit(batches(), epochs=2, resume=tmp_path)
+    assert second.history["seconds"][0] == first.history["seconds"][0]
+    assert second.seconds == pytest.approx(sum(second.history["seconds"]))
+    assert second.history["seconds"][1] >= 0.012  # two steps were of the first process
 
 
 def test_a_used_folder_is_not_overwritten(tmp_path: Path) -> None:

@@ -216,6 +216,14 @@ class Trainer:
                 self._call("on_end")
         return self.history
 
+    @property
+    def seconds(self) -> float:
+        """Time of training so far: of all epochs, also those before a resume."""
+        begun = 0.0
+        if self.fitting.sums:  # in mid-epoch
+            begun = time.perf_counter() - self.fitting.started
+        return math.fsum(self.history.epochs.get("seconds", [])) + begun
+
     def check_weights(self) -> None:
         """FloatingPointError if a trained weight is not finite, or a buffer nan.
 
