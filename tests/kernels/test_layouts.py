@@ -22,6 +22,7 @@ from tinynet import backend, kernels
 from tinynet.checks import count
 from tinynet.functional.conv import _fold, _unfold
 from tinynet.kernels import (
+    activation,
     channels,
     conv,
     elementwise,
@@ -74,6 +75,61 @@ def exact_erf(x: Any) -> Any:
     from scipy import special as scipy_special
 
     return scipy_special.erf(x)
+
+
+def activations() -> dict[str, Row]:
+    """Rows of `activation.py`: each value and slope, and the same by SciPy or plain NumPy."""
+    from scipy import special as scipy_special
+
+    def density(x: Any) -> Any:
+        return np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+
+    def by_tanh(x: Any) -> Any:
+        return np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+
+    def tanh_slope(x: Any) -> Any:
+        return np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x * x)
+
+    def s(x: Any) -> Any:
+        return scipy_special.expit(x)
+
+    def phi(x: Any) -> Any:
+        return scipy_special.ndtr(x)
+
+    values: dict[str, tuple[Any, dict[str, Any]]] = {
+        "sigmoid_of": (s, {}),
+        "silu_of": (lambda x: x * s(x), {}),
+        "gelu_of": (lambda x: x * phi(x), {"approximate": "none"}),
+        "gelu_of, by tanh": (lambda x: x * (1 + by_tanh(x)) / 2, {"approximate": "tanh"}),
+        "leaky_relu_of": (lambda x: np.where(x > 0, x, 0.1 * x), {"negative_slope": 0.1}),
+        "leaky_relu_of, steep": (lambda x: np.where(x > 0, x, 3 * x), {"negative_slope": 3.0}),
+        "elu_of": (lambda x: np.where(x > 0, x, 0.7 * np.expm1(x)), {"alpha": 0.7}),
+        "softplus_of": (lambda x: np.log1p(np.exp(2 * x)) / 2, {"beta": 2.0}),
+    }
+    slopes: dict[str, tuple[Any, dict[str, Any]]] = {
+        "sigmoid_backward_of": (lambda y: y * (1 - y), {}),
+        "tanh_backward_of": (lambda y: 1 - y * y, {}),
+        "silu_backward_of": (lambda x: s(x) * (1 + x * (1 - s(x))), {}),
+        "gelu_backward_of": (lambda x: phi(x) + x * density(x), {"approximate": "none"}),
+        "gelu_backward_of, by tanh": (
+            lambda x: (1 + by_tanh(x) + x * (1 - by_tanh(x) ** 2) * tanh_slope(x)) / 2,
+            {"approximate": "tanh"}),
+        "leaky_relu_backward_of": (lambda x: np.where(x > 0, 1, 0.1), {"negative_slope": 0.1}),
+        "leaky_relu_backward_of, steep": (lambda x: np.where(x > 0, 1, 3), {"negative_slope": 3.0}),
+        "elu_backward_of": (lambda x: np.where(x > 0, 1, np.exp(x)), {"alpha": 1.0}),
+        "elu_backward_of, bent": (lambda x: np.where(x > 0, 1, 0.7 * np.exp(x)), {"alpha": 0.7}),
+        "softplus_backward_of": (lambda x: s(2 * x), {"beta": 2.0}),
+    }
+
+    def row(name: str, options: Any, exact: Any, operands: int) -> Row:
+        f = getattr(activation, name.partition(",")[0])
+        return Row(lambda *arrays: activation.in_blocks(f, *arrays, **options), exact,
+                   *alike(operands))
+
+    found = {name: row(name, options, f, 1) for name, (f, options) in values.items()}
+    for name, (f, options) in slopes.items():
+        found[name] = row(name, options, lambda g, x, f=f: g * f(x), 2)
+    return {f"activation.{name}, activation.in_blocks": made for name, made in found.items()}
 
 
 def pooled(options: Any) -> list[Any]:
@@ -209,6 +265,7 @@ def convolution(name: str, o: int, i: int, kernel: int, stride: int, padding: in
     }
 
 
+ROWS |= activations()
 for _name, _sizes in CONVOLUTIONS.items():
     ROWS |= convolution(_name, *_sizes)
 for _name, _bodies in kernel.kernels.items():  # operands of one shape: the twin says what it means

@@ -1,8 +1,9 @@
 r"""Activations: one line for the value, one for the derivative, both exact at any order.
 
 Each is a primitive, so its second derivative is the derivative of its vjp: nothing more
-to write. Where a function has a kink, the text says which slope stands in for the
-derivative there.
+to write. Large arrays and their plain gradients go through `kernels/activation.py`.
+Where a function has a kink, the text says which slope stands in for the derivative
+there.
 
 Read next: `functional/linear.py`.
 """
@@ -14,16 +15,12 @@ from typing import Any
 
 from ..backend import Array, add_up, as_float, xp
 from ..checks import check_choice, check_positive
-from ..kernels import elementwise
+from ..kernels import activation as kernels, elementwise
 from ..operation import primitive
-from ..ops.arithmetic import clip, erf, exp, minimum, sigmoid, tanh, where, widened
+from ..ops.arithmetic import clip, erf, exp, minimum, pulled, sigmoid, tanh, where, widened
 from ..ops.reduction import sum as total
 from ..ops.shape import Axis, as_axis
 from ..tensor import Tensor
-
-# Further out than this sigmoid and Phi are 0 or 1 in any dtype; it stands for inf, so
-# that no 0 * inf makes a nan of a value or a slope that has a limit.
-_FAR = 1000.0
 
 
 @primitive(lambda g, gate: _where_positive(g, gate), None)
@@ -61,38 +58,28 @@ def relu6(x: Array) -> Array:
     return xp.clip(x, 0, 6)
 
 
-@primitive(lambda g, x, negative_slope: where(x > 0, g, negative_slope * g))
+@primitive(lambda g, x, negative_slope: pulled(
+    kernels.leaky_relu_backward_of, lambda: where(x > 0, g, negative_slope * g), g, x,
+    negative_slope=negative_slope))
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     """x for x > 0, negative_slope * x for the others; that slope at 0, too.
 
     >>> leaky_relu(xp.array([-2.0, 3.0]), 0.25).tolist()
     [-0.5, 3.0]
     """
-    x = as_float(x)
-    if negative_slope == 0:
-        return xp.maximum(x, 0)  # and not 0 * inf
-    bent = negative_slope * x
-    if negative_slope <= 1:
-        return xp.maximum(x, bent)
-    return xp.minimum(x, bent)
+    return kernels.in_blocks(kernels.leaky_relu_of, as_float(x), negative_slope=negative_slope)
 
 
-@primitive(lambda g, x, alpha: where(x > 0, g, alpha * g * exp(minimum(x, 0.0))))
+@primitive(lambda g, x, alpha: pulled(
+    kernels.elu_backward_of, lambda: where(x > 0, g, alpha * g * exp(minimum(x, 0.0))), g, x,
+    alpha=alpha))
 def elu(x: Array, alpha: float = 1.0) -> Array:
     """x for x > 0, alpha (e^x - 1) for the others (Clevert et al. 2016, equation 15).
 
     >>> [round(float(y), 4) for y in elu(xp.array([-1.0, 2.0]))]
     [-0.6321, 2.0]
     """
-    x = as_float(x)
-    return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
-
-
-def _passes(x: Any, approximate: str) -> Any:
-    """The share of x that a GELU lets through: the normal distribution's Phi(x)."""
-    if approximate == "none":
-        return 0.5 * (erf(x / math.sqrt(2)) + 1.0)
-    return 0.5 * (tanh(_gelu_tanh_argument(x)) + 1.0)
+    return kernels.in_blocks(kernels.elu_of, as_float(x), alpha=alpha)
 
 
 def _gelu_tanh_argument(x: Any) -> Any:
@@ -101,18 +88,22 @@ def _gelu_tanh_argument(x: Any) -> Any:
 
 def _gelu_slope(x: Any, approximate: str) -> Any:
     """(x Phi)' = Phi + x Phi'."""
-    x = clip(x, -_FAR, _FAR)
+    x = clip(x, -kernels.FAR, kernels.FAR)
     if approximate == "none":
+        passes = 0.5 * (erf(x / math.sqrt(2)) + 1.0)  # the normal distribution's Phi(x)
         density = exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
     else:
         t = tanh(_gelu_tanh_argument(x))
+        passes = 0.5 * (t + 1.0)
         inner_slope = (x * x * (3 * 0.044715) + 1.0) * math.sqrt(2 / math.pi)
         density = (1.0 - t * t) * inner_slope * 0.5
-    return _passes(x, approximate) + x * density
+    return passes + x * density
 
 
 @widened
-@primitive(lambda g, x, approximate: g * _gelu_slope(x, approximate))
+@primitive(lambda g, x, approximate: pulled(
+    kernels.gelu_backward_of, lambda: g * _gelu_slope(x, approximate), g, x,
+    approximate=approximate))
 def gelu(x: Array, approximate: str = "none") -> Array:
     """x Phi(x), Phi being the normal distribution function (Hendrycks and Gimpel 2016).
 
@@ -123,28 +114,29 @@ def gelu(x: Array, approximate: str = "none") -> Array:
     [0.8413, 0.8412]
     """
     check_choice("approximate", approximate, ("none", "tanh"))
-    return xp.maximum(x, -_FAR) * _passes(xp.clip(x, -_FAR, _FAR), approximate)
+    return kernels.in_blocks(kernels.gelu_of, x, approximate=approximate)
 
 
 def _silu_slope(x: Any) -> Any:
     """(x s)' = s (1 + x (1 - s)), s being the sigmoid of x."""
     s = sigmoid(x)
-    return s * ((1.0 - s) * clip(x, -_FAR, _FAR) + 1.0)
+    return s * ((1.0 - s) * clip(x, -kernels.FAR, kernels.FAR) + 1.0)
 
 
 @widened
-@primitive(lambda g, x: g * _silu_slope(x))
+@primitive(lambda g, x: pulled(kernels.silu_backward_of, lambda: g * _silu_slope(x), g, x))
 def silu(x: Array) -> Array:
     """x sigmoid(x), also known as swish.
 
     >>> [round(float(y), 4) for y in silu(xp.array([-1.0, 0.0, 1.0]))]
     [-0.2689, 0.0, 0.7311]
     """
-    return xp.maximum(x, -_FAR) * sigmoid(x)
+    return kernels.in_blocks(kernels.silu_of, x)
 
 
 @widened
-@primitive(lambda g, x, beta: g * sigmoid(beta * x))
+@primitive(lambda g, x, beta: pulled(
+    kernels.softplus_backward_of, lambda: g * sigmoid(beta * x), g, x, beta=beta))
 def softplus(x: Array, beta: float = 1.0) -> Array:
     """log(1 + e^(beta x)) / beta, a smooth ReLU; computed so that nothing overflows.
 
@@ -152,7 +144,7 @@ def softplus(x: Array, beta: float = 1.0) -> Array:
     [0.0, 0.693147, 1000.0]
     """
     check_positive("beta", beta)
-    return xp.logaddexp(beta * x, 0) / beta
+    return kernels.in_blocks(kernels.softplus_of, x, beta=beta)
 
 
 def _largest(x: Array, axis: Axis) -> Array:

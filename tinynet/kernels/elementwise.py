@@ -11,7 +11,7 @@ of the time of plain NumPy on two cores, half of that gain because the result's 
 is reused (`memory.py`). Results never depend on the cut: every element is computed by
 itself.
 
-Read next: `kernels/sums.py`.
+Read next: `kernels/activation.py`.
 """
 
 from __future__ import annotations
@@ -102,8 +102,10 @@ def keep(x: Array, mask: Array, out: Array | None = None) -> Array:
 
 
 def positive(x: Array, out: Array | None = None) -> Array:
-    """max(x, 0); by `clip`, which takes a third of the time of NumPy's maximum with a number."""
-    return xp.clip(x, 0, xp.inf, out=out)
+    """max(x, 0); into `out` by `clip`, which is three times faster, but slow to call."""
+    if out is None or x.dtype.kind != "f":
+        return xp.maximum(x, 0, out=out)
+    return xp.clip(x, 0, np.inf, out=out)
 
 
 def keep_positive(g: Array, y: Array, out: Array | None = None) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..backend import Array, accumulator, as_float, asarray, float_dtype, xp
 from ..foreign import answering, refusal
-from ..kernels import elementwise, erf as erf_kernel
+from ..kernels import activation, elementwise, erf as erf_kernel
 from ..operation import primitive
 from ..rules import unpack
 from ..tensor import Tensor, wrap
@@ -80,6 +80,14 @@ def widened(function: Callable[P, R]) -> Callable[P, R]:
         return astype(y, result)
 
     return call
+
+
+def pulled(kernel: Callable[..., Array], formula: Callable[[], Any], g: Any, *arrays: Any,
+           **options: Any) -> Any:
+    """A vjp by its `formula` where that is to be differentiated itself, else by its kernel."""
+    if isinstance(g, Tensor):
+        return formula()
+    return activation.in_blocks(kernel, g, *arrays, **options)
 
 
 @primitive(lambda g: g, lambda g: g)
@@ -177,18 +185,17 @@ def cos(x: Array) -> Array:
     return xp.cos(as_float(x))
 
 
-@primitive(lambda g, y: g * (1.0 - y * y))
+@primitive(lambda g, y: pulled(activation.tanh_backward_of, lambda: g * (1.0 - y * y), g, y))
 def tanh(x: Array) -> Array:
     """(e^x - e^-x) / (e^x + e^-x)"""
-    return xp.tanh(as_float(x))
+    return elementwise.elementwise(xp.tanh, as_float(x))
 
 
-@primitive(lambda g, y: g * y * (1.0 - y))
+@widened
+@primitive(lambda g, y: pulled(activation.sigmoid_backward_of, lambda: g * y * (1.0 - y), g, y))
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + e^-x), computed with e^-|x| so that nothing overflows"""
-    x = as_float(x)
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1.0, e) / (1.0 + e)
+    """1 / (1 + e^-x)"""
+    return activation.in_blocks(activation.sigmoid_of, as_float(x))
 
 
 @widened
