@@ -13,6 +13,7 @@ import functools
 import hashlib
 import os
 import re
+import struct
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -129,3 +130,17 @@ def _cuda_headers() -> list[Path]:
                site.getsitepackages()]
     folders.append(Path(os.environ.get("CUDA_PATH", "/usr/local/cuda"), "include"))
     return [folder for folder in folders if folder.is_dir()]
+
+
+def instructions(cubin: bytes) -> dict[str, int]:
+    """How many instructions each kernel of a cubin has: 16 bytes each since sm_70."""
+    (start,) = struct.unpack_from("<Q", cubin, 40)  # of the table of sections, in an ELF file
+    size, number, names = struct.unpack_from("<3H", cubin, 58)
+    sections = [struct.unpack_from("<2I4Q", cubin, start + k * size) for k in range(number)]
+    found = {}
+    for name, _, _, _, _, length in sections:
+        place = sections[names][4] + name
+        text = cubin[place : cubin.index(b"\0", place)].decode()
+        if text.startswith(".text."):
+            found[text.removeprefix(".text.")] = length // 16
+    return found

@@ -20,9 +20,13 @@ pytestmark = pytest.mark.emulated
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90")  # Turing, Ampere, Hopper
 DTYPES = ("f2", "f4", "f8")
-KERNELS = {"adam", "batch_norm", "batch_norm_backward", "batch_norm_sums", "columns_back",
-           "max_pool_backward", "momentum", "sgd", "softmax_cross_entropy",
-           "softmax_cross_entropy_backward", "squares", "statistics"}
+KERNELS = {"adam", "batch_norm", "batch_norm_backward", "batch_norm_sums", "columns",
+           "columns_back", "max_pool", "max_pool_backward", "mean_pool", "mean_pool_backward",
+           "momentum", "sgd", "softmax_cross_entropy", "softmax_cross_entropy_backward",
+           "squares", "statistics"}
+# Instructions of a thread for sm_80 in float32: 3x3 windows of stride 1 (all nine taps), pools of
+# 2x2. Index arithmetic in 64 bits made it 1,260 and 850 for the columns and the way back.
+BOUNDS = {"columns": 230, "columns_back": 240, "max_pool": 150, "max_pool_backward": 200}
 UPDATES = (lambda p: SGD(p, 0.1), lambda p: SGD(p, 0.1, momentum=0.9), RMSprop, Adam)
 
 
@@ -33,7 +37,9 @@ def own_sources() -> set[tuple[str, str]]:
         test_gpu.test_batch_norm((2, 3, 4, 4), True, dtype, "c")
         test_gpu.test_convolution((1, 2, 4, 4), (2, 2, 3, 3), ((1, 1), (1, 1), (1, 1), 1),
                                      dtype, "c")
-        test_gpu.test_max_pool((1, 1, 4, 4), ((2, 2), (2, 2), (0, 0)), dtype, False)
+        pools = (1, 1, 4, 4), ((2, 2), (2, 2), (0, 0))
+        test_gpu.test_max_pool(*pools, "c", dtype, False)
+        test_gpu.test_mean_pool(*pools, dtype, "c")
         test_gpu.test_softmax_cross_entropy(dtype)
         for make in UPDATES:
             p = Tensor(xp.ones(3, dtype), requires_grad=True)
@@ -56,6 +62,16 @@ def test_every_kernel_is_among_them(own_sources: set[tuple[str, str]]) -> None:
 def test_they_compile(architecture: str, own_sources: set[tuple[str, str]]) -> None:
     for _, source in sorted(own_sources):
         assert compiler.nvrtc(source, architecture)
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_instructions_of_a_thread(name: str, own_sources: set[tuple[str, str]]) -> None:
+    (source,) = [text for kernel, text in own_sources if kernel == name
+                 and "typedef float T;" in text and "typedef int I;" in text
+                 and ("const I KH = 3;" in text or "const I KH = 2;" in text)]
+    found = compiler.instructions(compiler.nvrtc(source, "sm_80"))
+    assert list(found) == [f"tinynet_{name}"]
+    assert 50 < found[f"tinynet_{name}"] <= BOUNDS[name]
 
 
 def test_a_mistake_does_not_compile() -> None:

@@ -95,8 +95,8 @@ def launches_of_a_step(model: Any, optimizer: Optimizer, x: Any, y: Any) -> tupl
 
 
 @pytest.mark.parametrize(("make", "passes", "update"), [
-    (lambda: models.net_s(widths=(4, 8, 8), image_size=16), 103, 20),
-    (lambda: models.net_r(width=4), 140, 26),
+    (lambda: models.net_s(widths=(4, 8, 8), image_size=16), 84, 20),
+    (lambda: models.net_r(width=4), 115, 26),
 ])
 def test_launches_of_a_training_step(make: Callable[[], Any], passes: int, update: int) -> None:
     model = make()

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.arrays import close, host
+from tests.arrays import close, equal, host
 from tinynet import Tensor
 from tinynet.backend import asarray, xp
 from tinynet.functional.norm import move
-from tinynet.kernels import channels, conv, gpu_norm, im2col, loss, norm, pool
+from tinynet.kernels import channels, conv, gpu_norm, gpu_windows, im2col, loss, norm, pool
 from tinynet.optim import SGD, Adagrad, Adam, RMSprop
 
 pytestmark = pytest.mark.cupy_only
@@ -99,15 +99,67 @@ def test_convolution(x: Any, w: Any, options: Any, dtype: str, layout: str) -> N
     assert conv.conv2d_backward(g, x, w, *options, wanted=(True, False))[1] is None
 
 
+OPTIONS = (1, 1), (1, 1), (1, 1), 1
+
+
+def test_convolution_in_blocks_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w, g = numbers(7, 3, 6, 5), numbers(4, 3, 3, 3), numbers(7, 4, 6, 5, layout="t")
+    kept: list[Any] = []
+    y = conv.conv2d(x, w, *OPTIONS, kept)
+    whole = conv.conv2d_backward(g, kept[0], w, *OPTIONS)
+    monkeypatch.setattr(gpu_windows, "BLOCK_BYTES", 2 * 27 * 30 * 4)  # two images
+    again: list[Any] = []
+    assert same(conv.conv2d(x, w, *OPTIONS, again), y, "f4")
+    assert again == []
+    for a, b in zip(conv.conv2d_backward(g, x, w, *OPTIONS), whole, strict=True):
+        assert same(a, b, "f4", 3)
+    exact = im2col.plain_conv2d_backward(g, x, w, *OPTIONS)
+    assert all(same(a, b, "f4", 10) for a, b in zip(whole, exact, strict=True))
+
+
+def test_few_columns_are_kept_and_many_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w = numbers(7, 3, 6, 5), numbers(4, 3, 3, 3)
+    monkeypatch.setattr(gpu_windows, "KEPT_BYTES", 7 * 27 * 30 * 4 - 1)
+    kept: list[Any] = []
+    conv.conv2d(x, w, *OPTIONS, kept)
+    assert kept == []
+
+
+def test_indices_wider_than_32_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w, g = numbers(2, 3, 6, 5), numbers(4, 3, 3, 3), numbers(2, 4, 6, 5)
+    narrow = conv.conv2d(x, w, *OPTIONS), *conv.conv2d_backward(g, x, w, *OPTIONS)
+    monkeypatch.setattr(gpu_windows, "SMALL", 0)
+    wide = conv.conv2d(x, w, *OPTIONS), *conv.conv2d_backward(g, x, w, *OPTIONS)
+    assert all(equal(a, b) for a, b in zip(narrow, wide, strict=True))
+
+
+POOLED = [
+    ((2, 3, 6, 8), ((2, 2), (2, 2), (0, 0))), ((2, 3, 7, 6), ((3, 3), (2, 2), (1, 1))),
+    ((1, 2, 5, 5), ((3, 2), (1, 2), (0, 0))), ((2, 2, 7, 7), ((2, 3), (3, 1), (1, 0)))]
+
+
+@pytest.mark.parametrize("layout", ["c", "t"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+@pytest.mark.parametrize(("shape", "options"), POOLED)
+def test_mean_pool(shape: Any, options: Any, dtype: str, layout: str) -> None:
+    x = numbers(*shape, dtype=dtype, layout=layout)
+    y = pool.avg_pool2d(x, *options)
+    assert y.dtype == dtype and same(y, pool.plain_avg_pool2d(x.astype("f8"), *options), dtype)
+    g = numbers(*y.shape, dtype=dtype, seed=1)
+    found = pool.avg_pool2d_backward(g, shape, *options)
+    exact = pool.plain_avg_pool2d_backward(g.astype("f8"), shape, *options)
+    assert found.dtype == dtype and same(found, exact, dtype)
+
+
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
-@pytest.mark.parametrize(("shape", "options"), [
-    ((2, 3, 6, 8), ((2, 2), (2, 2), (0, 0))), ((2, 3, 7, 6), ((3, 3), (2, 2), (1, 1))),
-    ((1, 2, 5, 5), ((3, 2), (1, 2), (0, 0))), ((2, 2, 7, 7), ((2, 3), (3, 1), (1, 0)))])
-def test_max_pool(shape: Any, options: Any, dtype: str, ties: bool) -> None:
-    x = numbers(*shape, dtype=dtype)
+@pytest.mark.parametrize("layout", ["c", "t"])
+@pytest.mark.parametrize(("shape", "options"), POOLED)
+def test_max_pool(shape: Any, options: Any, layout: str, dtype: str, ties: bool) -> None:
+    x = numbers(*shape, dtype=dtype, layout=layout)
     x = xp.sign(x) if ties else x
     y = pool.max_pool2d(x, *options)
+    assert equal(y, pool.plain_max_pool2d(x, *options))
     g = numbers(*y.shape, dtype=dtype, seed=1)
     found = pool.max_pool2d_backward(g, x, y, *options)
     exact = pool.plain_max_pool2d_backward(*(a.astype("f8") for a in (g, x, y)), *options)

@@ -277,7 +277,8 @@ for _name, _bodies in kernel.kernels.items():  # operands of one shape: the twin
 
 OTHERS = {  # functions of kernels/ that take no operands in an order of their own, and why
     "allocator": "memory itself", "threads": "threads", "memory": "makes the orders",
-    "gpu": "the GPU's", "gpu_norm": "the GPU's", "kernel": "the choice of a body",
+    "gpu": "the GPU's", "gpu_norm": "the GPU's", "gpu_windows": "the GPU's",
+    "kernel": "the choice of a body",
     "im2col.": "parts of conv2d", "winograd.": "parts of conv2d",
     "conv.": "the choice of an algorithm", "elementwise.at_once": "f itself",
     "elementwise.flat_rows": "part of elementwise", "channels.per_channel": "of vectors",

@@ -12,7 +12,7 @@ float16 is computed in float32, whose products BLAS knows: the transforms of Win
 way would leave two digits of it.
 
 `force_algorithm` overrules the choice, for tests: gradient checks in float64 reach
-every one. A GPU has one way of its own, in `gpu.py`.
+every one. A GPU has one way of its own, in `gpu_windows.py`.
 
 Read next: `kernels/pool.py`.
 """
@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 from ..backend import Array
 from ..checks import Pair
-from . import gpu, im2col, kernel as bodies, winograd
+from . import gpu_windows, im2col, kernel as bodies, winograd
 from .im2col import Shape
 from .kernel import kernel
 
@@ -63,14 +64,15 @@ def choose(s: Shape) -> str:
     return "winograd" if fits and enough and mostly_full else "im2col"
 
 
-@kernel(plain=im2col.plain_conv2d, gpu=gpu.conv2d, small=0, wide=True)
+@kernel(plain=im2col.plain_conv2d, gpu=gpu_windows.conv2d, small=0, wide=True)
 def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
-           dilation: Pair = (1, 1), groups: int = 1) -> Array:
+           dilation: Pair = (1, 1), groups: int = 1, kept: list[Any] | None = None) -> Array:
     """y[n, o, p, q] = sum over c, i, j of w[o, c, i, j] x[n, c, P(p, i), Q(q, j)]
 
     with P(p, i) = p stride + i dilation - padding for rows, Q for columns alike; zeros
     around. Shapes: x (N, C, H, W), w (O, C / groups, kH, kW), y (N, O, H', W'), the
-    result in channels-last memory. Nothing but x and w is needed for the gradients.
+    result in channels-last memory. Nothing but x and w is needed for the gradients; what
+    goes into `kept` stands for x there, and saves work (on a GPU).
 
     >>> from tinynet.backend import xp
     >>> conv2d(xp.ones((1, 1, 3, 3)), xp.ones((1, 1, 3, 3)), padding=(1, 1))[0, 0].tolist()
@@ -82,7 +84,7 @@ def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
     return im2col.conv2d(x, w, s)
 
 
-@kernel(plain=im2col.plain_conv2d_backward, gpu=gpu.conv2d_backward, small=0, wide=True)
+@kernel(plain=im2col.plain_conv2d_backward, gpu=gpu_windows.conv2d_backward, small=0, wide=True)
 def conv2d_backward(g: Array, x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
                     dilation: Pair = (1, 1), groups: int = 1,
                     wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:

@@ -25,31 +25,19 @@ from typing import Any
 
 from ..backend import Array, xp
 from .channels import Statistics
+from .gpu import THREADS, raw
 
-THREADS = 256
 PART = 2048  # numbers of a channel that are worth a block
 PARTS = 64  # of a channel, at most
-_NAMES = {"e": "float16", "f": "float", "d": "double"}
-_COMPUTE = {"e": "float", "f": "float", "d": "double"}
 
-_HEAD = """#include <cupy/complex.cuh>
-#include <cupy/carray.cuh>
-#include <cupy/atomics.cuh>
-#include <cupy/math_constants.h>
-#include <cupy/float16.cuh>
-
-typedef %s T;
-typedef %s A;
-#define THREADS %d
-typedef long long Size;
-
+_HEAD = """
 // Where the numbers of a channel lie in an array: strides of images, channels, pixels
 struct tn_place {
   Size at, step, carry;
   __device__ tn_place(Size n, Size c, Size p, unsigned channel, unsigned image,
                       unsigned pixel, unsigned pixels)
     : at(n * image + c * channel + p * pixel),
-      step(n * (THREADS / pixels) + p * (THREADS %% pixels)), carry(n - p * pixels) {}
+      step(n * (THREADS / pixels) + p * (THREADS % pixels)), carry(n - p * pixels) {}
   __device__ void next(bool over) { at += step + (over ? carry : 0); }
 };
 // Runs over number t, t + THREADS, ... of a part of a channel
@@ -57,7 +45,7 @@ struct tn_walk {
   unsigned e, end, image, pixel, step, pixels;
   __device__ tn_walk(Size n, Size p, unsigned part, unsigned length)
     : e(part * length + threadIdx.x), end(min((Size)(part + 1) * length, n * p)),
-      image(e / (unsigned)p), pixel(e %% (unsigned)p), step(THREADS %% p), pixels(p) {}
+      image(e / (unsigned)p), pixel(e % (unsigned)p), step(THREADS % p), pixels(p) {}
   __device__ bool next() {  // whether it comes to another image
     e += THREADS;
     pixel += step;
@@ -217,8 +205,7 @@ _KERNELS = {"statistics": _SUMS, "batch_norm": _APPLY, "batch_norm_sums": _BACK_
 
 @functools.cache
 def _kernel(name: str, char: str) -> Any:
-    head = _HEAD % (_NAMES[char], _COMPUTE[char], THREADS)
-    return xp.RawKernel(head + _KERNELS[name], f"tinynet_{name}")
+    return raw(name, char, _HEAD + _KERNELS[name])
 
 
 class _Planes:

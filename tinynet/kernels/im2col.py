@@ -155,7 +155,7 @@ def columns_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:
 
 
 def plain_conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
-                 dilation: Pair = (1, 1), groups: int = 1) -> Array:
+                 dilation: Pair = (1, 1), groups: int = 1, kept: object = None) -> Array:
     """Windows times weights, group by group: one copy and one product (`tensordot`) each."""
     s = Shape(x, w, stride, padding, dilation, groups)
     found = _all_windows(bordered(x, s.padding), s)

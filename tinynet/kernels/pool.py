@@ -15,8 +15,8 @@ infinite stays in its window.
 Cost for 2x2 windows and n inputs: the largest takes 0.75 n operations forward and n
 backward; memory moves 1.25 n and 2.5 n numbers, because a block of images stays in the
 cache for all taps. (The mean: 1 n and 0.25 n operations, 1.75 n numbers each way.) The
-plain twins do the same to the whole batch at once; on CuPy they are what runs, but for
-the largest's way back, one launch of `gpu.py`. Source: LeCun et al. 1998,
+plain twins do the same to the whole batch at once; on CuPy each is one launch of
+`gpu_windows.py`. Source: LeCun et al. 1998,
 "Gradient-based learning applied to document recognition", section II (subsampling, the
 mean).
 
@@ -32,7 +32,7 @@ import numpy as np
 
 from ..backend import Array, DType, accumulator, xp
 from ..checks import Pair, count, taps
-from . import gpu
+from . import gpu_windows
 from .elementwise import keep
 from .kernel import kernel
 from .memory import as_nchw, as_nhwc, empty_nhwc, scratch
@@ -99,7 +99,7 @@ def plain_max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Arr
     return view(bordered(x, padding, -np.inf), kernel, stride, out).max(axis=(4, 5))
 
 
-@kernel(plain=plain_max_pool2d, small=0)
+@kernel(plain=plain_max_pool2d, gpu=gpu_windows.max_pool2d, small=0)
 def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """The largest value of each window: x (N, C, H, W) to (N, C, H', W') as by `checks.count`."""
     return _forward(np.maximum, -np.inf, x, kernel, stride, padding)
@@ -144,7 +144,7 @@ def plain_max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride
     return inside(dx, padding)
 
 
-@kernel(plain=plain_max_pool2d_backward, gpu=gpu.max_pool2d_backward, small=0, wide=True)
+@kernel(plain=plain_max_pool2d_backward, gpu=gpu_windows.max_pool2d_backward, small=0, wide=True)
 def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair,
                         padding: Pair) -> Array:
     """dx from the gradient g of y = max_pool2d(x, ...)."""
@@ -169,7 +169,7 @@ def plain_avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Arr
     return found.mean(axis=(4, 5), dtype=accumulator(x.dtype)).astype(x.dtype, copy=False)
 
 
-@kernel(plain=plain_avg_pool2d, small=0, wide=True)
+@kernel(plain=plain_avg_pool2d, gpu=gpu_windows.avg_pool2d, small=0, wide=True)
 def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """The mean of each window; zeros around the image count as values."""
     y = _forward(np.add, 0, x, kernel, stride, padding)
@@ -187,7 +187,8 @@ def plain_avg_pool2d_backward(g: Array, shape: tuple[int, ...], kernel: Pair, st
     return inside(dx, padding)
 
 
-@kernel(plain=plain_avg_pool2d_backward, small=0, wide=True)
+@kernel(plain=plain_avg_pool2d_backward, gpu=gpu_windows.avg_pool2d_backward, small=0,
+        wide=True)
 def avg_pool2d_backward(g: Array, shape: tuple[int, ...], kernel: Pair, stride: Pair,
                         padding: Pair) -> Array:
     """dx, of shape (N, C, H, W), from the gradient g of y = avg_pool2d(x, ...)."""
