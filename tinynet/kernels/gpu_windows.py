@@ -266,12 +266,13 @@ def conv2d_backward(g: Array, x: Array, w: Array, stride: Pair = (1, 1),
     s = Shape(x, w, stride, padding, dilation, groups)
     dx: Any = None
     dw: Any = None
-    if wanted[0]:
-        dx = xp.empty((s.c, s.n, *s.size), g.dtype)
+    filters = None
     if wanted[1]:
         dw = xp.empty_like(w, order="C")
-    filters = None if dw is None else dw.reshape(s.groups, -1, s.taps)
+        filters = dw.reshape(s.groups, -1, s.taps)
     blocks = _blocks(s, x.itemsize)
+    if wanted[0] and len(blocks) > 1:
+        dx = xp.empty((s.c, s.n, *s.size), g.dtype)
     for block in blocks:
         dy = g[block].swapaxes(0, 1).reshape(s.groups, s.o // s.groups, -1)
         if dw is not None:
