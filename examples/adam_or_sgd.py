@@ -1,6 +1,6 @@
 """Adam as it comes, or SGD with momentum, its learning rate and schedule tuned? Lecture id C8.
 
-    python examples/adam_or_sgd.py                   on the built-in pictures: 5 minutes
+    python examples/adam_or_sgd.py                   on the built-in pictures: 5 to 10 minutes
     TINYNET_DATA=... python examples/adam_or_sgd.py --data cifar10       on as many of CIFAR-10
 
 SGD's rate and schedule are searched with one seed, on one half of the validation pictures. The
@@ -57,19 +57,21 @@ def loader(pictures: data.Dataset, transform: data.Normalize, seed: int = 0) -> 
     return data.DataLoader(pictures.images, pictures.labels, 50, transform=transform, seed=seed)
 
 
-def accuracy(task: Task, make: Make, seed: int, epochs: int, val: data.Dataset) -> float:
+def accuracy(task: Task, make: Make, seed: int, epochs: int, val: data.Dataset,
+             pace: train.Pace) -> float:
     """The validation accuracy after `epochs`, no epoch chosen; nan if the run diverged."""
     tn.manual_seed(seed)
     normalize = data.Normalize(*data.channel_statistics(task.train.images))
     batches = loader(task.train, normalize, seed)
     model = models.small_conv_net(num_classes=len(task.train.classes), widths=(16, 32, 64))
     optimizer = make(model.named_parameters(), epochs * len(batches))
-    trainer = train.Trainer(model, optimizer, keep_best=False, progress=False)
+    trainer = train.Trainer(model, optimizer, keep_best=False, progress=False, callbacks=[pace])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # overflow where the rate is too high
         try:
             trainer.fit(batches, epochs=epochs)
         except FloatingPointError:
+            pace.step(epochs - trainer.epoch)  # they will not come
             return float("nan")
         return trainer.evaluate(loader(val, normalize)).accuracy
 
@@ -78,13 +80,14 @@ def sgd(lr: float, name: str) -> Make:
     return lambda params, steps: optim.SGD(params, SCHEDULES[name](lr, steps), momentum=0.9)
 
 
-def search(task: Task, epochs: int) -> Found:
+def search(task: Task, epochs: int, pace: train.Pace) -> Found:
     """The accuracy with each rate and schedule."""
-    return {(lr, name): accuracy(task, sgd(lr, name), SEARCH_SEED, epochs, task.search)
+    return {(lr, name): accuracy(task, sgd(lr, name), SEARCH_SEED, epochs, task.search, pace)
             for name in SCHEDULES for lr in RATES}
 
 
-def compare(task: Task, found: Found, seeds: int, epochs: int) -> dict[str, list[float]]:
+def compare(task: Task, found: Found, seeds: int, epochs: int,
+            pace: train.Pace) -> dict[str, list[float]]:
     """Validation accuracies by contender, one for each seed."""
     lr, name = max(found, key=lambda key: np.nan_to_num(found[key], nan=-1.0))
     contenders: dict[str, Make] = {
@@ -95,7 +98,7 @@ def compare(task: Task, found: Found, seeds: int, epochs: int) -> dict[str, list
         f"SGD + momentum, a tenth of it: {lr / 10:g}, {name}": sgd(lr / 10, name),
         f"SGD + momentum, ten times it: {lr * 10:g}, {name}": sgd(lr * 10, name),
     }
-    return {name: [accuracy(task, make, seed, epochs, task.report) for seed in range(seeds)]
+    return {name: [accuracy(task, make, seed, epochs, task.report, pace) for seed in range(seeds)]
             for name, make in contenders.items()}
 
 
@@ -121,8 +124,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     task = load(options.data, options.pictures)
-    found = search(task, options.epochs)
-    rows = compare(task, found, options.seeds, options.epochs)
+    trainings = len(SCHEDULES) * len(RATES) + 5 * options.seeds
+    with train.Pace(trainings * options.epochs, "epochs of all trainings") as pace:
+        found = search(task, options.epochs, pace)
+        rows = compare(task, found, options.seeds, options.epochs, pace)
     print(report(found, rows))
 
 

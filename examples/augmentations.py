@@ -47,7 +47,7 @@ def transforms(train: data.Dataset) -> dict[str, data.Transform]:
         "lens distortion": data.LensDistortion((-0.3, 0.6), fill=mean),
         "cutout 16": data.Cutout(16, fill=mean),
         "random erasing": data.RandomErasing(fill="random"),
-        "half of the time": data.RandomApply(data.RandomAffine(degrees=(180, 180)), p=0.5),
+        "upside down, 1 in 2": data.RandomApply(data.RandomAffine(degrees=(180, 180)), p=0.5),
         "the usual for CIFAR": data.Compose([data.RandomHorizontalFlip(), data.RandomCrop(32, 4),
                                              data.Cutout(8, fill=mean)]),
     }
@@ -56,7 +56,8 @@ def transforms(train: data.Dataset) -> dict[str, data.Transform]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--data", choices=["auto", "shapes"], default="auto")
-    parser.add_argument("--out", type=Path, default=Path("runs/augmentations.png"))
+    parser.add_argument("--out", type=Path, default=Path("runs"),
+                        help="folder for augmentations.png, or a file's name (default: runs)")
     parser.add_argument("--picture", type=int, default=10, help="its number (default: 10)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
@@ -77,8 +78,9 @@ def main(argv: list[str] | None = None) -> int:
         loader = data.DataLoader(several.images, several.labels, COLUMNS, shuffle=False,
                                  seed=args.seed, batch_transform=mix)
         rows[name] = next(iter(loader))[0]
-    viz.contact_sheet(rows, args.out, f"Every transform on a picture of {train.name}")
-    print(f"{len(rows)} rows are in {args.out}")
+    out = args.out if args.out.suffix else args.out / "augmentations.png"
+    viz.contact_sheet(rows, out, f"Every transform on a picture of {train.name}")
+    print(f"{len(rows)} rows are in {out}")
     return 0
 
 

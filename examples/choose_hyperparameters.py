@@ -1,14 +1,15 @@
 """Choose learning rate and weight decay by the lecture's seven steps, and read the report.
 
-    python examples/choose_hyperparameters.py              CIFAR-10 if it can be had; 20 minutes
-    python examples/choose_hyperparameters.py --quick      fewer pictures and trials; 1 to 2 minutes
+    python examples/choose_hyperparameters.py              CIFAR-10 if it can be had; 28 minutes
+    python examples/choose_hyperparameters.py --quick      fewer pictures and trials; 2 minutes
     python examples/choose_hyperparameters.py --data shapes
 
 The first 10,000 training pictures of CIFAR-10 (2,000 with --quick): 9,000 to train on, 1,000 for
 validation; the test set is not touched. Nothing is started that would not end within the budget:
 28 minutes, or 1.7 (`--minutes`). Open report.html in the folder `--out` at any time: it is written
-anew after every step; result.json comes at the end. Ctrl-C, or a crash, loses one trial at most:
-the same command goes on from the journal, recipe.jsonl.
+anew after every step; result.json comes at the end. A slow machine tries less in the same time:
+there `--minutes 60` tries all. Ctrl-C, or a crash, loses one trial at most: the same command goes
+on from the journal, recipe.jsonl.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ PLANS: dict[bool, dict[str, Any]] = {
 class Progress:
     """A line for each training, with the time left: as the plan is, and within the budget."""
 
-    def __init__(self, plan: dict[str, Any], budget: float) -> None:
+    def __init__(self, plan: dict[str, Any], budget: float, pace: train.Pace) -> None:
+        self.pace = pace
         self.plan, self.budget, self.found = plan, budget, tune.recipe.Found()
         self.spent = 0.0  # in the step that runs
 
@@ -39,6 +41,7 @@ class Progress:
         """A step has ended."""
         self.found, self.spent = found, 0.0
         print(found.steps[-1], "\n", flush=True)
+        self.pace.said()
 
     def trial(self, trial: tune.Trial) -> None:
         """A training has ended."""
@@ -54,6 +57,7 @@ class Progress:
         chosen = ", ".join(f"{name} {value:.3g}" for name, value in trial.config.items())
         print(f"    {trial.i + 1}/{of}  {chosen}: {trial.score:.1%} in {trial.seconds:.1f} s   "
               f"about {left / 60:.1f} min left", flush=True)
+        self.pace.said()
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -115,16 +119,18 @@ def main(argv: list[str] | None = None) -> int:
           flush=True)
 
     plan = PLANS[args.quick]
-    progress = Progress(plan, 60 * minutes)
+    pace = train.Pace(what="all steps")
+    progress = Progress(plan, 60 * minutes, pace)
 
     def report(found: tune.recipe.Found) -> None:
         progress.step(found)
         viz.write_report(found, args.out / "report.html", f"Choosing hyper-parameters: {name}")
 
     try:
-        found = tune.recipe.run(model, optimizer, train_loader, val_loader, seed=args.seed,
-                                 journal=args.out / "recipe.jsonl", budget=60 * minutes,
-                                 report=report, on_trial=progress.trial, **plan)
+        with pace:
+            found = tune.recipe.run(model, optimizer, train_loader, val_loader, seed=args.seed,
+                                    journal=args.out / "recipe.jsonl", budget=60 * minutes,
+                                    report=report, on_trial=progress.trial, **plan)
     except (OSError, ValueError) as error:  # the journal is of another run, or the disk is full
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -10,6 +10,7 @@ geometric mean of all of them; for a deep net one scaled pass stands in for the 
 
 from __future__ import annotations
 
+import argparse
 import itertools
 
 import numpy as np
@@ -74,7 +75,9 @@ def deep_net() -> tuple[nn.Sequential, tn.Tensor]:
     return nn.Sequential(*layers, nn.Linear(64, 4)), tn.randn(32, 10)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
+    argparse.ArgumentParser(description=__doc__,  # there are no options
+                            formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     print("Redundant cues: test accuracy, mean and lowest of 4 seeds\n")
     print("              " + "".join(f"{name:>16}" for name in CUES))
     for name, p in (("no dropout", 0.0), ("dropout, 0.5", 0.5)):

@@ -1,7 +1,11 @@
 """Derivatives of an expression, and the derivative of a derivative (micrograd's example)."""
 
+import argparse
+
 import tinynet as tn
 from tinynet.functional import relu
+
+argparse.ArgumentParser(description=__doc__).parse_args()  # there are no options
 
 a = tn.tensor(-4.0, requires_grad=True)
 b = tn.tensor(2.0, requires_grad=True)

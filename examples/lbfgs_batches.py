@@ -1,6 +1,6 @@
 """L-BFGS on the full batch and on mini-batches, beside Adam: lecture id C7.
 
-    python examples/lbfgs_batches.py              a conv net, 3 seeds: a minute and a half
+    python examples/lbfgs_batches.py              a conv net, 3 seeds: 1 to 3 minutes
     python examples/lbfgs_batches.py --net mlp    a net of one hidden layer: 10 seconds
 
 All get the same number of evaluations (a loss with its gradient). On all 500 pictures at once the
@@ -22,6 +22,7 @@ import numpy as np
 
 import tinynet as tn
 from tinynet import data, functional as F, models, nn, optim
+from tinynet.train import Pace
 
 NETS: dict[str, Callable[[], nn.Module]] = {
     "conv": lambda: models.small_conv_net(image_size=16, widths=(8, 16)),
@@ -55,7 +56,7 @@ def batches(n: int, size: int, seed: int) -> Iterator[Any]:
 
 
 def train(net: str, make: Callable[[Any], optim.Optimizer], batch_size: int, evaluations: int,
-          seed: int) -> Result:
+          seed: int, pace: Pace) -> Result:
     """Step until `evaluations` are used up, or nothing is left to gain."""
     x, y = pictures()
     tn.manual_seed(seed)
@@ -69,6 +70,7 @@ def train(net: str, make: Callable[[Any], optim.Optimizer], batch_size: int, eva
         def closure() -> tn.Tensor:
             nonlocal used
             used += 1
+            pace.step(len(labels))  # noqa: B023
             return F.cross_entropy(model(inputs), labels)  # noqa: B023
 
         with warnings.catch_warnings(record=True) as caught:
@@ -78,22 +80,26 @@ def train(net: str, make: Callable[[Any], optim.Optimizer], batch_size: int, eva
         warned += any("at the same weights" in str(w.message) for w in caught)
         at_the_minimum = batch_size == len(y) and getattr(optimizer, "converged", False)
         if used >= evaluations or at_the_minimum:
+            pace.step(max(0, evaluations - used) * batch_size)  # they are not needed
             break
     with tn.no_grad():
         return Result(F.cross_entropy(model(x), y).item(), steps, warned)
 
 
-def compare(net: str, seeds: int, full: int = 200, mini: int = 400) -> dict[str, list[Result]]:
+def compare(net: str, seeds: int, full: int = 200, mini: int = 400,
+            pace: Pace | None = None) -> dict[str, list[Result]]:
     """All rows of the table: `full` evaluations of all pictures, `mini` of 50."""
     n = len(pictures()[1])
     lbfgs = lambda p: optim.LBFGS(p, max_iter=1)  # noqa: E731
+    pace = pace or Pace()
+    pace.total = seeds * (1 + len(ADAM_RATES)) * (full * n + mini * 50)
     rows = {}
     for name, size, evaluations in ((f"all {n}", n, full), ("50", 50, mini)):
         makers: dict[str, Callable[[Any], optim.Optimizer]] = {"L-BFGS": lbfgs}
         makers |= {f"Adam {lr:g}": lambda p, lr=lr: optim.Adam(p, lr) for lr in ADAM_RATES}
         for what, make in makers.items():
             rows[f"{what} | {name} | {evaluations}"] = [
-                train(net, make, size, evaluations, seed) for seed in range(seeds)]
+                train(net, make, size, evaluations, seed, pace) for seed in range(seeds)]
     return rows
 
 
@@ -115,7 +121,9 @@ def main() -> None:
     parser.add_argument("--net", choices=sorted(NETS), default="conv")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    print(table(compare(options.net, options.seeds)))
+    with Pace(what="pictures") as pace:
+        rows = compare(options.net, options.seeds, pace=pace)
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Every optimizer on the proving ground: a table of numbers, pictures, a race, learning rates.
 
-    python examples/optimizers.py                  all of it, about a minute
-    python examples/optimizers.py --quick          the same with fewer runs, 20 seconds
+    python examples/optimizers.py                  all of it, 1 to 2 minutes
+    python examples/optimizers.py --quick          the same with fewer runs, half a minute
     python examples/optimizers.py --out FOLDER     where the pictures go (runs/optimizers)
 
 Everything printed and drawn comes from the library's own optimizers. Ids such as A3 are those of
@@ -49,7 +49,7 @@ def first_order(lr: Any, rho: float = 0.9) -> dict[str, Make]:
 
 # Numbers
 
-def numbers(limit: int = 10_000, seeds: int = 20) -> str:
+def numbers(limit: int = 10_000, seeds: int = 20, pace: train.Pace | None = None) -> str:
     """One learning rate, 0.01, for all first-order optimizers: what each does with it."""
     rows = [["lr = 0.01", "saddle", "well", "length", "flips", "past 0", "angle", "apart"]]
     for name, make in (first_order(0.01) | SECOND_ORDER).items():
@@ -62,6 +62,8 @@ def numbers(limit: int = 10_000, seeds: int = 20) -> str:
         if name not in SECOND_ORDER:
             row += [f"{mean_angle(make, seeds):.0f}", f"{apart(first_order(0.05)[name]):.0e}"]
         rows.append(row)
+        if pace:
+            pace.step(2.5)
     return text.table(rows)
 
 
@@ -324,38 +326,53 @@ BLIND = """AdaGrad, RMSProp and Adam do not notice k, since this valley runs alo
 """
 
 
-def show(quick: bool, out: Path) -> None:
+# Seconds on 2 cores of an AMD EPYC: a measure of what is still to do on any machine.
+WORK = {"numbers": 32.5, "valleys": 20.0, "a course": 3.3, "small ones": 3.0, "rates": 5.0,
+        "decays": 12.0}
+QUICK = {"numbers": 32.5, "valleys": 5.0, "a course": 6.5, "small ones": 10.0, "rates": 6.5,
+         "decays": 20.0}  # numbers take 10 s, so all is in thirds of a second
+
+
+def show(quick: bool, out: Path, pace: train.Pace) -> None:
     """Print the numbers, draw the pictures."""
-    print(numbers(*(2000, 5) if quick else (10_000, 20)), COLUMNS, sep="\n", flush=True)
+    work = QUICK if quick else WORK
+    pace.total = sum(work.values()) + work["a course"] * (len(COURSES) - 1)
+    size = (2000, 5) if quick else (10_000, 20)
+    print(numbers(*size, pace), COLUMNS, sep="\n", flush=True)
     print(valleys((10, 100) if quick else (10, 100, 1000), 1000 if quick else 10_000), BLIND,
           sep="\n", flush=True)
+    pace.step(work["valleys"])
     for course in COURSES:
         landscape, paths = race(course)
         viz.plot_paths(landscape, paths, out / f"{course}.png")
         viz.race_page(landscape, paths, out / f"race_{course}.html")
         if not quick or course == "double_well":
             viz.race_gif(landscape, paths, out / f"race_{course}.gif", frames=40 if quick else 100)
+        pace.step(work["a course"])
     draw_noise(out)
     draw_steps(out)
     slopes = draw_models(out)
+    pace.step(work["small ones"])
     print(f"error of the model grows as step^{slopes['tangent']:.2f} (tangent, C1) and "
           f"step^{slopes['parabola']:.2f} (parabola, C2)\n")
     print(draw_dips(out, 3 if quick else 10), end="\n\n")
     labels = draw_rates(out, 800 if quick else 1500)
     print("learning rates:", ", ".join(f"{lr:g} {label}" for lr, label in labels.items()))
+    pace.step(work["rates"])
     draw_decays(out, 1200 if quick else 2400)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer runs, 20 seconds")
+    parser.add_argument("--quick", action="store_true", help="fewer runs, half a minute")
     parser.add_argument("--out", type=Path, default=Path("runs/optimizers"),
                         help="folder for the pictures (default: runs/optimizers)")
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     # Newton says so where a Hessian is not positive definite: here that is what we came to see.
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        show(args.quick, args.out)
+    with (warnings.catch_warnings(action="ignore", category=RuntimeWarning),
+          train.Pace(what="units of work") as pace):
+        show(args.quick, args.out, pace)
     print(f"\npictures are in {args.out}")
     return 0
 

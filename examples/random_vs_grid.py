@@ -99,8 +99,8 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, args=(parent_process(),), daemon=True).start()
 
 
-def search(name: str, size: Size, seed: int, journal: tune.Journal, workers: int
-           ) -> dict[str, tune.Search]:
+def search(name: str, size: Size, seed: int, journal: tune.Journal, workers: int,
+           pace: train.Pace) -> dict[str, tune.Search]:
     """All trials that are not in the journal yet, with a line for each."""
     lr, decay = SPACE["lr"], SPACE["weight_decay"]
     planned, start, ran = 18 + size.sweep, time.perf_counter(), 0
@@ -112,6 +112,7 @@ def search(name: str, size: Size, seed: int, journal: tune.Journal, workers: int
         print(f"{len(journal):3}/{planned}  {kind:6} lr {t.config['lr']:.1e}, weight decay "
               f"{t.config['weight_decay']:.1e}: {t.score:6.1%}   about {left / 60:.1f} min left",
               flush=True)
+        pace.said()
 
     with ProcessPoolExecutor(workers, get_context("spawn"), end_with_parent) as executor:
         def options(kind: str) -> dict[str, Any]:
@@ -173,7 +174,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{name}: {size.pictures:,} pictures to train on, {size.validation:,} to judge by; "
               f"{18 + size.sweep} trainings of {size.epochs} epochs, {len(journal)} are done",
               flush=True)
-        found = search(name, size, args.seed, journal, args.workers)
+        with train.Pace(what="trainings") as pace:
+            found = search(name, size, args.seed, journal, args.workers, pace)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def test_plain_loop_learns(root: Path, monkeypatch: pytest.MonkeyPatch,
                            capsys: pytest.CaptureFixture[str]) -> None:
     small = data.load_shapes(train=640, test=250)
     monkeypatch.setattr(data, "load_shapes", lambda train, test: small)
+    monkeypatch.setattr(sys, "argv", ["plain_loop.py"])
     runpy.run_path(str(root / "examples" / "plain_loop.py"))
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [["epoch", str(i)] for i in range(1, 5)]
@@ -147,4 +149,22 @@ def test_a_folder_that_cannot_be_is_refused_before_training(
     (tmp_path / "file").write_text("")
     done = run_python("examples/train_cifar10.py", "--data", "shapes", "--limit", "200",
                       "--out", str(tmp_path / "file"))
-    assert done.returncode == 2 and "error:" in done.stderr and "expect about" not in done.stdout
+    assert done.returncode == 2 and "error:" in done.stderr and "expect" not in done.stdout
+
+
+SCRIPTS = sorted(path.name for path in (Path(__file__).parents[2] / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("option", ["--help", "--hlep"])
+def test_every_script_explains_itself_and_refuses_a_misspelled_option(
+        script: str, option: str, root: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", [script, option])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(root / "examples" / script), run_name="__main__")
+    said = capsys.readouterr()
+    if option == "--help":
+        assert caught.value.code == 0 and said.out.startswith("usage: ")
+    else:
+        assert caught.value.code == 2 and "--hlep" in said.err and not said.out

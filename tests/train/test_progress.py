@@ -150,3 +150,18 @@ def test_a_kernel_gets_the_notebooks_bar(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "tqdm.auto", types.SimpleNamespace(tqdm=Bar))
     assert trainer(progress=True).fit(batches(), epochs=1).stopped == "finished"
     assert made == ["step"]
+
+
+def test_a_long_run_says_once_how_long_it_takes_here(monkeypatch: pytest.MonkeyPatch,
+                                                     capsys: pytest.CaptureFixture[str]) -> None:
+    now = iter(range(10**6))
+    monkeypatch.setattr("tinynet.train.progress.time.monotonic", lambda: float(next(now)))
+    trainer(progress=True, log_every=2).fit(batches(), epochs=20)
+    said = re.findall(r"^about \d+ \w+ for [\d,]+ more steps here \(\d+ ms each\)$",
+                      capsys.readouterr().out, re.MULTILINE)
+    assert len(said) == 1
+
+
+def test_a_short_run_says_nothing_of_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+    trainer(progress=True, log_every=2).fit(batches(), epochs=20)
+    assert "more steps" not in capsys.readouterr().out

@@ -42,6 +42,7 @@ from .ensemble import (
 )
 from .history import History as History, smooth as smooth
 from .logs import LogFile as LogFile, TensorBoard as TensorBoard
+from .pace import Pace as Pace
 from .predict import predict_views as predict_views
 from .progress import Progress as Progress
 from .resume import (

@@ -4,7 +4,7 @@ The bar (tqdm, on standard error) appears on a terminal only; the lines go to st
 output, so a log file holds them alone. Nobody has to listen: where an output is closed,
 or its reader has gone (``| head -3``), a run goes on without it.
 
-Read next: `train/history.py`.
+Read next: `train/pace.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .callbacks import Callback, Run
 from .history import smooth
 
 _SILENT = 10.0  # seconds without a line, where there is no bar
+_TIMED = 20  # steps by which the run's time is told
 _FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} {remaining} left{postfix}"
 _PARTS = {
     "train_loss": "   train loss {:.3f}",
@@ -47,6 +48,7 @@ class Progress(Callback):
         self.monitor = monitor
         self._bar: Any = None
         self._said = 0.0  # when the last line was printed
+        self._timed = (0, 0.0)  # a step, and when it was done
 
     def on_start(self, trainer: Run) -> None:
         """Open the bar, where somebody can see it move; it counts over all epochs."""
@@ -54,6 +56,7 @@ class Progress(Callback):
         self._began = time.monotonic()
         self._said = self._began
         self._last_epoch = trainer.planned_epochs
+        self._timed = (0, 0.0)
         notebook = _in_notebook()
         if notebook or _is_terminal(sys.stderr):
             total = trainer.planned_steps or None
@@ -80,11 +83,29 @@ class Progress(Callback):
     def on_log(self, trainer: Run) -> None:
         """Move the bar and show the newest numbers; without a bar now and then a line."""
         done = trainer.step - self._start
+        self._expect(trainer, done)
         if self._bar is not None:
             self._bar.set_postfix_str(self._numbers(trainer), refresh=False)
             self._with_bar(lambda bar: bar.update(done - bar.n))
         elif time.monotonic() - self._said > _SILENT:
             self.say(f"{self._numbers(trainer)}   {self._place(trainer, done)}")
+
+    def _expect(self, trainer: Run, done: int) -> None:
+        """Once, after some steps: how long the run will take on this machine."""
+        first, began = self._timed
+        if not trainer.planned_steps or first < 0:
+            return
+        if first == 0:  # the first steps are slow: memory is fetched, kernels are chosen
+            self._timed = (done, time.monotonic())
+            return
+        spent = time.monotonic() - began
+        if done - first < _TIMED and spent < _SILENT:
+            return
+        self._timed = (-1, 0.0)
+        left = spent / (done - first) * (trainer.planned_steps - done)
+        if left > _SILENT:
+            self.say(f"about {duration(left)} for {trainer.planned_steps - done:,} more "
+                     f"steps here ({1e3 * spent / (done - first):.0f} ms each)")
 
     def _numbers(self, trainer: Run) -> str:
         """Short, since a terminal is 80 columns wide and the bar needs some of them."""
