@@ -247,8 +247,8 @@ def main(argv: list[str] | None = None) -> dict[str, Row]:
         print(f"\n{report(table)}\n")
         if size.pictures < Size().pictures:
             print(f"With {size.pictures} pictures and {size.seeds} seeds this shows how it is done "
-                  "and not what helps:\nseeds differ by more than regularizers do, and augmentation "
-                  "needs more steps.\ntests/results/E12.md has the whole run.\n")
+                  "and not what helps:\nseeds differ by more than regularizers do, and pictures "
+                  "that change need more steps.\ntests/results/E12.md has the whole run.\n")
         print(f"The picture is {out / 'regularization.png'}")
         draw(table, out / "regularization.png", f"{size.pictures:,} pictures of {about['data']}")
     return table
