@@ -11,7 +11,7 @@ def test_the_table_of_cues_the_masks_and_the_passes(capsys: pytest.CaptureFixtur
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     found = {"both cues": 1.0, "no ear": 0.75, "no tail": 0.5}
     monkeypatch.setattr(example, "accuracy_by_cues", lambda p, seed: found)
-    example.main()
+    example.main([])
     lines = capsys.readouterr().out.splitlines()
     assert "dropout, 0.5      100.0%  100%     75.0%   75%     50.0%   50%" in lines
     numbers = {" ".join(words[:-1]): float(words[-1]) for line in lines
