@@ -61,6 +61,16 @@ def state_with_another_name() -> None:
     nn.Linear(2, 2).load_state_dict(state)
 
 
+class Elsewhere:
+    """A stand-in for a tensor of PyTorch: its dtype is none of NumPy's."""
+
+    dtype = "torch.float32"
+    shape = (2, 2)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.zeros((2, 2), "float32")
+
+
 # name: (what the beginner writes, the error, what the message names, the fix it tells)
 MISTAKES: dict[str, tuple[Mistake, type[Exception], str, str]] = {
     # losses and labels
@@ -128,6 +138,34 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str, str]] = {
     "a weight that is a plain tensor": (
         lambda: setattr(nn.ReLU(), "w", weight(3)), TypeError,
         "ReLU.w would be a plain tensor", "make it an nn.Parameter"),
+    "a gradient of what was not used": (
+        lambda: tn.grad(weight(2).sum(), [weight(3)]), RuntimeError,
+        "does not depend on input 0", "allow_unused=True"),
+    "a loss of one column": (
+        lambda: F.cross_entropy(images(4, 1), np.zeros(4, int)), ValueError,
+        "scores of shape (4, 1) have one column", "binary_cross_entropy_with_logits"),
+    "a forward without return": (
+        lambda: type("Net", (nn.Module,), {"forward": lambda self, x: None})()(images(2)),
+        TypeError, "Net.forward returned None", "end it with `return y`"),
+    "a tensor of another library": (
+        lambda: nn.Linear(2, 2)(Elsewhere()), TypeError,
+        "tensor of another library (torch.float32)", "tn.tensor(x)"),
+    "a tensor of another library as a factor": (
+        lambda: weight(2, 2) * Elsewhere(), TypeError,
+        "multiply got a tests.test_mistakes.Elsewhere",
+        "tn.tensor(x)"),
+    "a primitive without derivative": (
+        lambda: tn.primitive(lambda x: x ** 3)(weight(2)), TypeError,
+        "takes a derivative for each argument", "@tn.primitive(lambda g, x:"),
+    "a primitive with a derivative too few": (
+        lambda: tn.primitive(lambda g, b: g * b)(lambda a, b: a * b)(weight(2), weight(2)),
+        TypeError, "its option b", "one derivative more"),
+    "a summary with the batch": (
+        lambda: tn.summary(models.small_conv_net(), (1, 3, 32, 32)), ValueError,
+        "without the batch: (3, 32, 32)", "got (1, 3, 32, 32)"),
+    "a summary of an array": (
+        lambda: tn.summary(models.mlp([4, 2]), np.zeros((8, 4))), TypeError,
+        "must be the shape of one sample", "x.shape[1:] is (4,)"),
     "batch norm of one value": (
         lambda: nn.BatchNorm1d(4)(images(1, 4)), ValueError, "(1, 4)", "use a larger batch"),
     "pictures of bytes": (

@@ -298,7 +298,9 @@ def test_grad_of_leaves_inner_tensors_and_of_itself() -> None:
     x, unused = leaf(1.0, 2.0), leaf(5.0)
     h = x * x
     y = (h * 3.0).sum()
-    dh, dx, du, dy = grad(y, [h, x, unused, y])
+    with pytest.raises(RuntimeError, match=r"does not depend on input 1: .* allow_unused=True"):
+        grad(y, [x, unused])
+    dh, dx, du, dy = grad(y, [h, x, unused, y], allow_unused=True)
     assert (dh.tolist(), dx.tolist(), du.tolist(), dy.item()) == ([3, 3], [6, 12], [0], 1.0)
     assert grad(y, h).tolist() == [3.0, 3.0]
     assert grad(y, (h,), 2.0)[0].tolist() == [6.0, 6.0]

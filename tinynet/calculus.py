@@ -65,7 +65,7 @@ def _rows(y: Tensor, x: Tensor) -> Tensor:
     for i in range(y.size):
         one = xp.zeros(y.size, y.dtype)
         one[i] = 1.0
-        rows.append(grad(y, x, one.reshape(y.shape)))
+        rows.append(grad(y, x, one.reshape(y.shape), allow_unused=True))
     table = stack(rows).data if rows else xp.zeros(0, x.dtype)
     return Tensor(table.reshape((*y.shape, *x.shape)))
 
@@ -79,7 +79,7 @@ def hessian(f: Function, x: Any) -> Tensor:
             [4., 0.]])
     """
     x = _leaf(x)
-    return _rows(grad(_scalar(f(x), "hessian"), x, create_graph=True), x)
+    return _rows(grad(_scalar(f(x), "hessian"), x, create_graph=True, allow_unused=True), x)
 
 
 @enable_grad()
@@ -98,10 +98,10 @@ def hvp(f: Callable[..., Any], x: Any, v: Any) -> Any:
         raise ValueError(f"hvp: x is a tuple of {len(leaves)}, so v must be one, too, "
                          f"got {v!r}")
     along = [_like(part, leaf, "hvp") for part, leaf in zip(parts, leaves, strict=True)]
-    slopes = grad(_scalar(f(*leaves), "hvp"), leaves, create_graph=True)
+    slopes = grad(_scalar(f(*leaves), "hvp"), leaves, create_graph=True, allow_unused=True)
     # d (v . grad f) / d x; the sum over the parts is one graph
     along_slopes: Any = sum((g * a).sum() for g, a in zip(slopes, along, strict=True))
-    products = grad(along_slopes, leaves)
+    products = grad(along_slopes, leaves, allow_unused=True)
     return tuple(products) if isinstance(x, tuple) else products[0]
 
 
@@ -118,7 +118,8 @@ def jvp(f: Function, x: Any, v: Any) -> Tensor:
     x = _leaf(x)
     y = _tensor(f(x), "jvp")
     u = _leaf(xp.zeros(y.shape, y.dtype))
-    product: Tensor = grad(grad(y, x, u, create_graph=True), u, _like(v, x, "jvp"))
+    pulled = grad(y, x, u, create_graph=True, allow_unused=True)
+    product: Tensor = grad(pulled, u, _like(v, x, "jvp"), allow_unused=True)
     return product
 
 
@@ -135,8 +136,8 @@ def taylor(f: Function, x: Any, d: Any) -> tuple[float, float, float]:
     x = _leaf(x)
     along = _like(d, x, "taylor", "d")
     y = _scalar(f(x), "taylor")
-    slope = (grad(y, x, create_graph=True) * along).sum()
-    return y.item(), slope.item(), (grad(slope, x) * along).sum().item()
+    slope = (grad(y, x, create_graph=True, allow_unused=True) * along).sum()
+    return y.item(), slope.item(), (grad(slope, x, allow_unused=True) * along).sum().item()
 
 
 def _like(v: Any, x: Tensor, name: str, argument: str = "v") -> Tensor:

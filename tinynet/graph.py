@@ -184,3 +184,9 @@ def watching(listener: Watcher) -> Iterator[None]:
         yield
     finally:
         watcher = before
+
+
+def place_of(vjp: Any) -> str:
+    """Where a derivative is written, for errors."""
+    code = getattr(vjp, "__code__", None)
+    return f"at {code.co_filename}:{code.co_firstlineno}" if code else repr(vjp)

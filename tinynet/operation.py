@@ -65,6 +65,9 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Tensor]]
     """Make a differentiable operation of a function of raw arrays; see the module's text."""
 
     def decorate(forward: Callable[P, Array]) -> Callable[P, Tensor]:
+        if not callable(forward):
+            raise TypeError("primitive takes a derivative for each argument, and then the "
+                            "function: @tn.primitive(lambda g, x: g * 3 * x**2)")
         rules = Rules(forward, vjps)
         quick = fast_call(rules, forward) or general_call(rules, forward)
         operation: Callable[P, Tensor] = functools.wraps(forward)(quick)
@@ -206,7 +209,7 @@ class Fusion:
         if self.has_aux:
             y = y[0]
         sought = [a for a, w in zip(args, wanted, strict=True) if w]
-        found = iter(grad(y, sought, g, create_graph=True))
+        found = iter(grad(y, sought, g, create_graph=True, allow_unused=True))
         return [next(found) if w else None for w in wanted]
 
 

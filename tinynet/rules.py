@@ -90,8 +90,8 @@ class Rules:
             if isinstance(given[option], Tensor):
                 if given[option].requires_grad:
                     raise TypeError(f"{self.name} cannot differentiate its option "
-                                    f"{option}: give a number or an array, or "
-                                    ".detach() the tensor")
+                                    f"{option}: give a number or an array, .detach() the "
+                                    "tensor, or give primitive one derivative more")
                 given[option] = given[option].data
         return (args if self.variadic else [given[a] for a in self.arguments],
                 {option: given[option] for option in self.options})

@@ -19,7 +19,7 @@ import numpy as np
 from . import graph
 from .backend import Array, DType, asarray, out_of_memory, sum_to, to_numpy, xp
 from .foreign import Count
-from .graph import Leaf, Node, Operation, clock, mode, newest_first, recording
+from .graph import Leaf, Node, Operation, clock, mode, newest_first, place_of, recording
 from .kernels.elementwise import add as add_arrays
 
 Axis = int | tuple[int, ...] | None
@@ -341,17 +341,19 @@ def record(y: Array, inputs: Sequence[Node | None], vjps: Any, saved: Any, opera
 
 @overload
 def grad(output: Tensor, inputs: Tensor, grad_output: Any = ...,
-         create_graph: bool = ...) -> Tensor: ...
+         create_graph: bool = ..., allow_unused: bool = ...) -> Tensor: ...
 @overload
 def grad(output: Tensor, inputs: Sequence[Tensor], grad_output: Any = ...,
-         create_graph: bool = ...) -> list[Tensor]: ...
-def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: bool = False) -> Any:
+         create_graph: bool = ..., allow_unused: bool = ...) -> list[Tensor]: ...
+def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: bool = False,
+         allow_unused: bool = False) -> Any:
     r"""The gradients of ``sum(output * grad_output)`` with respect to `inputs`.
 
     `inputs` is a tensor (one gradient comes back) or a sequence of tensors (a list
     comes back); they may be leaves or computed. `grad_output` defaults to ones. An
-    input that `output` does not depend on gets zeros, also if `output` is a constant
-    such as the slope of a straight line. With `create_graph` the results can be
+    input that `output` does not depend on is an error, or with `allow_unused` gets
+    zeros; it gets them in any case if `output` is a constant such as the slope of a
+    straight line. With `create_graph` the results can be
     differentiated again. Nothing is stored in ``.grad`` and no graph is freed.
 
     >>> x = Tensor(3.0, requires_grad=True)
@@ -372,6 +374,10 @@ def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: boo
         with recording(create_graph):
             targets = {x.node for x in wrt}
             found = _walk(output.node, g if create_graph else g.data, targets, create_graph, False)
+        if not (allow_unused or targets <= found.keys()):
+            place = next(i for i, x in enumerate(wrt) if x.node not in found)
+            raise RuntimeError(f"the output of grad() does not depend on input {place}: with "
+                               "allow_unused=True its gradient is zeros")
     elif not mode.recording:
         raise RuntimeError("grad() under no_grad() of an output that was not recorded: "
                            "compute it outside, or inside tn.enable_grad()")
@@ -438,7 +444,7 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, create_graph: 
                 else:
                     gi = watcher.pull(node, vjp, g, *values)
             except MemoryError as error:
-                raise out_of_memory(f"the derivative {_place(vjp)}", (g,), error) from None
+                raise out_of_memory(f"the derivative {place_of(vjp)}", (g,), error) from None
             if gi is None:
                 continue
             if gi.shape != i.shape:
@@ -458,12 +464,6 @@ def _unbroadcast(g: Any, shape: tuple[int, ...], vjp: Any) -> Any:
             return g.sum_to(shape)
         return sum_to(g, shape)
     except ValueError as error:
-        error.add_note(f"the derivative {_place(vjp)} returned shape {g.shape} for an "
+        error.add_note(f"the derivative {place_of(vjp)} returned shape {g.shape} for an "
                        f"argument of shape {shape}")
         raise
-
-
-def _place(vjp: Any) -> str:
-    """Where a derivative is written, for errors."""
-    code = getattr(vjp, "__code__", None)
-    return f"at {code.co_filename}:{code.co_firstlineno}" if code else repr(vjp)

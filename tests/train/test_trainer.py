@@ -338,7 +338,7 @@ def test_wrong_arguments_are_named() -> None:
         ClipGradients(norm=-1)
     with pytest.raises(ValueError, match="evaluate\\(\\) got a loader without batches"):
         trainer().evaluate([])
-    with pytest.raises(ValueError, match="early stopping watches val_accuracy, which is not"):
+    with pytest.raises(ValueError, match="monitor='val_accuracy' is not measured: give fit"):
         trainer(patience=2).fit(batches())
 
 

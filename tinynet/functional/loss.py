@@ -125,6 +125,10 @@ def _rows(what: str, scores: Any) -> Any:
     if len(scores.shape) < 2 or not math.prod(scores.shape):
         raise ValueError(f"{what}: the scores must have shape (N, C), N > 0 samples "
                          f"and C > 0 classes, got {tuple(scores.shape)}")
+    if scores.shape[1] == 1:
+        raise ValueError(f"{what}: scores of shape {tuple(scores.shape)} have one column, so "
+                         "one class: the loss is 0 whatever they say. Two classes take two "
+                         "columns, or one and binary_cross_entropy_with_logits")
     if len(scores.shape) == 2:
         return scores
     return reshape(moveaxis(scores, 1, -1), (-1, scores.shape[1]))

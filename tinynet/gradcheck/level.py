@@ -88,7 +88,7 @@ class Level:
 
         def gradient(*values: Tensor) -> Tensor:
             *inputs, g = values
-            found = grad(self.f(*inputs), inputs, g, create_graph=True)
+            found = grad(self.f(*inputs), inputs, g, create_graph=True, allow_unused=True)
             row: Tensor = concatenate([reshape(gx, (-1,)) for gx in found])
             return row
 
@@ -130,7 +130,7 @@ class Level:
     def gradient(self, c: Array) -> Array:
         """The gradient of sum(c * f), flat."""
         y, leaves = self.call(self.x)
-        return _flat([g.numpy() for g in grad(y, leaves, asarray(c))])
+        return _flat([g.numpy() for g in grad(y, leaves, asarray(c), allow_unused=True)])
 
     # The numeric side
 

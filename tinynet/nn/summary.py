@@ -78,11 +78,21 @@ def summary(model: Module, input_shape: Sequence[int], dtype: DType = None) -> S
     --------------------------------------------
        total                   46             40
     """
+    if hasattr(input_shape, "shape"):
+        raise TypeError("input_shape must be the shape of one sample, without the batch, got "
+                        f"an array: x.shape[1:] is {tuple(input_shape.shape[1:])}")
     shape = tuple(input_shape)
     if not all(isinstance(n, int | np.integer) and n > 0 for n in shape):
         raise ValueError("input_shape must hold positive integers, the lengths of the "
                          f"axes of one sample such as (3, 32, 32), got {input_shape!r}")
-    calls = _calls(model, Tensor(xp.zeros((1, *shape), dtype or parameter_dtype(model))))
+    dtype = dtype or parameter_dtype(model)
+    try:
+        calls = _calls(model, Tensor(xp.zeros((1, *shape), dtype)))
+    except (ValueError, TypeError) as error:
+        if _takes(model, shape[1:], dtype):
+            raise ValueError(f"input_shape must be the shape of one sample, without the "
+                             f"batch: {shape[1:]}, got {shape}") from error
+        raise
     rows: list[Row] = []
     counted: set[int] = set()
     for call in sorted(calls, key=attrgetter("order")):
@@ -95,6 +105,15 @@ def summary(model: Module, input_shape: Sequence[int], dtype: DType = None) -> S
                             sum(p.size for p in own), products))
     return Summary(rows, model.num_parameters(), model.num_parameters(trainable_only=True),
                    sum(row.multiply_adds for row in rows))
+
+
+def _takes(model: Module, shape: tuple[int, ...], dtype: DType) -> bool:
+    """Whether the model can be called with a sample of that shape."""
+    try:
+        _calls(model, Tensor(xp.zeros((1, *shape), dtype)))
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _calls(model: Module, x: Tensor) -> list[Call]:

@@ -167,8 +167,8 @@ class Optimizer:
         if unknown and type(self).__init__ is not Optimizer.__init__:
             known = ", ".join(sorted(self.settings, key=lambda name: name != "lr"))
             fix = explain(unknown, self.settings)
-            raise TypeError(f"{self.kind} has no option {unknown[0]!r}: {fix}{fix and '; '}"
-                            f"it has {known}, clip_norm, clip_value, fused")
+            raise TypeError(f"{self.kind} has no option {unknown[0]!r}: it has {known}, "
+                            f"clip_norm, clip_value, fused{fix and '; '}{fix}")
         defaults = {name: own.default for name, own in self.settings.items()}
         self.param_groups = make_groups(params, defaults | settings)
         check_bound("clip_norm", clip_norm)

@@ -215,7 +215,7 @@ class FlatOptimizer(Optimizer):
                 raise RuntimeError(f"{self.kind} differentiates the loss twice: its "
                                    "closure must return the loss and not call "
                                    "backward()")
-            parts = grad(loss, self.params, create_graph=True)
+            parts = grad(loss, self.params, create_graph=True, allow_unused=True)
             return concatenate([g.reshape(-1) for g in parts])
 
     def pull_back(self, gradient: Tensor, v: Array) -> Array:
@@ -223,7 +223,7 @@ class FlatOptimizer(Optimizer):
         if gradient.node is None:  # a linear loss: its gradient is constant
             return xp.zeros_like(v)
         v = v.astype(gradient.dtype, copy=False)
-        return self._flat([h.data for h in grad(gradient, self.params, v)])
+        return self._flat([h.data for h in grad(gradient, self.params, v, allow_unused=True)])
 
 
 class Newton(FlatOptimizer):

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 
 from ..backend import Array, to_numpy, xp
 from ..checks import check_whole
+from ..foreign import closest
 from ..nn.module import Module
 from ..optim import Optimizer
 from ..optim.clip import clip_grad_norm_, clip_grad_value_
@@ -117,6 +118,26 @@ class Callback:
         """Take over what `state_dict` returned, before `on_start` of a resumed run."""
 
 
+def watched(monitor: str, run: Run) -> str:
+    """The epochs column called `monitor`; where no accuracy is measured, the run's own.
+
+    ValueError if it is not measured.
+    """
+    columns = run.history.epochs
+    if monitor == "val_accuracy" and monitor not in columns and run.monitor in columns:
+        monitor = run.monitor
+    if monitor in columns:
+        return monitor
+    known = [name for name in columns if name not in ("epoch", "step", "lr", "seconds")]
+    fix = ""
+    if monitor.startswith("val_") and "val_loss" not in columns:
+        fix = "give fit() a val_loader, or "
+    elif meant := closest(monitor, known):
+        fix = f"did you mean {meant!r}? Or "
+    raise ValueError(f"monitor={monitor!r} is not measured: {fix}choose one of "
+                     f"{', '.join(known)}")
+
+
 class BestWeights(Callback):
     """Keep a copy of the weights of the best validation, and put it back in the end.
 
@@ -144,11 +165,9 @@ class BestWeights(Callback):
 
     def on_epoch(self, trainer: Run) -> None:
         """Copy the weights if this epoch is the best one."""
-        known = trainer.history.epochs
-        if self.monitor not in known and "val_loss" in known:
-            raise ValueError(f"monitor={self.monitor!r} is not measured: choose one of "
-                             f"{', '.join(known)}")
-        if trainer.history.is_best(self.monitor, trainer.epoch):
+        if "val_loss" not in trainer.history.epochs:
+            return
+        if trainer.history.is_best(watched(self.monitor, trainer), trainer.epoch):
             # a copy; Ctrl-C leaves the old one whole
             self.weights = trainer.model.state_dict()
             self.epoch = trainer.epoch
@@ -185,14 +204,12 @@ class EarlyStopping(Callback):
 
     def on_epoch(self, trainer: Run) -> None:
         """Compare the epoch with the best one."""
-        if self.monitor not in trainer.history.epochs:
-            raise ValueError(f"early stopping watches {self.monitor}, which is not "
-                             "measured: give fit() a val_loader")
-        epoch, value = trainer.history.best(self.monitor)
+        monitor = watched(self.monitor, trainer)
+        epoch, value = trainer.history.best(monitor)
         if trainer.epoch - epoch >= self.patience:
-            wanted = f"better {self.monitor} than {value:.4g} (epoch {epoch})"
+            wanted = f"better {monitor} than {value:.4g} (epoch {epoch})"
             if epoch == 0:
-                wanted = f"{self.monitor} that counts"
+                wanted = f"{monitor} that counts"
             trainer.stop(f"no {wanted} in {self.patience} epochs")
 
 

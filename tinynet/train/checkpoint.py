@@ -61,6 +61,7 @@ def save_model(model: Module, path: str | os.PathLike[str],
     TypeError names an array that such a file cannot hold, such as one of complex
     numbers.
     """
+    check_order("save_model(model, path)", model, path)
     arrays = model.state_dict()
     metadata = metadata or {}
     if not arrays:
@@ -76,6 +77,21 @@ def save_model(model: Module, path: str | os.PathLike[str],
     write_file(path, MODEL, arrays, {**metadata, **facts})
 
 
+def check_order(call: str, model: Any, path: Any) -> None:
+    """TypeError unless `model` is a module and `path` a path: the two are often swapped."""
+    if isinstance(model, Module) and isinstance(path, str | os.PathLike):
+        return
+    if isinstance(path, Module):
+        raise TypeError(f"it is {call}, with the arguments in this order")
+    if not isinstance(model, Module):
+        name = getattr(model, "__name__", type(model).__name__)
+        fix = ""
+        if callable(model):
+            fix = f": make the model first, {name}(...)"
+        raise TypeError(f"{call}: model must be a Module, got {name}{fix}")
+    raise TypeError(f"{call}: path must be a text or a Path, got {type(path).__name__}")
+
+
 def load_model(path: str | os.PathLike[str], model: Net, strict: bool = True) -> Net:
     """Read weights from a safetensors file into `model`, and return it.
 
@@ -84,6 +100,10 @@ def load_model(path: str | os.PathLike[str], model: Net, strict: bool = True) ->
     False: names may differ). Then `model` is unchanged. Of a run's checkpoint it takes
     the weights of that step.
     """
+    check_order("load_model(path, model)", model, path)
+    if Path(path).suffix in (".pt", ".pth"):
+        raise ValueError(f"{path} is a file of PyTorch: write "
+                         "model.load_state_dict(torch.load(path))")
     arrays, _ = read_model(path)
     try:
         model.load_state_dict(arrays, strict=strict)

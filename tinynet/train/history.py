@@ -228,6 +228,10 @@ class History:
     def from_dict(cls, values: Mapping[str, Any]) -> History:
         """The history that `to_dict` wrote; ValueError for anything else."""
         history = cls()
+        if not isinstance(values, Mapping) or "version" not in values:
+            found = ", ".join(map(str, values)) if isinstance(values, Mapping) else "no names"
+            raise ValueError(f"no history of tinynet, which has a version; there is {found:.100}. "
+                             "The curves of a run are in its history.json")
         try:
             if values["version"] > _VERSION:
                 raise ValueError(f"version {values['version']} is newer than this "

@@ -134,7 +134,10 @@ class Progress(Callback):
             # an accuracy is nan in the epochs that did not measure it
             if value is not None and (math.isfinite(value) or "accuracy" not in name):
                 line += text.format(value)
-        if trainer.history.is_best(self.monitor, trainer.epoch):
+        monitor = self.monitor
+        if monitor not in trainer.history.epochs:  # no accuracy is measured
+            monitor = trainer.monitor
+        if trainer.history.is_best(monitor, trainer.epoch):
             line += "   best so far"
         self.say(line)
 

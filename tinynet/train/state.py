@@ -3,7 +3,7 @@
 `check_state` compares the tree with `_STATE`, name by name, before anything is taken
 over: a step that is infinite, an array for a dict, a name that is missing.
 
-Read next: `train/settings.py`.
+Read next: `train/given.py`.
 """
 
 from __future__ import annotations

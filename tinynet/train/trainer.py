@@ -36,6 +36,15 @@ from .callbacks import (
     ReportToSchedule,
     UpdateRatio,
 )
+from .given import (
+    Counting,
+    check_optimizer,
+    check_parts,
+    most_right,
+    rate_note,
+    score_note,
+    with_own,
+)
 from .history import History
 from .predict import (
     HostArray,
@@ -76,6 +85,7 @@ class _Step(NamedTuple):
     size: int
     loss: Array
     correct: Array | None
+    most: int  # what `correct` can be; 0: it need not be whole
 
 
 def count_correct(outputs: Array, labels: Array) -> Array:
@@ -119,6 +129,7 @@ class Trainer:
                  monitor: str | None = None, patience: int | None = None,
                  keep_best: bool = True, callbacks: Iterable[Callback] = (),
                  log_every: int = 10, progress: bool = True) -> None:
+        check_parts(model, optimizer, loss, metric)
         self.model = model
         self.optimizer = optimizer
         self.loss = loss
@@ -134,21 +145,18 @@ class Trainer:
         self.batch_loss: Any = None
         self.fitting = Fit()
         self._pending: list[_Step] = []
+        self._counting = Counting(metric, metric is not count_correct)
         self._modes: Modes = []  # of the model's modules while it is trained
-        self.callbacks: list[Callback] = [UpdateRatio(), ReportToSchedule()]
+        defaults: list[Callback] = [UpdateRatio(), ReportToSchedule()]
         self.progress: Progress | None = None
         if progress:
             self.progress = Progress(self.monitor)
-            self.callbacks.insert(0, self.progress)
+            defaults.insert(0, self.progress)
         if keep_best:
-            self.callbacks.append(BestWeights(self.monitor))
+            defaults.append(BestWeights(self.monitor))
         if patience is not None:
-            self.callbacks.append(EarlyStopping(patience, self.monitor))
-        for callback in callbacks:
-            if not isinstance(callback, Callback):
-                raise TypeError(
-                    f"callbacks must be objects such as NanGuard(), got {callback!r}")
-            self.callbacks.append(callback)
+            defaults.append(EarlyStopping(patience, self.monitor))
+        self.callbacks = with_own(defaults, callbacks)
 
     def __repr__(self) -> str:
         loss = getattr(self.loss, "__name__", type(self.loss).__name__)
@@ -182,6 +190,7 @@ class Trainer:
         ``history.stopped`` names it.
         """
         epochs = check_whole("epochs", epochs)
+        check_optimizer(self.optimizer)
         batches = planned_batches("train_loader", train_loader, epochs)
         if val_loader is not None:
             planned_batches("val_loader", val_loader, epochs)
@@ -197,6 +206,8 @@ class Trainer:
         if batches:
             self.planned_steps = (self.planned_epochs - self.epoch) * batches
             self.planned_steps -= self.fitting.batches_done
+        if note := rate_note(self.optimizer, self.planned_steps):
+            self.tell(note)
         with modes_kept(self.model):
             self._modes = start_training(self.model)
             try:
@@ -269,7 +280,8 @@ class Trainer:
         """
         check_batches("loader", loader)
         loss: Any = 0.0
-        correct: Any = 0.0 if self.metric else math.nan
+        correct: Any = 0.0
+        most = 0
         seen = 0
         with evaluating(self.model):
             for images, labels in map(pair_of, evaluation_batches(loader)):
@@ -278,12 +290,15 @@ class Trainer:
                 outputs = self.model(pictures)
                 mean = self.loss(outputs, wanted).data
                 loss = loss + xp.asarray(mean, "float64") * len(pictures)
-                if self.metric:
-                    correct = correct + self.metric(outputs.data, wanted)
+                right = self._count(outputs.data, wanted)
+                correct = math.nan if right is None else correct + right
+                most += most_right(wanted)
                 seen += len(pictures)
         if seen == 0:
             raise ValueError("evaluate() got a loader without batches")
-        return Evaluation(float(loss) / seen, float(correct) / seen)
+        right = float(correct)
+        self._counting.check(right, most)
+        return Evaluation(float(loss) / seen, right / seen)
 
     def predict(self, images: Any, batch_size: int = 256) -> HostArray:
         """The model's outputs, in evaluation mode, batch by batch, on the host.
@@ -353,7 +368,7 @@ class Trainer:
             raise ValueError("the epoch ended without a step: the loader gave no batch, or the "
                              "checkpoint's loader stands at its end. Use another checkpoint")
         row = {"train_loss": sums["loss"] / sums["size"]}
-        if self.metric:
+        if "accuracy" in self.history.steps:
             # with labels of mixup, an accuracy is no measure of fit: it gets another
             # name
             name = "mixed_accuracy" if sums["mixed"] else "train_accuracy"
@@ -365,7 +380,7 @@ class Trainer:
         if not math.isfinite(found.loss):
             self._doubt_epoch(found.loss)
         row = {"val_loss": found.loss}
-        if self.metric:
+        if not math.isnan(found.accuracy):
             row["val_accuracy"] = found.accuracy
         return row
 
@@ -396,8 +411,11 @@ class Trainer:
             self.optimizer.zero_grad()
             loss.backward()
             if not kept:  # a line search calls again: the first loss is the step's
-                correct = self.metric(outputs.data, labels) if self.metric else None
-                kept.append(_Step(self.step, lr, len(images), loss.data, correct))
+                if self.step == 0 and (note := score_note(self.model, self.loss, outputs.data)):
+                    self.tell(note)
+                correct = self._count(outputs.data, labels)
+                most = most_right(labels)
+                kept.append(_Step(self.step, lr, len(images), loss.data, correct, most))
                 self.batch_loss = loss.data
                 self._call("before_update")
             return loss
@@ -407,6 +425,13 @@ class Trainer:
         self.step += 1
         self.fitting.sums["batches"] += 1
         self.fitting.sums["mixed"] += self.metric is count_correct and labels.ndim > 1
+
+    def _count(self, outputs: Array, labels: Array) -> Array | None:
+        """How many outputs are right; None where that is not asked or means nothing."""
+        right = self._counting(outputs, labels)
+        if right is None and self.monitor == "val_accuracy":
+            self.monitor = "val_loss"
+        return right
 
     def read_metrics(self) -> None:
         """Bring the numbers of the last steps into the history, all at once."""
@@ -418,10 +443,13 @@ class Trainer:
         values += [s.correct for s in pending if s.correct is not None]
         stacked = xp.stack([xp.asarray(v, "float64").reshape(()) for v in values])
         numbers = to_numpy(stacked).tolist()
+        rights = iter(numbers[len(pending):])
         for i, s in enumerate(pending):
             row = {"loss": numbers[i]}
-            if self.metric:
-                row["accuracy"] = numbers[len(pending) + i] / s.size
+            if s.correct is not None:
+                right = next(rights)
+                self._counting.check(right, s.most)
+                row["accuracy"] = right / s.size
             self.history.add("steps", step=s.step, **row, lr=s.lr)
             self.fitting.sums["size"] += s.size
             for name, value in row.items():
