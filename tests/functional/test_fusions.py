@@ -23,7 +23,7 @@ from tinynet.functional.conv import _conv2d
 from tinynet.functional.dropconnect import _dropconnect
 from tinynet.functional.fractional import _fractional_max_pool2d, _taps, fractional_regions
 from tinynet.functional.loss import _softmax_cross_entropy
-from tinynet.functional.norm import _batch_norm
+from tinynet.functional.norm import _batch_norm, _layer_norm
 from tinynet.functional.pool import _avg_pool2d, _global_max_pool2d, _max_pool2d
 from tinynet.gradcheck import gradcheck
 from tinynet.kernels.conv import force_algorithm
@@ -88,6 +88,9 @@ ROWS: list[Row] = [
     *((_batch_norm, [shape, gamma, beta], {"eps": 1e-2, "with_relu": with_relu})
       for shape in ((4, 3), (4, 3, 5), (4, 3, 3, 2), (4, 24, 20, 18)) for with_relu in (False, True)
       for gamma, beta in ((shape[1:2],) * 2, (None, None), (shape[1:2], None))),
+    *((_layer_norm, [shape, gamma, beta], {"eps": 1e-2})
+      for shape in ((4, 3), (300, 400))
+      for gamma, beta in ((shape[1:],) * 2, (None, None), (shape[1:], None))),
     (_softmax_cross_entropy, [(5, 4)], {"labels": xp.array([0, 3, 1, 1, 2])}),
 ]
 IDS = [f"{row[0].__name__}{i}" for i, row in enumerate(ROWS)]

@@ -125,6 +125,19 @@ def batch_norm_backward(g: Any, x: Any, w: Any, b: Any) -> Arrays:
     return dx / deviation, (g * y).sum(axes), g.sum(axes)
 
 
+def layer_norm(x: Any) -> tuple[Any, Any]:
+    """Rows with mean 0 and variance 1, and their deviations."""
+    deviation = np.sqrt(x.var(1, keepdims=True) + 1e-5)
+    return (x - x.mean(1, keepdims=True)) / deviation, deviation
+
+
+def layer_norm_backward(g: Any, x: Any, w: Any) -> Arrays:
+    z, deviation = layer_norm(x)
+    h = g * w
+    dx = h - h.mean(1, keepdims=True) - z * (h * z).mean(1, keepdims=True)
+    return dx / deviation, (g * z).sum(0), g.sum(0)
+
+
 def softmax(z: Any) -> Any:
     e = np.exp(z - z.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)

@@ -28,6 +28,7 @@ from tinynet.kernels import (
     elementwise,
     erf,
     kernel,
+    layer_norm,
     loss,
     matmul,
     norm,
@@ -48,6 +49,16 @@ DECAY: Any = update.Decay(l2=0.01)
 def batch_norm_backward(g: Any, x: Any, w: Any, b: Any) -> Any:
     y, of = norm.batch_norm(x, w, b, 1e-5, True)
     return norm.batch_norm_backward(g, x, w, of, True, y)
+
+
+def layer_norm_backward(g: Any, x: Any, w: Any) -> Any:
+    _, of = layer_norm.layer_norm(x, w, None, 1e-5)
+    return layer_norm.layer_norm_backward(g, x, w, of)
+
+
+def rows(*others: tuple[int, ...]) -> list[Any]:
+    """Shapes of rows of 700, and of others."""
+    return [((5, 700), *others), ((1500, 700), *others)]
 
 
 def sgd(x: Any, g: Any, v: Any) -> Any:
@@ -178,6 +189,12 @@ ROWS: dict[str, Row] = {
     "norm.batch_norm_backward": Row(
         batch_norm_backward, plain.batch_norm_backward,
         *((s[0], *s) for s in images((16,), (16,))), 1e-5),
+    "layer_norm.layer_norm": Row(
+        lambda x, w, b: layer_norm.layer_norm(x, w, b, 1e-5)[0],
+        lambda x, w, b: plain.layer_norm(x)[0] * w + b, *rows((700,), (700,))),
+    "layer_norm.layer_norm_backward": Row(
+        layer_norm_backward, plain.layer_norm_backward,
+        *((s[0], *s) for s in rows((700,))), 1e-5),
     "precision.centred": Row(  # of float16 in float32
         lambda x: precision.centred(x, (1, 2))[0].astype(x.dtype),
         lambda x: x - x.mean((1, 2), keepdims=True), *alike(1)),

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..backend import Array, DType, accumulator, wide, xp
 from ..checks import float_of_one_dtype
-from ..kernels import channels, gpu, norm as kernels
+from ..kernels import channels, gpu, layer_norm as rows, norm as kernels
 from ..kernels.kernel import kernel
 from ..kernels.precision import centred, variance
 from ..operation import fused, primitive
@@ -102,6 +102,28 @@ def _sample_norm(x: Any, axes: tuple[int, ...], weight: Any, bias: Any, eps: flo
     if bias is not None:
         y = y + bias
     return y
+
+
+def layer_norm_reference(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
+    """Normalise each row, scale, shift."""
+    return _sample_norm(x, (1,), weight, bias, eps)
+
+
+@fused(reference=layer_norm_reference)
+def _layer_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float,
+                needs: Sequence[bool]) -> Any:
+    y, moments = rows.layer_norm(x, weight, bias, eps)
+
+    def backward(g: Array, wanted: Sequence[bool]) -> list[Array | None]:
+        found = rows.layer_norm_backward(g, x, weight, moments, any(wanted[1:]))
+        return [dx if w else None for dx, w in zip(found, wanted, strict=True)]
+
+    return y, backward
+
+
+@widened
+def _layer_norm_of_rows(x: Any, weight: Any, bias: Any, eps: float) -> Any:
+    return _layer_norm(x, weight, bias, eps=eps)
 
 
 def _check_channels(what: str, shape: tuple[int, ...], **arrays: Any) -> None:
@@ -214,8 +236,15 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
             raise ValueError(f"layer_norm: {name} must have normalized_shape {wanted}, "
                              f"got {tuple(a.shape)}")
     float_of_one_dtype("layer_norm", x=x)
-    axes = tuple(range(len(shape) - len(wanted), len(shape)))
-    return _sample_norm(x, axes, weight, bias, eps)
+    n = math.prod(wanted)
+    if len(shape) == 2 and len(wanted) == 1:
+        return _layer_norm_of_rows(x, weight, bias, eps)
+    if weight is not None:
+        weight = reshape(weight, (n,))
+    if bias is not None:
+        bias = reshape(bias, (n,))
+    x = reshape(x, (math.prod(shape[: -len(wanted)]), n))
+    return reshape(_layer_norm_of_rows(x, weight, bias, eps), shape)
 
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,

@@ -200,7 +200,9 @@ TABLES: dict[str, list[Case]] = {
             (5, 3), (3,), (3,)),
         row("_scale_and_shift", norm._scale_and_shift, (4, 2, 3, 2), (2,), (2,)),
         row("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), (2, 4, 3), (4,), (4,)),
-        row("_normalise", lambda x: F.layer_norm(x, (3, 2)), (2, 3, 2)),
+        row("_normalise", lambda x: F.group_norm(x, 2), (2, 4, 3)),
+        row("_layer_norm", lambda x: F.layer_norm(x, (3, 2)), (2, 3, 2)),
+        row("_layer_norm", lambda x, w, b: F.layer_norm(x, 4, w, b), (3, 4), (4,), (4,)),
     ],
     "regularize": [
         row("_masked", lambda x: F.dropout(x, 0.4), (4, 5)),

@@ -20,7 +20,7 @@ Cost for n numbers: forward 5 n operations and 3 n numbers read or written, back
 and 5 n; with ReLU 6 n and 3 n, 9 n and 7 n (g behind the ReLU is kept between the
 passes). Source: Ioffe and Szegedy 2015, algorithm 1; lecture id E10.
 
-Read next: `kernels/loss.py`.
+Read next: `kernels/layer_norm.py`.
 """
 
 from __future__ import annotations
