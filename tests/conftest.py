@@ -5,6 +5,7 @@ A parameter that is a lambda is named by its source.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -58,6 +59,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if left_out and collection_path.suffix == ".py" and not _on_device(collection_path):
         return True
     return None
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what was imported and collected stays: no collection looks at it again
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -21,7 +21,7 @@ from tinynet.train import History, load_classifier, load_model, read_model
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
-QUICK = ("examples/train_cifar10.py", "--data", "shapes", "--limit", "300", "--epochs", "2")
+QUICK = ("examples/train_cifar10.py", "--data", "shapes", "--limit", "200", "--epochs", "2")
 LONG = "takes minutes on the emulated device; test_the_same_code_runs_on_cupy is short"
 
 
@@ -44,7 +44,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_train_cifar10_says_what_it_does(finished: tuple[Path, str]) -> None:
     out, text = finished
-    assert "shapes: 270 pictures to train on, 30 held out for validation, 300 for the test" in text
+    assert "shapes: 180 pictures to train on, 20 held out for validation, 200 for the test" in text
     assert ("expect with the default settings on all pictures 98 % on the test set; how long it "
             "takes is said after the first steps") in text
     assert re.search(r"^epoch   2/2   train loss [\d.]+, +[\d.]+%   val loss", text, re.MULTILINE)
@@ -61,7 +61,7 @@ def test_train_cifar10_writes_its_results(finished: tuple[Path, str]) -> None:
     assert result["parameters"] == models.small_conv_net().num_parameters()
     assert set(result["versions"]) == {"tinynet", "python", "numpy"}
     assert 0.0 <= result["test_accuracy"] <= 1.0 and result["seconds"] > 0
-    assert f"test accuracy {result['test_accuracy']:.2%} on 300 pictures" in text
+    assert f"test accuracy {result['test_accuracy']:.2%} on 200 pictures" in text
     history = History.load(out / "history.json")
     assert history.best() == (result["best_epoch"], result["val_accuracy"])
     assert (out / "curves.png").stat().st_size > 20_000
@@ -70,8 +70,8 @@ def test_train_cifar10_writes_its_results(finished: tuple[Path, str]) -> None:
 def test_the_saved_model_has_the_accuracy_that_was_reported(finished: tuple[Path, str]) -> None:
     out, _ = finished
     model = load_model(out / "model.safetensors", models.small_conv_net()).eval()
-    train, test = data.load_shapes(train=300, test=300)
-    kept, _ = train.split(30)
+    train, test = data.load_shapes(train=200, test=200)
+    kept, _ = train.split(20)
     prepare = data.Normalize(*data.channel_statistics(kept.images))
     right = model(prepare(test.images)).argmax(axis=1).numpy() == test.labels
     assert float(right.mean()) == json.loads((out / "result.json").read_text())["test_accuracy"]
@@ -148,12 +148,18 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("what", ["saving", "judging", "drawing"])
 def test_a_run_killed_after_its_training_is_judged_without_training_again(
-        tmp_path: Path, run_python: Run, finished: tuple[Path, str], what: str) -> None:
+        tmp_path: Path, run_python: Run, finished: tuple[Path, str]) -> None:
+    """Killed while it saves the model, and on each resumption further on."""
     options = [*QUICK[1:], "--out", str(tmp_path)]
-    killed = run_python("-c", KILLED_LATE, what, *options)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    for what in ("saving", "judging", "drawing"):
+        killed = run_python("-c", KILLED_LATE, what, *options)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        if what == "saving":
+            options.append("--resume")
+        else:
+            assert "steps are done" in killed.stdout and "epoch   2/2" not in killed.stdout
+    options.remove("--resume")
     resumed = run_python(QUICK[0], *options, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "steps are done" in resumed.stdout and "epoch   2/2" not in resumed.stdout

@@ -11,8 +11,8 @@ from tinynet.backend import xp
 from tinynet.kernels import channels, memory, norm, threads as kernel_threads
 
 EPS = 1e-5
-SHAPES = [(64, 32, 16, 16), (50, 24, 17, 19), (33, 3, 64, 64), (3000, 40), (500, 17, 70),
-          (300, 8200), (7, 5, 3, 3), (9, 4), (1, 3, 5, 7)]
+SHAPES = [(32, 32, 16, 16), (21, 24, 17, 19), (17, 3, 64, 64), (3000, 40), (150, 17, 70),
+          (40, 8200), (7, 5, 3, 3), (9, 4), (1, 3, 5, 7)]
 BOUND = {"f4": 2e-6, "f8": 1e-13}
 
 
