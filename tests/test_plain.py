@@ -11,7 +11,8 @@ import pytest
 import tinynet as tn
 from tests.arrays import host
 from tests.functional.test_fusions import IDS, ROWS, Row, draw
-from tinynet import data, functional as F, grad, nn, optim, train
+from tinynet import functional as F, grad, nn, optim, train
+from tinynet.__main__ import small_training
 from tinynet.random import Generator
 
 FILES = 32  # that the walk of a batch enters, five of them of data
@@ -120,14 +121,6 @@ def test_batch_norm_keeps_its_digits(dtype: str, far: float) -> None:
 @pytest.mark.numpy_only("the fast bodies of a GPU are its plain ones")
 def test_a_batch_s_walk_enters_few_files() -> None:
     """Loader, augmentation, convolution, norm, ReLU, pool, dropout, linear, loss, Adam."""
-    pictures, _ = data.load_shapes(train=64, test=8)
-    mean, deviation = data.channel_statistics(pictures.images)
-    augment = data.Compose([data.RandomHorizontalFlip(), data.RandomCrop(32, 4),
-                            data.Normalize(mean, deviation), data.Cutout(8)])
-    loader = data.DataLoader(pictures.images, pictures.labels, batch_size=64, transform=augment)
-    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
-                          nn.MaxPool2d(2), nn.Dropout(0.2), nn.Flatten(), nn.Linear(8 * 256, 10))
-    optimizer = optim.Adam(model.named_parameters(), lr=1e-3)
     with tn.plain():
-        found = train.trace(model, optimizer, F.cross_entropy, loader, repeat=1)
+        found = train.trace(*small_training(pictures=64), repeat=1)
     assert len(found.total.files) <= FILES, sorted(found.total.files)

@@ -16,7 +16,7 @@ from hypothesis import given, strategies as st
 from scipy import stats
 
 import tinynet.random as tr
-from tests.data.test_transforms import random_classes
+from tests.data.test_every_transform import random_classes
 from tests.project import below
 from tests.test_random import KEYS, P_MIN, sigmas
 from tinynet.backend import to_numpy, xp

@@ -17,6 +17,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -91,9 +92,24 @@ def info() -> str:
     return "\n".join(f"{fact:14}{value}" for fact, value in facts.items())
 
 
+def small_training(pictures: int) -> tuple[Any, Any, Any, Any]:
+    """What `train.trace` is to follow: model, optimizer, loss, and a loader that augments."""
+    from . import data, functional, nn, optim
+
+    training, _ = data.load_shapes(train=pictures, test=10)
+    mean, deviation = data.channel_statistics(training.images)
+    augment = data.Compose([data.RandomHorizontalFlip(), data.RandomCrop(32, 4),
+                            data.Normalize(mean, deviation), data.Cutout(8)])
+    loader = data.DataLoader(training, batch_size=64, transform=augment)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+                          nn.MaxPool2d(2), nn.Dropout(0.2), nn.Flatten(), nn.Linear(8 * 256, 10))
+    optimizer = optim.Adam(model.named_parameters(), lr=1e-3)
+    return model, optimizer, functional.cross_entropy, loader
+
+
 def trace(argv: Sequence[str]) -> int:
     """Print, and draw if asked, what a training step of a small net enters, keeps and takes."""
-    from . import data, functional, nn, optim, train, viz
+    from . import train, viz
 
     parser = argparse.ArgumentParser(
         prog="python -m tinynet trace", description="Follow one training step of a "
@@ -104,16 +120,9 @@ def trace(argv: Sequence[str]) -> int:
     parser.add_argument("--fast", action="store_true", help="with the fast kernels, "
                         "which enter more files than their plain twins")
     options = parser.parse_args(argv)
-    pictures, _ = data.load_shapes(train=512, test=64)
-    mean, deviation = data.channel_statistics(pictures.images)
-    augment = data.Compose([data.RandomHorizontalFlip(), data.RandomCrop(32, 4),
-                            data.Normalize(mean, deviation), data.Cutout(8)])
-    loader = data.DataLoader(pictures.images, pictures.labels, batch_size=64, transform=augment)
-    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
-                          nn.MaxPool2d(2), nn.Dropout(0.2), nn.Flatten(), nn.Linear(8 * 256, 10))
-    optimizer = optim.Adam(model.named_parameters(), lr=1e-3)
+    small = small_training(pictures=512)
     with contextlib.nullcontext() if options.fast else plain():
-        found = train.trace(model, optimizer, functional.cross_entropy, loader)
+        found = train.trace(*small)
     print(found)
     if options.list:
         print(found.listing())

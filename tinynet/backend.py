@@ -106,11 +106,11 @@ def float_dtype(dtype: DType) -> DType:
 
 
 def accumulator(dtype: DType, count: int = 1) -> DType:
-    """The dtype in which numbers of `dtype` are added up or multiplied together: the
-    one rule for every sum, mean, variance, norm, product and loss.
+    """The dtype in which numbers of `dtype` are summed or multiplied up: one rule for all.
 
-    float16 in float32, and the result is rounded back once; integers in int64, unsigned
-    ones in uint64, as in NumPy. `count` numbers that NumPy adds one after the other, as
+    It holds for every sum, mean, variance, norm, product and loss: float16 in float32,
+    and the result is rounded back once; integers in int64, unsigned ones in uint64, as
+    in NumPy. `count` numbers that NumPy adds one after the other, as
     it does along all axes but the last in memory, are added in float64 if they are
     many: float32 stands still at 2^24 ones.
 

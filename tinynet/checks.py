@@ -109,6 +109,29 @@ def pair(what: str, value: Any, least: int) -> Pair:
     return two[0], two[1]
 
 
+def convolution_padding(padding: Any, stride: Pair) -> Pair | str:
+    """`padding` of a convolution: numbers, "valid", or, with stride 1, "same"."""
+    if not isinstance(padding, str):
+        return pair("padding", padding, 0)
+    if padding not in ("same", "valid"):
+        raise ValueError(f"padding must be 'same', 'valid' or numbers, got {padding!r}")
+    if padding == "same" and stride != (1, 1):
+        raise ValueError(f"padding='same' needs stride 1, got stride={stride}")
+    return padding
+
+
+def pool_windows(kernel_size: Any, stride: Any, padding: Any) -> tuple[Pair, Pair, Pair]:
+    """Kernel, stride (None: as large as the kernel) and padding of a pool, as pairs."""
+    kernel = pair("kernel_size", kernel_size, 1)
+    steps = kernel if stride is None else pair("stride", stride, 1)
+    border = pair("padding", padding, 0)
+    if 2 * border[0] > kernel[0] or 2 * border[1] > kernel[1]:
+        raise ValueError(f"padding={padding} must be at most half of "
+                         f"kernel_size={kernel_size}: else some windows would hold "
+                         "nothing but padding")
+    return kernel, steps, border
+
+
 def images(what: str, x: Any) -> tuple[int, int, int, int]:
     """The shape of `x`, which must be (N, C, H, W), N > 0 images."""
     shape = tuple(x.shape)
@@ -232,8 +255,10 @@ def sample_word(images: Any) -> str:
 
 def as_range(value: Any, around: Callable[[Any], tuple[float, float]] | None = None
              ) -> tuple[float, float]:
-    """(low, high) as given, or around(value) of a number, 0 or more; else (nan, nan),
-    for which no comparison holds."""
+    """(low, high) as given, or around(value) of a number from 0 on; else (nan, nan).
+
+    No comparison holds for nan, so that a check of the range refuses it.
+    """
     if around is not None and isinstance(value, Real) and float(value) >= 0.0:
         return around(value)
     if (isinstance(value, tuple | list) and len(value) == 2

@@ -22,11 +22,11 @@ from .tensor import Tensor, record, wrap
 
 def fast_call(rules: Rules, compute: Callable[..., Array]) -> Callable[..., Any] | None:
     """The call written out for the primitive with these `rules`, or None if there is none."""
-    if None in rules.given or rules.variadic:
+    if None in rules.written or rules.variadic:
         return None
-    if len(rules.given) == 1:
+    if len(rules.written) == 1:
         return _call_of_one(rules, compute)
-    if len(rules.given) == 2 and rules.plain:
+    if len(rules.written) == 2 and rules.plain:
         return _call_of_two(rules, compute)
     return None
 

@@ -122,8 +122,7 @@ def closest(name: str, own: Iterable[str]) -> str:
 
 
 def attach() -> None:
-    """Give all packages their `__getattr__`, where type checkers do not see it: they would
-    take any name for right."""
+    """Give all packages their `__getattr__`, unseen by type checkers: they would allow any name."""
     for package in _PACKAGES:
         also = "tinynet.tune" if package == "tinynet.train" else ""
         vars(sys.modules[package])["__getattr__"] = of_package(package, also)

@@ -162,8 +162,7 @@ class Watcher:
         """An operation was recorded: its node, its result and its arguments as they were given."""
 
     def pull(self, node: Node, compute: Callable[..., Any], *values: Any) -> Any:
-        """Compute a derivative of `node`; what is returned is used, so return
-        compute(*values).
+        """Compute a derivative of `node`: return compute(*values), or what shall stand in for it.
 
         `compute` is a vjp, or ``node.operation.pullbacks``, which comes before the
         vjps.

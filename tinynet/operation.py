@@ -80,8 +80,8 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Tensor]]
 
 def general_call(rules: Rules, forward: Callable[..., Array]) -> Callable[..., Any]:
     """What happens when a primitive is called: the one to read, for any number of arguments."""
-    compute = explained(rules.name, forward)
-    arity = len(rules.given)
+    compute = explain_memory(rules.name, forward)
+    arity = len(rules.written)
 
     def call(*args: Any, **options: Any) -> Any:
         if options or len(args) != arity:
@@ -89,8 +89,8 @@ def general_call(rules: Rules, forward: Callable[..., Array]) -> Callable[..., A
         raw, nodes, tensors, recorded = unpack(args, rules.name)
         if not tensors:
             return compute(*map(as_array, args), **options)
-        if recorded and None in rules.given:
-            nodes = [node if vjp else None for node, vjp in zip(nodes, rules.given, strict=True)]
+        if recorded and None in rules.written:
+            nodes = [node if vjp else None for node, vjp in zip(nodes, rules.written, strict=True)]
             recorded = any(nodes)
         y = compute(*raw, **options)
         if type(y) is not NDARRAY or y.dtype is FLOAT64:
@@ -103,7 +103,7 @@ def general_call(rules: Rules, forward: Callable[..., Array]) -> Callable[..., A
     return call
 
 
-def explained(what: str, compute: Callable[..., Any]) -> Callable[..., Any]:
+def explain_memory(what: str, compute: Callable[..., Any]) -> Callable[..., Any]:
     """`compute`, whose MemoryError says `what` was computed, of which shapes, and what can help."""
 
     def run(*args: Any, **options: Any) -> Any:
@@ -145,7 +145,7 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
         fusion = Fusion(forward, reference, has_aux)
-        compute = explained(fusion.name, forward)
+        compute = explain_memory(fusion.name, forward)
 
         @functools.wraps(forward)
         def call(*args: Any, **options: Any) -> Any:

@@ -42,7 +42,7 @@ class Rules:
             raise TypeError(f"{self.name}{self.signature} has {len(vjps)} vjps: one is "
                             "needed for each parameter that can be differentiated, the "
                             "first ones")
-        self.given = vjps
+        self.written = vjps
         self.arguments = list(parameters)[: len(vjps)]
         self.options = list(parameters)[len(vjps) :]
         self.omissible = {p.name: p.default for p in parameters.values()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.arrays import equal, host
-from tests.data.test_transforms import KEYS, TABLE, N, pictures
+from tests.data.test_every_transform import KEYS, TABLE, N, pictures
 from tinynet.backend import xp
 from tinynet.data import (
     ColorJitter,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.data.test_transforms import random_classes
+from tests.data.test_every_transform import random_classes
 from tinynet import data
 
 

@@ -80,8 +80,8 @@ def test_same_keeps_the_size(rng: Any) -> None:
     ({"groups": 0}, "got 0"),
     ({"stride": 0}, "stride must be an integer of at least 1 or two of them .* got 0"),
     ({"padding": (1, -1)}, r"padding must be .* got \(1, -1\)"),
-    ({"padding": "full"}, "'same' or 'valid', got 'full'"),
-    ({"padding": "same", "stride": 2}, r"only with stride 1, got stride=\(2, 2\)"),
+    ({"padding": "full"}, "'same', 'valid' or numbers, got 'full'"),
+    ({"padding": "same", "stride": 2}, r"needs stride 1, got stride=\(2, 2\)"),
     ({"dilation": 4}, r"kernel spans \(9, 9\) pixels, but the image has \(8, 8\)"),
 ])
 def test_errors_name_argument_value_and_fix(change: dict[str, Any], words: str) -> None:

@@ -96,8 +96,8 @@ class LightJitter(Transform):
     def change(self, images: Array, keys: Array) -> Array:
         draws = self.draws(images, keys)
         dtype = working_dtype(images)
-        b = uniform(key("brightness", draws), (), -self.brightness, self.brightness, "float64")
-        c = uniform(key("contrast", draws), (), 1 - self.contrast, 1 + self.contrast, "float64")
+        b = uniform(key("added light", draws), (), -self.brightness, self.brightness, "float64")
+        c = uniform(key("spread", draws), (), 1 - self.contrast, 1 + self.contrast, "float64")
         shift = b.astype(dtype)[:, None, None, None]
         factor = c.astype(dtype)[:, None, None, None]
 

@@ -1,5 +1,4 @@
-"""Fetch a file once: it can be cut off and resumed, and is checked before anybody sees
-it.
+"""Fetch a file once: cut off it is resumed, and it is checked before anybody sees it.
 
 What has arrived stays in `<name>.part`, and the next try goes on from there (HTTP
 Range). It is given up only for the whole file: an answer that does not go on from there

@@ -51,8 +51,10 @@ def _upload(values: tuple[float, ...], dtype: DType) -> Array:
 
 
 def working_dtype(images: Array) -> DType:
-    """What colours and positions are computed in: float64 for pictures of float64 and
-    of integers that float32 does not hold, else float32."""
+    """What colours and positions are computed in: float32, or float64 where that is too short.
+
+    Too short it is for pictures of float64, and of integers that it does not hold.
+    """
     return np.result_type(images.dtype, np.float32)
 
 

@@ -19,7 +19,15 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, accumulator, xp
-from ..checks import Pair, float_of_one_dtype, images, pair, taps, window_count
+from ..checks import (
+    Pair,
+    convolution_padding,
+    float_of_one_dtype,
+    images,
+    pair,
+    taps,
+    window_count,
+)
 from ..kernels import conv as kernel
 from ..kernels.channels import channel_sum
 from ..operation import fused, primitive
@@ -168,26 +176,19 @@ def checked(what: str, x: Any, weight: Any, bias: Any, stride: Any, padding: Any
     float_of_one_dtype(what, x=x, weight=weight, bias=bias)
     stride = pair("stride", stride, 1)
     dilation = pair("dilation", dilation, 1)
+    padding = convolution_padding(padding, stride)
     if isinstance(padding, str):
-        x, padding = _named_padding(x, padding, (kernel[0], kernel[1]), stride, dilation)
-    padding = pair("padding", padding, 0)
+        x, padding = _named_padding(x, padding, (kernel[0], kernel[1]), dilation)
     size = (x.shape[2], x.shape[3])
     window_count(what, size, (kernel[0], kernel[1]), stride, padding, dilation)
     return x, {"stride": stride, "padding": padding, "dilation": dilation,
                "groups": int(groups)}
 
 
-def _named_padding(x: Any, name: str, kernel: Pair, stride: Pair, dilation: Pair
-                   ) -> tuple[Any, Pair]:
+def _named_padding(x: Any, name: str, kernel: Pair, dilation: Pair) -> tuple[Any, Pair]:
     """"valid": none. "same": as much as keeps the size, the odd pixel at the bottom and right."""
-    if name not in ("same", "valid"):
-        raise ValueError("padding must be a number, a pair, 'same' or 'valid', got "
-                         f"{name!r}")
     if name == "valid":
         return x, (0, 0)
-    if stride != (1, 1):
-        raise ValueError("padding='same' keeps the size only with stride 1, got "
-                         f"stride={stride}")
     both = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
     before = (both[0] // 2, both[1] // 2)
     odd = (both[0] % 2, both[1] % 2)

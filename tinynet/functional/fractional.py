@@ -87,8 +87,10 @@ def _flat(taps: Array, n: int, length: int) -> list[Array]:
 
 
 def _largest(x: Array, places: list[Array]) -> tuple[Array, list[Array]]:
-    """The largest of each region along axis 1 of x (m, n, k); and for each tap but the
-    last whether it equals it, or is nan (of several the first counts)."""
+    """The largest of each region along axis 1 of x (m, n, k), and for each tap whether it won.
+
+    The last tap wins where no other does; of several that are equal, or nan, the first.
+    """
     rows = x.reshape(-1, x.shape[2])
     first, *others = (rows.take(p, axis=0) for p in places)
     y = xp.maximum(first, others[0])

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, accumulator, add_up, float_dtype, on_gpu, wide, xp
-from ..checks import Pair, float_of_one_dtype, images, pair, window_count
+from ..checks import Pair, float_of_one_dtype, images, pair, pool_windows, window_count
 from ..kernels import memory, pool as kernels
 from ..operation import fused, primitive
 from ..ops.arithmetic import logical_and, logical_or
@@ -131,13 +131,7 @@ def _options(what: str, x: Any, kernel_size: Any, stride: Any, padding: Any
     """Checked options; the stride is the kernel's size if not given."""
     _, _, h, w = images(what, x)
     float_of_one_dtype(what, x=x)
-    kernel = pair("kernel_size", kernel_size, 1)
-    steps = kernel if stride is None else pair("stride", stride, 1)
-    border = pair("padding", padding, 0)
-    if 2 * border[0] > kernel[0] or 2 * border[1] > kernel[1]:
-        raise ValueError(f"{what}: padding must be at most half of the kernel, or "
-                         f"windows lie in the border alone; got padding {border} for "
-                         f"kernel {kernel}")
+    kernel, steps, border = pool_windows(kernel_size, stride, padding)
     window_count(what, (h, w), kernel, steps, border)
     return {"kernel": kernel, "stride": steps, "padding": border}
 

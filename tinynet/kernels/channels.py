@@ -125,8 +125,7 @@ def plain_scale_and_shift(x: Array, scale: Array, shift: Array, relu: bool = Fal
 @kernel(plain=plain_scale_and_shift, wide=True)
 def scale_and_shift(x: Array, scale: Array, shift: Array, relu: bool = False,
                     centre: Array | None = None) -> Array:
-    """(x - centre) * scale + shift, a value of each for each channel (axis 1); max(.,
-    0) if `relu`.
+    """(x - centre) * scale + shift for each channel (axis 1); max(., 0) of it if `relu`.
 
     `centre` is None for 0.
     """

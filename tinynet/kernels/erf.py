@@ -44,8 +44,9 @@ def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
 
 @kernel(gpu=gpu.erf, wide=True)
 def erf(x: Array) -> Array:
-    """The error function, element by element, in the dtype of `x`; float16 in float32,
-    in which no coefficient and no power of 6 overflows.
+    """The error function of each element, in the dtype of `x`; float16 by way of float32.
+
+    There no coefficient and no power of 6 overflows.
 
     >>> erf(xp.array([0.0, 0.3, -1.0, 9.0])).round(12).tolist()
     [0.0, 0.328626759459, -0.84270079295, 1.0]

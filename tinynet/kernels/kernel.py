@@ -64,8 +64,7 @@ def forcing(name: str | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def plain() -> Iterator[None]:
-    """The reading mode: inside, every kernel runs its plain twin, every fused operation
-    the reference that says what it means, every optimizer its rule.
+    """The reading mode: plain twins for kernels, references for fused operations, rules alone.
 
     For a debugger, which then steps through few files and short functions; the results
     are the same up to rounding. It holds for all threads. ``TINYNET_PLAIN=1`` in the

@@ -1,5 +1,4 @@
-"""The two mechanisms behind every fast kernel: blocks that fit the cache, on worker
-threads.
+"""What stands behind every fast kernel: blocks that fit the cache, on worker threads.
 
 NumPy runs an element-wise operation or a small matrix product on one core and through
 main memory. `pmap` cuts the work into blocks and lets worker threads pull them: NumPy
@@ -72,8 +71,7 @@ def pmap(work: Work, n: int, step: int) -> None:
 
 
 def _surely(work: Callable[[], None], undo: Callable[[], None]) -> None:
-    """`work`, then `undo`, whatever happens: if one exception strikes `undo`, it starts
-    again.
+    """`work`, then `undo`, which starts again if an exception strikes it.
 
     `undo` must be fit to be called twice, and after any part of `work`.
     """
@@ -173,8 +171,7 @@ class _Job:
 
 
 class _Turn:
-    """Which job has the helpers; others run serially: nested ones, and those of other
-    threads.
+    """Which job has the helpers; others, nested or of other threads, run serially.
 
     Unlike a lock it knows who holds it, so that giving it back twice does no harm.
     """

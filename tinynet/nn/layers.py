@@ -1,5 +1,4 @@
-"""The layers that are one function of `functional` each, from Linear to the norms; and
-Sequential, which holds them.
+"""The layers that are one function of `functional` each, and Sequential, which holds them.
 
 A layer keeps what the function needs besides its input: parameters, and settings that
 are checked once, when it is made. Formulas and gradients stand with the functions. A
@@ -20,7 +19,9 @@ from ..checks import (
     check_choice,
     check_positive,
     check_whole,
+    convolution_padding,
     pair,
+    pool_windows,
 )
 from ..ops.shape import reshape
 from ..tensor import Tensor
@@ -116,21 +117,11 @@ class Conv2d(Module):
         self.kernel_size = pair("kernel_size", kernel_size, 1)
         self.stride = pair("stride", stride, 1)
         self.dilation = pair("dilation", dilation, 1)
-        self.padding = self._checked_padding(padding)
+        self.padding = convolution_padding(padding, self.stride)
         self.weight = Parameter(empty(out_channels, in_channels // groups, *self.kernel_size))
         self.bias = empty_parameter(bias, out_channels)
         for parameter in self.own_parameters():
             init.default_(parameter, init.fans(self.weight.shape)[0])
-
-    def _checked_padding(self, padding: int | Pair | str) -> Pair | str:
-        if not isinstance(padding, str):
-            return pair("padding", padding, 0)
-        if padding not in ("same", "valid"):
-            raise ValueError("padding must be 'same', 'valid' or numbers, got "
-                             f"{padding!r}")
-        if padding == "same" and self.stride != (1, 1):
-            raise ValueError(f"padding='same' needs stride 1, got stride={self.stride}")
-        return padding
 
     def forward(self, x: Any) -> Tensor:
         check_dtype(x, self.weight)
@@ -147,15 +138,7 @@ class Conv2d(Module):
 class _Pool(Module):
     def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None,
                  padding: int | Pair = 0) -> None:
-        self.kernel_size = pair("kernel_size", kernel_size, 1)
-        self.stride = self.kernel_size
-        if stride is not None:
-            self.stride = pair("stride", stride, 1)
-        self.padding = pair("padding", padding, 0)
-        if any(2 * p > k for p, k in zip(self.padding, self.kernel_size, strict=True)):
-            raise ValueError(f"padding={padding} must be at most half of "
-                             f"kernel_size={kernel_size}: else some windows would hold "
-                             "nothing but padding")
+        self.kernel_size, self.stride, self.padding = pool_windows(kernel_size, stride, padding)
 
 
 class MaxPool2d(_Pool):
@@ -389,8 +372,7 @@ class BatchNorm2d(_BatchNorm):
 
 
 class LayerNorm(_Norm):
-    """Each sample by itself, over its last axes, which have the lengths
-    `normalized_shape`.
+    """Each sample by itself, over its last axes, whose lengths are `normalized_shape`.
 
     The same in training and evaluation. Source: Ba, Kiros and Hinton 2016.
     """

@@ -1,5 +1,4 @@
-"""The part of a network: parameters and buffers by name, training or evaluation, one
-observer.
+"""The part of a network: parameters and buffers by name, two modes, one observer.
 
 A `Module` is an ordinary object. Whatever it keeps as an attribute, also inside lists,
 tuples and dicts, belongs to it: `Parameter`s are trained, `Buffer`s are saved with
@@ -259,8 +258,7 @@ class Module:
 
     def _places(self, name: str = "", around: tuple[Module, ...] = ()
                 ) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
-        """This module and all it holds, in order, by name; what is shared comes at each
-        place.
+        """This module and all it holds, in order, by name; what is shared at each place.
 
         `around` holds the modules around this place: one that holds itself ends there.
         """
@@ -273,22 +271,13 @@ class Module:
             elif all(item is not module for module in inner):
                 yield from item._places(path, inner)
 
-    def _once(self, name: str = "", seen: set[int] | None = None
-              ) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
-        """The same, but each object only at its first place; `seen` holds the ids of those."""
-        if seen is None:
-            seen = set()
-        seen.add(id(self))
-        yield name, self
-        for key, item in self._inside():
-            path = _joined(name, key)
-            if id(item) in seen:
-                continue
-            if isinstance(item, Module):
-                yield from item._once(path, seen)
-            else:
+    def _once(self) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
+        """The same, but each object only at its first place."""
+        seen = set()
+        for name, item in self._places():
+            if id(item) not in seen:
                 seen.add(id(item))
-                yield path, item
+                yield name, item
 
     def named_modules(self) -> list[tuple[str, Module]]:
         """This module (its name is "") and all modules inside it, each once."""
@@ -400,16 +389,14 @@ class Module:
         return {n: t for n, t in self._places() if isinstance(t, Tensor)}
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all parameters and buffers by name; further training does not
-        change them.
+        """Copies of all parameters and buffers by name, which training does not change.
 
         Names and shapes are those of the same network in PyTorch.
         """
         return {name: tensor.data.copy() for name, tensor in self._state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Unmatched:
-        """Write `state` (arrays, tensors, also PyTorch's) into the parameters and
-        buffers.
+        """Write `state` (arrays, tensors, PyTorch's too) into the parameters and buffers.
 
         With `strict` every name must be found on both sides. Wrong shapes are an error
         in any case. Nothing is written unless all of it fits.

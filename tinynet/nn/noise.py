@@ -35,8 +35,7 @@ from .module import Module, Parameter, check_dtype, modes_kept
 
 
 class Noise(Module):
-    """Base class of the layers that draw random numbers in training mode, with
-    `draw_key`.
+    """Base class of the layers that draw random numbers in training, with `draw_key`.
 
     Inside ``random.share_of_batch`` they get their part of what the whole batch would
     draw.
@@ -50,8 +49,7 @@ class Noise(Module):
         return (self.generator or default_generator).key()
 
     def key_in_training(self) -> int | None:
-        """The key of the next random numbers, or None where none are needed: `p` is 0,
-        or a test.
+        """The key of the next random numbers, or None where none are needed: p = 0, or a test.
         """
         if self.training and self.p > 0.0:
             return self.draw_key()
@@ -70,8 +68,7 @@ class _Dropout(Noise):
 
 
 class Dropout(_Dropout):
-    """Inverted dropout: x * mask / keep in training, with keep = 1 - p; x itself in
-    evaluation.
+    """Inverted dropout: in training x * mask / keep with keep = 1 - p, in evaluation x.
 
     `p` is the probability of zeroing. Dividing by keep in training keeps the mean, so
     that evaluation has nothing to do (E6). With ``inverted=False`` it is the lecture's
@@ -156,8 +153,7 @@ class DropConnectLinear(_DropConnect, Linear):
 
 
 class DropConnectConv2d(_DropConnect, Conv2d):
-    """A convolution with a mask of its own on the filters for each picture; see
-    DropConnectLinear.
+    """A convolution with a mask on the filters for each picture; see DropConnectLinear.
 
     A picture's mask is the same at all its places.
     """
@@ -178,8 +174,7 @@ class DropConnectConv2d(_DropConnect, Conv2d):
 
 
 class FractionalMaxPool2d(Noise):
-    """The largest value of each of random regions; the image shrinks by any ratio from
-    1 to 2.
+    """The largest value of each of random regions: images shrink by any ratio from 1 to 2.
 
     Give the `output_size` or the `ratio` (input / output). In training every call draws
     new regions from `generator` (the default one if None), the same for the whole batch

@@ -147,8 +147,7 @@ def coarse_grid(setup: Setup, lrs: Sequence[float], decays: Sequence[float] = DE
 
 
 def refined(found: Search, shift: float = 1.0) -> dict[str, LogUniform]:
-    """The narrower ranges for step 5: half-way from the best value to its neighbours,
-    in logarithm.
+    """The ranges for step 5: half-way from the best value to its neighbours, in logarithm.
 
     A grid with neighbours a factor f apart gives best / sqrt(f) .. best * sqrt(f); a
     range that was drawn from gives one of half its width around the best. Where no

@@ -1,5 +1,4 @@
-r"""Search for hyper-parameters: grid or random, in parallel, stopped and resumed at any
-time.
+r"""Search for hyper-parameters: grid or random, in parallel, resumed whenever stopped.
 
     def objective(config):              # trains with config["lr"] ..., returns a score:
         ...                             # the higher the better; or {"score": ..., more}
