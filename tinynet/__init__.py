@@ -8,7 +8,8 @@ The floors, from the ground up: `backend` and `random`; `kernels` (fast array co
 without gradients); `tensor`, `operation` and `ops` (the engine and its primitives);
 `functional`, `calculus`; `gradcheck`, `nn`, `optim` and `data`; `train` and `models`;
 `tune`; `viz`. A file imports only from lower floors. Start reading with `tensor.py`, or
-with ``loss.backward()`` in a debugger.
+with ``loss.backward()`` in a debugger; the words of the house (vjp, twin, slot ...) stand in
+`examples/READING.md`.
 
 Read next: `backend.py`.
 """

@@ -1,9 +1,11 @@
 """What is remembered of a computation: nodes, the switch that records them, and who watches.
 
 Every operation whose result wants a gradient leaves a `Node`: when it was made, from
-which nodes, and how to pull a gradient back to them. That is the graph; nobody holds it
-but the tensors made last. Inside `no_grad` nothing is remembered. A `Watcher` is told
-of each operation and each derivative: so the first nan is found, and the time of a
+which nodes, and how to pull a gradient back to them. What pulls it back is a *vjp*
+(vector times Jacobian): a function of the gradient that arrives, here always called g.
+That is the graph; nobody holds it but the tensors made last. A *fused* operation has one
+function for all its gradients. Inside `no_grad` nothing is remembered. A `Watcher` is
+told of each operation and each derivative: so the first nan is found, and the time of a
 layer's backward pass.
 
 Read next: `tensor.py`.

@@ -28,7 +28,7 @@ from ..checks import (
     taps,
     window_count,
 )
-from ..kernels import conv as kernel
+from ..kernels import conv as fast
 from ..kernels.channels import channel_sum
 from ..operation import fused, primitive
 from ..ops.shape import pad, reshape
@@ -119,13 +119,13 @@ def conv2d_reference(x: Any, weight: Any, bias: Any = None, *, stride: Pair, pad
 def _conv2d(x: Array, weight: Array, bias: Array | None, *, stride: Pair, padding: Pair,
             dilation: Pair, groups: int, needs: Sequence[bool]) -> Any:
     kept: list[Any] | None = [] if needs[1] else None
-    y = kernel.conv2d(x, weight, stride, padding, dilation, groups, kept)
+    y = fast.conv2d(x, weight, stride, padding, dilation, groups, kept)
     seen = kept[0] if kept else x
     if bias is not None:
         y += bias[:, None, None]
 
     def backward(g: Array, wanted: Sequence[bool]) -> tuple[Array | None, ...]:
-        dx, dw = kernel.conv2d_backward(
+        dx, dw = fast.conv2d_backward(
             g, seen, weight, stride, padding, dilation, groups, wanted[:2]
         ) if any(wanted[:2]) else (None, None)
         return dx, dw, channel_sum(g) if wanted[2] else None

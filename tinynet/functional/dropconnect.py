@@ -35,7 +35,7 @@ from typing import Any
 from .. import random
 from ..backend import Array, add_up, on_gpu, xp
 from ..checks import Pair
-from ..kernels import conv as kernel, winograd
+from ..kernels import conv as fast, winograd
 from ..kernels.im2col import Shape, by_group, columns_back, columns_of, filters_of, matrix_of
 from ..kernels.memory import as_nchw, as_nhwc, empty, scratch
 from ..kernels.sums import sum_blocks
@@ -217,8 +217,8 @@ def _dropconnect(x: Array, weight: Array, bias: Array | None, *, key: int, keep:
                  needs: Sequence[bool]) -> Any:
     s = Shape(x, weight, stride, padding, dilation, groups)
     masks = _Masks(weight, s, key, keep, offset)
-    pays = masks.tiled > 0 or kernel.get_algorithm() == "winograd"
-    by_tiles = not on_gpu and pays and kernel.choose(s) == "winograd"
+    pays = masks.tiled > 0 or fast.get_algorithm() == "winograd"
+    by_tiles = not on_gpu and pays and fast.choose(s) == "winograd"
     forward, backward_ = (_winograd, _winograd_backward) if by_tiles else (_forward, _backward)
     y = forward(x, s, masks)
     if bias is not None:

@@ -12,7 +12,7 @@ import math
 from typing import Any
 
 from ..backend import Array
-from ..kernels import matmul as kernel
+from ..kernels import matmul as fast
 from ..operation import primitive
 from ..ops.linalg import matmul
 from ..ops.shape import reshape
@@ -21,7 +21,7 @@ from ..tensor import Tensor
 
 @primitive(lambda g, weight: matmul(g, weight), lambda g, x: matmul(g.T, x), lambda g: g)
 def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
-    y = kernel.matmul(x, weight.T)
+    y = fast.matmul(x, weight.T)
     if bias is not None:
         y += bias
     return y

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..backend import Array, asarray, check_range, on_gpu, xp
 from ..checks import check_choice, check_probability
-from ..kernels import loss as kernel
+from ..kernels import loss as fast
 from ..operation import fused, primitive
 from ..ops.arithmetic import (
     abs as absolute,
@@ -217,8 +217,8 @@ def cross_entropy_reference(logits: Any, *, labels: Array) -> Tensor:
 
 @fused(reference=cross_entropy_reference)
 def _softmax_cross_entropy(logits: Array, *, labels: Array, needs: Sequence[bool]) -> Any:
-    losses, p = kernel.softmax_cross_entropy(logits, labels)
-    return losses, lambda g, wanted: (kernel.softmax_cross_entropy_backward(g, p, labels),)
+    losses, p = fast.softmax_cross_entropy(logits, labels)
+    return losses, lambda g, wanted: (fast.softmax_cross_entropy_backward(g, p, labels),)
 
 
 @widened

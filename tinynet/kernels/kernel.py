@@ -98,6 +98,15 @@ def kernel(*, plain: Callable[..., Any] | None = None, gpu: Callable[..., Any] |
         if plain is None and not wide:
             return fast
         twin = plain or fast
+        if not (wide or small):  # no argument to look at: a product of small matrices feels it
+
+            @functools.wraps(fast)
+            def choose(*args: Any, **options: Any) -> Any:
+                if forced == "plain":
+                    return twin(*args, **options)
+                return fast(*args, **options)
+
+            return choose
 
         @functools.wraps(fast)
         def call(*args: Any, **options: Any) -> Any:

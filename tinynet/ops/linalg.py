@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from ..backend import Array, asarray, xp
-from ..kernels import matmul as kernel
+from ..kernels import matmul as fast
 from ..operation import primitive
 from ..tensor import Tensor
 from .shape import broadcast_to, expand_dims, reshape, squeeze
@@ -19,13 +19,13 @@ def _times(a: Any, b: Any) -> Any:
     """a @ b: an operation if one of them is a tensor, else the kernel."""
     if isinstance(a, Tensor) or isinstance(b, Tensor):
         return _matmul(a, b)
-    return kernel.matmul(a, b)
+    return fast.matmul(a, b)
 
 
 @primitive(lambda g, b: _times(g, b.swapaxes(-1, -2)),
            lambda g, a: _times(a.swapaxes(-1, -2), g))
 def _matmul(a: Array, b: Array) -> Array:
-    return kernel.matmul(a, b)
+    return fast.matmul(a, b)
 
 
 def matmul(a: Any, b: Any) -> Tensor:

@@ -133,8 +133,8 @@ class Optimizer:
     ``lr``: a number, or a `schedule` that is called with the step (0 at the first).
     ``weight_decay=0.0, decoupled=False, l1=0.0, max_norm=None``: see the module's text.
     Weight decay acts on every parameter it is given; `param_groups` leaves biases out.
-    ``fused=False`` always computes by the plain rule (the fused twin gives the same
-    numbers).
+    ``fused=False`` always computes by the plain rule (its *twin*, the same rule in one
+    pass over memory, gives the same numbers).
 
     Attributes: ``t`` counts finished steps; ``lr`` is the learning rate that the next
     `step` will use (while one runs: the one in use), of the first group if there are
@@ -193,7 +193,7 @@ class Optimizer:
         raise TypeError(f"{self.kind} has no rule(self, h, x, g, ...)")
 
     def in_place(self, h: Settings, x: Array, g: Array, *slots: Array) -> Twin:
-        """The fused twin: what will overwrite x and slots as h.decay and `rule` would.
+        """The fast twin: what will overwrite x and slots as h.decay and `rule` would.
 
         None: there is no twin for these arrays and settings.
         """
