@@ -1,8 +1,7 @@
 """Every kernel in every layout, small and large, in every dtype, equals plain NumPy in float64.
 
 A result must not depend on how its operands lie in memory, nor on the side of a size threshold on
-which they are. A kernel without a row here turns the last test red; one of `elementwise.py` that
-has a plain twin gets its row by itself.
+which they are. A kernel without a row here turns the last test red.
 """
 
 from __future__ import annotations
@@ -285,12 +284,6 @@ def convolution(name: str, o: int, i: int, kernel: int, stride: int, padding: in
 ROWS |= activations()
 for _name, _sizes in CONVOLUTIONS.items():
     ROWS |= convolution(_name, *_sizes)
-for _name, _bodies in kernel.kernels.items():  # operands of one shape: the twin says what it means
-    _file, _, _function = _name.rpartition(".")
-    if _file == "kernels.elementwise" and _bodies.plain:
-        ROWS.setdefault(f"elementwise.{_function}", Row(
-            getattr(elementwise, _function), _bodies.plain,
-            *alike(len(inspect.signature(_bodies.plain).parameters))))
 
 OTHERS = {  # functions of kernels/ that take no operands in an order of their own, and why
     "allocator": "memory itself", "threads": "threads", "memory": "makes the orders",
