@@ -81,10 +81,23 @@ def get_default_dtype() -> DType:
     return _default_dtype
 
 
+def as_dtype(dtype: DType) -> np.dtype[Any]:
+    """`dtype` as NumPy's; it must be one of numbers."""
+    found = None
+    try:
+        if dtype is not None and not str(dtype).startswith("a"):  # an old word for bytes
+            found = np.dtype(dtype)
+    except TypeError:
+        pass
+    if found is None or found.kind not in _NUMBERS:
+        raise TypeError(f"dtype must be one of numbers, such as 'float32' or int, got {dtype!r}")
+    return found
+
+
 def set_default_dtype(dtype: DType) -> None:
     """Set the dtype of new floating-point tensors (float32 to train, float64 to check)."""
     global _default_dtype
-    chosen = np.dtype(dtype)
+    chosen = as_dtype(dtype)
     if chosen.kind != "f":
         raise TypeError(f"default dtype must be a float type, got {chosen}: use "
                         "float32 or float64")
@@ -230,7 +243,7 @@ def asarray(x: Any, dtype: DType = None) -> Array:
     `np.asarray` does. Bytes are put into the machine's order, in which sums are made.
     """
     if dtype is not None:
-        dtype = np.dtype(dtype).newbyteorder("=")
+        dtype = as_dtype(dtype).newbyteorder("=")
     if isinstance(x, np.ndarray) and type(x) is not np.ndarray:
         x = without_subclass(x)
     if isinstance(x, xp.ndarray):

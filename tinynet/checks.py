@@ -18,12 +18,15 @@ from typing import Any
 import numpy as np
 
 from .backend import without_subclass
+from .text import shown
 
 Pair = tuple[int, int]
+_MOST_PIXELS = 2**31 - 1  # along an axis
+MOST_NUMBERS = 2**48  # in an array
 
 
-def check_whole(what: str, value: Any, least: int = 1) -> int:
-    """`value`, which must be an integer of at least `least`.
+def check_whole(what: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """`value`, which must be an integer of at least `least`, and at most `most`.
 
     >>> check_whole("batch_size", 0)
     Traceback (most recent call last):
@@ -36,8 +39,26 @@ def check_whole(what: str, value: Any, least: int = 1) -> int:
         number = least - 1
     if number < least:
         raise ValueError(f"{what} must be an integer of at least {least}, got "
-                         f"{value!r}")
+                         f"{shown(value)}")
+    if most is not None and number > most:
+        raise ValueError(f"{what} must be an integer of at most {most}, got {shown(value)}")
     return number
+
+
+def check_flag(what: str, value: Any) -> bool:
+    """`value`, which must be True or False (or the number 1 or 0)."""
+    if value is True or value is False:
+        return value
+    if isinstance(value, int | np.integer | np.bool_) and value in (0, 1):
+        return bool(value)
+    raise ValueError(f"{what} must be True or False, got {shown(value)}")
+
+
+def check_scalar(what: str, value: Any) -> Any:
+    """`value`, which must be a number that is not nan, or an array of no axes."""
+    if (isinstance(value, Real) and value == value) or getattr(value, "shape", None) == ():
+        return value
+    raise ValueError(f"{what} must be a number, got {shown(value)}")
 
 
 def check_choice(what: str, value: Any, choices: Sequence[str]) -> Any:
@@ -51,14 +72,14 @@ def check_choice(what: str, value: Any, choices: Sequence[str]) -> Any:
     if not isinstance(value, str) or value not in choices:
         *others, last = map(repr, choices)
         listed = f"{', '.join(others)} or {last}" if others else last
-        raise ValueError(f"{what} must be {listed}, got {value!r}")
+        raise ValueError(f"{what} must be {listed}, got {shown(value)}")
     return value
 
 
 def check_probability(what: str, value: Any) -> float:
     """`value`, which must be a number from 0 to 1."""
     if not isinstance(value, Real) or not 0.0 <= float(value) <= 1.0:
-        raise ValueError(f"{what} must be a probability between 0 and 1, got {value!r}")
+        raise ValueError(f"{what} must be a probability between 0 and 1, got {shown(value)}")
     return float(value)
 
 
@@ -76,14 +97,14 @@ def check_number(what: str, value: Any, least: float = 0.0, below: float = math.
     if isinstance(value, Real) and least <= float(value) < below:
         return float(value)
     wanted = f">= {least:g}" if below == math.inf else f"in [{least:g}, {below:g})"
-    raise ValueError(f"{what} must be a number {wanted}{instead}, got {value!r}")
+    raise ValueError(f"{what} must be a number {wanted}{instead}, got {shown(value)}")
 
 
 def check_positive(what: str, value: Any, instead: str = "") -> float:
     """`value`, which must be a finite number above 0; `instead` as in `check_number`."""
     if isinstance(value, Real) and 0.0 < float(value) < math.inf:
         return float(value)
-    raise ValueError(f"{what} must be a number > 0{instead}, got {value!r}")
+    raise ValueError(f"{what} must be a number > 0{instead}, got {shown(value)}")
 
 
 # Arguments of layers, and the windows that follow from them: all sizes are (rows,
@@ -100,12 +121,12 @@ def pair(what: str, value: Any, least: int) -> Pair:
     if not isinstance(value, tuple | list):
         given = (value, value)
     try:
-        two = [index(v) for v in given]
+        two = [least - 1 if isinstance(v, bool) else index(v) for v in given]
     except TypeError:
         two = []
-    if len(two) != 2 or min(two) < least:
+    if len(two) != 2 or min(two) < least or max(two) > _MOST_PIXELS:
         raise ValueError(f"{what} must be an integer of at least {least} or two of "
-                         f"them (height, width), got {value!r}")
+                         f"them (height, width), got {shown(value)}")
     return two[0], two[1]
 
 
@@ -274,7 +295,7 @@ def check_range_of(what: str, pair: Any, above: float, upto: float = math.inf
     if not above < low <= high <= upto:
         limit = f" to {upto:g}" if math.isfinite(upto) else ""
         raise ValueError(f"{what} must be (low, high), low <= high, more than "
-                         f"{above:g}{limit}, got {pair!r}")
+                         f"{above:g}{limit}, got {shown(pair)}")
     return low, high
 
 
@@ -289,7 +310,7 @@ def check_call(what: str, function: Any, *arguments: str) -> None:
     """
     wanted = f"{what} must be a function of ({', '.join(arguments)})"
     if not callable(function):
-        raise TypeError(f"{wanted}, got {function!r}")
+        raise TypeError(f"{wanted}, got {shown(function)}")
     try:
         signature = inspect.signature(function)
     except ValueError:  # some functions written in C do not tell

@@ -16,7 +16,7 @@ from typing import Any
 
 from .backend import Array, out_of_memory
 from .graph import mode
-from .rules import CONSTANTS, FLOAT64, NDARRAY, Rules, as_array, as_data, as_operand
+from .rules import CONSTANTS, FLOAT64, NDARRAY, Rules, as_arrays, as_data, as_operand, operand
 from .tensor import Tensor, record, wrap
 
 
@@ -41,11 +41,11 @@ def _call_of_one(rules: Rules, compute: Callable[..., Array]) -> Callable[..., A
 
     def call(*args: Any, **options: Any) -> Any:
         if args and not isinstance(args[0], Tensor):
-            return compute(as_array(args[0]), *args[1:], **options)
+            return compute(operand(args[0], name), *args[1:], **options)
         if options or len(args) != 1:
             args, options = rules.sort_out(args, options)
             if not isinstance(args[0], Tensor):  # given by name
-                return compute(*args, **options)
+                return compute(operand(args[0], name), *args[1:], **options)
         data = args[0].data
         node = args[0].node
         try:  # which is free where nothing fails
@@ -85,7 +85,7 @@ def _call_of_two(rules: Rules, compute: Callable[..., Array]) -> Callable[..., A
         elif type(a) is type(b) is NDARRAY:
             return compute(a, b)
         else:
-            return compute(as_array(a), as_array(b))
+            return compute(*as_arrays((a, b), name))
         if isinstance(b, Tensor):
             data_b = b.data
             node_b = b.node

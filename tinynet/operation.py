@@ -33,7 +33,7 @@ which hold the two equal:
     >>> from tinynet import Tensor, primitive, gradcheck, xp
     >>> @primitive(lambda g, x: 3 * g * x * x)
     ... def cube(x): return x ** 3
-    >>> cube(2.0), cube(Tensor(2.0))                 # no tensor in, no tensor out
+    >>> float(cube(2.0)), cube(Tensor(2.0))          # no tensor in, no tensor out
     (8.0, Tensor(8.))
 
 Read next: `rules.py`.
@@ -52,7 +52,7 @@ from .backend import Array, out_of_memory
 from .fast_calls import fast_call
 from .graph import Node, Pullbacks
 from .kernels import kernel
-from .rules import FLOAT64, NDARRAY, Rules, Vjp, as_array, as_data, unpack
+from .rules import FLOAT64, NDARRAY, Rules, Vjp, as_arrays, as_data, unpack
 from .tensor import Tensor, grad, record, wrap
 
 P = ParamSpec("P")
@@ -88,7 +88,7 @@ def general_call(rules: Rules, forward: Callable[..., Array]) -> Callable[..., A
             args, options = rules.sort_out(args, options)
         raw, nodes, tensors, recorded = unpack(args, rules.name)
         if not tensors:
-            return compute(*map(as_array, args), **options)
+            return compute(*as_arrays(args, rules.name), **options)
         if recorded and None in rules.written:
             nodes = [node if vjp else None for node, vjp in zip(nodes, rules.written, strict=True)]
             recorded = any(nodes)
@@ -152,6 +152,8 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
             if kernel.reading:
                 return reference(*args, **options)
             raw, nodes, tensors, recorded = unpack(args, fusion.name)
+            if not tensors:
+                raw = as_arrays(raw, fusion.name)
             needs = tuple([recorded and n is not None for n in nodes])
             y, backward, *aux = compute(*raw, needs=needs, **options)
             if tensors:

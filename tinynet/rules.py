@@ -7,7 +7,8 @@ to be differentiated.
 
 An operation computes with raw arrays. `as_operand` says what an argument that is no
 tensor becomes (Python numbers stay numbers, so that a float32 net stays float32),
-`unpack` takes the arrays and the nodes out of all arguments, and `as_data` makes an
+`operand` and `operands` what numbers and lists alone are: arrays as `tn.tensor` makes
+them. `unpack` takes the arrays and the nodes out of all arguments, and `as_data` makes an
 array of whatever NumPy returned.
 
 Read next: `fast_calls.py`.
@@ -15,19 +16,23 @@ Read next: `fast_calls.py`.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Iterable, Sequence, Set
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
 from .backend import Array, asarray, get_default_dtype, xp
-from .foreign import explain
+from .foreign import answering, explain
 from .graph import Node, Pullbacks, mode
 from .tensor import Tensor, wrap
+from .text import shown
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Vjp = Callable[..., Any] | None
 
 
@@ -188,18 +193,80 @@ def as_operand(a: Any, name: str) -> Any:
     if hasattr(a, "__array__"):
         raise TypeError(f"{name} got a {type(a).__module__}.{type(a).__name__} of another "
                         "library: convert it with tn.tensor(x)")
-    raise TypeError(f"{name} cannot compute with {type(a).__name__} {a!r}: use a "
-                    "Tensor, an array or a number")
+    raise _no_operand(a, name)
 
 
-def as_array(a: Any) -> Any:
-    """An argument of a call without tensors: lists and subclasses become arrays."""
+def _no_operand(a: Any, name: str) -> TypeError:
+    return TypeError(f"{name} cannot compute with {type(a).__name__} {shown(a)}: use a "
+                     "Tensor, an array or a number")
+
+
+def as_array(a: Any, name: str) -> Any:
+    """An argument of a call of `name` without tensors: lists and subclasses become arrays."""
+    if type(a) is NDARRAY or isinstance(a, np.generic | complex):
+        return a
     if xp is not np and isinstance(a, np.ndarray):
         raise TypeError(f"a NumPy array of shape {a.shape} is given to an operation on "
                         "the GPU: upload it with tn.tensor(array)")
-    if isinstance(a, list | tuple | np.ndarray) and type(a) is not NDARRAY:
-        return asarray(a)
-    return a
+    return as_operand(a, name)
+
+
+def as_arrays(args: Sequence[Any], name: str) -> list[Any]:
+    """The arguments of a call of `name` without tensors; where none is an array, numbers
+    become arrays."""
+    found = [as_array(a, name) for a in args]
+    if found and found[0] is None:
+        raise _no_operand(None, name)
+    if not any(hasattr(a, "dtype") for a in found):
+        found = [a if a is None else asarray(a) for a in found]
+    return found
+
+
+def operand(a: Any, name: str) -> Any:
+    """The argument `a` of `name`, with a shape and a dtype: tensors and arrays as they are,
+    numbers and lists as arrays.
+
+    >>> operand([1.0, 2.0], "sort").dtype, operand(3, "sum").shape
+    (dtype('float32'), ())
+    """
+    if isinstance(a, Tensor) or type(a) is NDARRAY:
+        return a
+    return as_arrays([a], name)[0]
+
+
+def operand_list(what: str, name: str, values: Any) -> list[Any]:
+    """The argument `name` of `what`, several tensors in a list, which is read once."""
+    many = isinstance(values, Iterable) and not isinstance(values, str)
+    if not many or not getattr(values, "ndim", 1):
+        raise TypeError(f"{what}: {name} must be a list of tensors, got {shown(values)}")
+    return [operand(a, what) for a in values]
+
+
+def operands(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function take numbers and lists for the arguments `names`; None stays None,
+    but for the first. Arguments that have other names here are answered with those."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        count = len(names)
+        if tuple(inspect.signature(function).parameters)[:count] != names:
+            raise TypeError(f"operands{names} are not the first parameters of "
+                            f"{function.__name__}")
+        called = answering(function)
+
+        @functools.wraps(function)
+        def call(*args: Any, **options: Any) -> Any:
+            first = args[:count]
+            if not all(isinstance(a, Tensor) for a in first):
+                args = tuple([a if a is None and place else operand(a, function.__name__)
+                              for place, a in enumerate(first)]) + args[count:]
+            for name in names[len(first):]:
+                if options.get(name) is not None:
+                    options[name] = operand(options[name], function.__name__)
+            return called(*args, **options)
+
+        return call
+
+    return decorate
 
 
 def as_data(y: Any, raw: Sequence[Any]) -> Array:

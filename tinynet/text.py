@@ -1,4 +1,4 @@
-"""Tables: as text, cells in columns of one width, or as HTML for a notebook.
+"""Text: tables with columns of one width, or as HTML for a notebook; values in errors.
 
 Read next: `names.py`.
 """
@@ -10,6 +10,20 @@ from html import escape
 from itertools import zip_longest
 
 _GAP = "  "  # between two columns
+_LONGEST = 200  # letters of a value in an error
+
+
+def shown(value: object) -> str:
+    """`value` as an error shows it: its repr, in a bounded length, even if that fails.
+
+    >>> shown("a"), shown(range(3))
+    ("'a'", 'range(0, 3)')
+    """
+    try:
+        text = repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def table(rows: Sequence[Sequence[object]], align: str = "lr",

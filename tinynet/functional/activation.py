@@ -14,7 +14,7 @@ import math
 from typing import Any
 
 from ..backend import Array, add_up, as_float, xp
-from ..checks import check_choice, check_positive
+from ..checks import check_choice, check_positive, check_scalar
 from ..kernels import activation as kernels, elementwise
 from ..operation import primitive
 from ..ops.arithmetic import clip, erf, exp, minimum, pulled, sigmoid, tanh, where, widened
@@ -45,7 +45,7 @@ def relu(x: Array) -> Array:
     >>> relu(x), grad(relu(x).sum(), x)
     (Tensor([0., 0., 2.], requires_grad=True), Tensor([0., 0., 1.]))
     """
-    return elementwise.relu(x)
+    return elementwise.relu(as_float(x))
 
 
 @primitive(lambda g, x: g * ((x > 0) & (x < 6)))
@@ -67,6 +67,7 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     >>> leaky_relu(xp.array([-2.0, 3.0]), 0.25).tolist()
     [-0.5, 3.0]
     """
+    check_scalar("leaky_relu: negative_slope", negative_slope)
     return kernels.in_blocks(kernels.leaky_relu_of, as_float(x), negative_slope=negative_slope)
 
 
@@ -79,6 +80,7 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
     >>> [round(float(y), 4) for y in elu(xp.array([-1.0, 2.0]))]
     [-0.6321, 2.0]
     """
+    check_scalar("elu: alpha", alpha)
     return kernels.in_blocks(kernels.elu_of, as_float(x), alpha=alpha)
 
 

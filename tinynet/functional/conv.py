@@ -16,11 +16,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..backend import Array, accumulator, xp
 from ..checks import (
     Pair,
+    check_whole,
     convolution_padding,
     float_of_one_dtype,
     images,
@@ -32,6 +31,7 @@ from ..kernels import conv as fast
 from ..kernels.channels import channel_sum
 from ..operation import fused, primitive
 from ..ops.shape import pad, reshape
+from ..rules import operands
 from ..tensor import Tensor
 
 
@@ -63,6 +63,7 @@ def _fold(x: Array, size: Pair, kernel: Pair, dilation: Pair, padding: Pair,
     return inside.astype(x.dtype, copy=False)
 
 
+@operands("x")
 def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
            stride: Any = 1) -> Tensor:
     """Every window of an image as a column (im2col).
@@ -78,6 +79,7 @@ def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
     return _unfold(x, *_window_options(kernel_size, dilation, padding, stride))
 
 
+@operands("columns")
 def fold(columns: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0,
          stride: Any = 1) -> Tensor:
     """Columns of windows added into an image, where they overlap summed (col2im).
@@ -133,6 +135,7 @@ def _conv2d(x: Array, weight: Array, bias: Array | None, *, stride: Pair, paddin
     return y, backward
 
 
+@operands("x", "weight", "bias")
 def conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
            dilation: Any = 1, groups: int = 1) -> Tensor:
     r"""y[n, o, p, q] = bias[o] + sum over c, i, j of weight[o, c, i, j]
@@ -162,7 +165,8 @@ def checked(what: str, x: Any, weight: Any, bias: Any, stride: Any, padding: Any
         raise ValueError(f"{what}: weight must have shape (O, C / groups, kH, kW), got "
                          f"{shape}")
     o, i, *kernel = shape
-    if not isinstance(groups, int | np.integer) or groups < 1 or o % groups:
+    groups = check_whole(f"{what}: groups", groups)
+    if o % groups:
         raise ValueError(f"{what}: groups must be a number that divides the {o} output "
                          f"channels of weight, got {groups}")
     if c != i * groups:

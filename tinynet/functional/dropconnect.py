@@ -44,6 +44,7 @@ from ..operation import fused, primitive
 from ..ops.arithmetic import clip, erf, exp, maximum, sqrt, widened
 from ..ops.shape import moveaxis, reshape
 from ..random import place_in_batch
+from ..rules import operands
 from ..tensor import Tensor
 from .conv import checked, conv2d, unfold
 from .linear import linear
@@ -236,6 +237,7 @@ def _dropconnect(x: Array, weight: Array, bias: Array | None, *, key: int, keep:
 _wide_dropconnect = widened(_dropconnect)
 
 
+@operands("x", "weight", "bias")
 def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
                        dilation: Any = 1, groups: int = 1, p: float = 0.5, training: bool = True,
                        *, key: int | None = None) -> Tensor:
@@ -264,6 +266,7 @@ def dropconnect_conv2d(x: Any, weight: Any, bias: Any = None, stride: Any = 1, p
     return _wide_dropconnect(x, weight, bias, key=key, keep=1.0 - p, offset=offset, **options)
 
 
+@operands("x", "weight", "bias")
 def dropconnect_linear(x: Any, weight: Any, bias: Any = None, p: float = 0.5,
                        training: bool = True, *, key: int | None = None) -> Tensor:
     """u_n = (M_n * weight) x_n + m_n * bias in training, its mean over masks in evaluation

@@ -26,6 +26,7 @@ Read next: `calculus.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 from .. import random
@@ -37,6 +38,7 @@ from ..kernels.threads import BLOCK_BYTES, pmap
 from ..operation import fused
 from ..ops.shape import reshape
 from ..random import default_generator, place_in_batch
+from ..rules import operands
 from ..tensor import Tensor
 from .pool import first_largest
 
@@ -164,6 +166,7 @@ def _fractional_max_pool2d(x: Array, *, rows: Array, columns: Array, needs: Sequ
     return as_nchw(y), backward
 
 
+@operands("x")
 def fractional_max_pool2d(x: Any, output_size: int | Pair | None = None, *,
                           ratio: float | tuple[float, float] | None = None, pseudo: bool = True,
                           overlapping: bool = True, per_sample: bool = False,
@@ -207,7 +210,8 @@ def fractional_size(size: Pair, output_size: int | Pair | None, ratio: Any) -> P
     if output_size is not None:
         return pair("output_size", output_size, 1)
     ratios = ratio if isinstance(ratio, tuple | list) else (ratio, ratio)
-    if len(ratios) != 2 or not all(1.0 <= r <= 2.0 for r in ratios):
+    if len(ratios) != 2 or not all(
+            isinstance(r, Real) and 1.0 <= float(r) <= 2.0 for r in ratios):
         raise ValueError("ratio (input / output) must be a number from 1 to 2 or two "
                          f"of them (height, width), got {ratio!r}")
     return round(size[0] / ratios[0]), round(size[1] / ratios[1])

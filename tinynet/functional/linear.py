@@ -16,6 +16,7 @@ from ..kernels import matmul as fast
 from ..operation import primitive
 from ..ops.linalg import matmul
 from ..ops.shape import reshape
+from ..rules import operands
 from ..tensor import Tensor
 
 
@@ -27,6 +28,7 @@ def _linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     return y
 
 
+@operands("x", "weight", "bias")
 def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     """y = x weight^T + bias
 

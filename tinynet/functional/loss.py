@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, asarray, check_range, on_gpu, xp
-from ..checks import check_choice, check_probability
+from ..checks import check_choice, check_probability, check_scalar
 from ..kernels import loss as fast
 from ..operation import fused, primitive
 from ..ops.arithmetic import (
@@ -280,6 +280,7 @@ def hinge_loss(scores: Any, target: Any, margin: float = 1.0, reduction: str = "
     [2.9, 0.0, 12.9]
     """
     check_reduction(reduction)
+    check_scalar("hinge_loss: margin", margin)
     shape = tuple(scores.shape)
     rows = _rows("hinge_loss", scores)
     labels = _labels("hinge_loss", target, shape)

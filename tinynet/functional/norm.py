@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from operator import index
 from typing import Any
 
 from ..backend import Array, DType, accumulator, wide, xp
-from ..checks import float_of_one_dtype
+from ..checks import check_positive, check_probability, check_whole, float_of_one_dtype
 from ..kernels import channels, gpu, layer_norm as rows, norm as kernels
 from ..kernels.kernel import kernel
 from ..kernels.precision import centred, variance
@@ -24,7 +23,9 @@ from ..operation import fused, primitive
 from ..ops.arithmetic import astype, square, widened
 from ..ops.reduction import mean, sum as total, var
 from ..ops.shape import reshape
+from ..rules import operands
 from ..tensor import Tensor
+from ..text import shown
 from .activation import relu
 
 
@@ -96,6 +97,7 @@ def _normalise(x: Array, axes: tuple[int, ...], eps: float) -> Array:
 @widened
 def _sample_norm(x: Any, axes: tuple[int, ...], weight: Any, bias: Any, eps: float) -> Any:
     """weight * (x - m) / sqrt(v + eps) + bias, m and v over `axes`."""
+    check_positive("eps", eps)
     y = _normalise(x, axes, eps)
     if weight is not None:
         y = y * weight
@@ -129,6 +131,8 @@ def _layer_norm_of_rows(x: Any, weight: Any, bias: Any, eps: float) -> Any:
 def _check_channels(what: str, shape: tuple[int, ...], **arrays: Any) -> None:
     """Arrays must be None or hold one value for each channel, which are axis 1."""
     for name, a in arrays.items():
+        if a is not None and not hasattr(a, "shape"):
+            raise TypeError(f"{what}: {name} must be a tensor or an array, got {shown(a)}")
         if a is not None and tuple(a.shape) != shape[1:2]:
             raise ValueError(f"{what}: {name} must have shape {shape[1:2]}, one value "
                              f"for each channel of x of shape {shape}, got "
@@ -139,6 +143,7 @@ def _data(running: Any) -> Array:
     return running.data if isinstance(running, Tensor) else running
 
 
+@operands("x")
 def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None,
                training: bool = False, momentum: float = 0.1, eps: float = 1e-5, *,
                with_relu: bool = False) -> Tensor:
@@ -166,6 +171,8 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
     if len(shape) not in (2, 3, 4):
         raise ValueError("batch_norm: x must have shape (N, C), (N, C, L) or (N, C, H, "
                          f"W), got {shape}")
+    check_positive("batch_norm: eps", eps)
+    check_probability("batch_norm: momentum", momentum)
     float_of_one_dtype("batch_norm", x=x)
     _check_channels("batch_norm", shape, running_mean=running_mean, running_var=running_var,
                     weight=weight, bias=bias)
@@ -212,6 +219,7 @@ def _folded(running_mean: Array, running_var: Array, weight: Any, bias: Any, eps
     return scale, shift, centre
 
 
+@operands("x")
 def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None,
                bias: Any = None, eps: float = 1e-5) -> Tensor:
     r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over the last axes of each sample
@@ -223,10 +231,10 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
     >>> layer_norm(xp.array([[1.0, 3.0], [0.0, 8.0]]), 2).round(2).tolist()
     [[-1.0, 1.0], [-1.0, 1.0]]
     """
-    if isinstance(normalized_shape, Sequence):
-        wanted = tuple(normalized_shape)
-    else:
-        wanted = (index(normalized_shape),)
+    lengths: Any = normalized_shape
+    if not isinstance(lengths, tuple | list):
+        lengths = (lengths,)
+    wanted = tuple([check_whole("layer_norm: normalized_shape", n) for n in lengths])
     shape = tuple(x.shape)
     if not wanted or shape[-len(wanted):] != wanted:
         raise ValueError("layer_norm: the last axes of x must be normalized_shape "
@@ -236,6 +244,7 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
             raise ValueError(f"layer_norm: {name} must have normalized_shape {wanted}, "
                              f"got {tuple(a.shape)}")
     float_of_one_dtype("layer_norm", x=x)
+    check_positive("layer_norm: eps", eps)
     n = math.prod(wanted)
     if len(shape) == 2 and len(wanted) == 1:
         return _layer_norm_of_rows(x, weight, bias, eps)
@@ -247,6 +256,7 @@ def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None
     return reshape(_layer_norm_of_rows(x, weight, bias, eps), shape)
 
 
+@operands("x")
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
                eps: float = 1e-5) -> Tensor:
     r"""y = weight (x - m) / sqrt(v + eps) + bias, m and v over a group of channels of a sample
@@ -255,7 +265,8 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
     Source: Wu and He 2018.
     """
     shape = tuple(x.shape)
-    if len(shape) < 2 or num_groups < 1 or shape[1] % num_groups:
+    num_groups = check_whole("group_norm: num_groups", num_groups)
+    if len(shape) < 2 or shape[1] % num_groups:
         raise ValueError("group_norm: x must have shape (N, C, ...) with C a multiple "
                          f"of num_groups, got shape {shape} and "
                          f"num_groups={num_groups}")

@@ -20,6 +20,7 @@ from ..ops.arithmetic import logical_and, logical_or
 from ..ops.indexing import take_along_axis
 from ..ops.reduction import argmax, max as largest, mean
 from ..ops.shape import expand_dims, pad, reshape
+from ..rules import operands
 from ..tensor import Tensor
 from .conv import unfold
 
@@ -136,6 +137,7 @@ def _options(what: str, x: Any, kernel_size: Any, stride: Any, padding: Any
     return {"kernel": kernel, "stride": steps, "padding": border}
 
 
+@operands("x")
 def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Tensor:
     """The largest value of each window; the border counts as -infinity.
 
@@ -149,6 +151,7 @@ def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -
     return _max_pool2d(x, **_options("max_pool2d", x, kernel_size, stride, padding))
 
 
+@operands("x")
 def avg_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
                count_include_pad: bool = True) -> Tensor:
     """The mean of each window; the border counts as zeros, or not at all.
@@ -224,6 +227,7 @@ def _even(what: str, x: Any, output_size: Any) -> tuple[Pair, Pair | None]:
     return (p, q), (None if h % p or w % q else (h // p, w // q))
 
 
+@operands("x")
 def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
     """The mean of each of output_size (height, width) regions, equal or nearly so.
 
@@ -238,6 +242,7 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
     return _region_means(_region_means(x, 2, p), 3, q)
 
 
+@operands("x")
 def adaptive_max_pool2d(x: Any, output_size: Any) -> Tensor:
     """The largest value of each of output_size regions, cut as in `adaptive_avg_pool2d`."""
     (p, q), kernel = _even("adaptive_max_pool2d", x, output_size)
@@ -246,12 +251,14 @@ def adaptive_max_pool2d(x: Any, output_size: Any) -> Tensor:
     return _largest_of_regions(x, _regions(x.shape[2], p), _regions(x.shape[3], q))
 
 
+@operands("x")
 def global_avg_pool2d(x: Any) -> Tensor:
     """The mean of each channel: (N, C, H, W) to (N, C)."""
     images("global_avg_pool2d", x)
     return _pixel_mean(x)
 
 
+@operands("x")
 def global_max_pool2d(x: Any) -> Tensor:
     """The largest value of each channel: (N, C, H, W) to (N, C)."""
     images("global_max_pool2d", x)

@@ -24,6 +24,7 @@ from ..operation import primitive
 from ..ops.arithmetic import abs as absolute, astype, square
 from ..ops.reduction import sum as total
 from ..random import batch_mask, default_generator
+from ..rules import operand_list, operands
 from ..tensor import Tensor
 
 
@@ -62,6 +63,7 @@ def _drop(what: str, x: Any, p: float, training: bool, shape: tuple[int, ...], i
     return _masked(x, mask, 1.0 / keep if inverted and keep else 1.0)
 
 
+@operands("x")
 def dropout(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
             key: int | None = None) -> Tensor:
     """Inverted dropout: x * mask / (1 - p) in training, x itself in evaluation.
@@ -76,12 +78,14 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = T
     >>> from tinynet import xp
     >>> dropout(xp.ones(8), p=0.5, key=3).tolist()
     [0.0, 2.0, 2.0, 0.0, 0.0, 0.0, 2.0, 2.0]
-    >>> dropout("anything", training=False)
-    'anything'
+    >>> x = xp.ones(8)
+    >>> dropout(x, training=False) is x
+    True
     """
-    return _drop("dropout", x, p, training, tuple(getattr(x, "shape", ())), inverted, key)
+    return _drop("dropout", x, p, training, tuple(x.shape), inverted, key)
 
 
+@operands("x")
 def dropout2d(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
               key: int | None = None) -> Tensor:
     """Dropout of whole channels: of an (N, C, ...) array, each x[n, c] is zeroed or kept at once.
@@ -97,6 +101,7 @@ def dropout2d(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool =
                  key)
 
 
+@operands("x")
 def drop_path(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool = True,
               key: int | None = None) -> Tensor:
     """Dropout of whole samples: of an (N, ...) array, each x[n] is zeroed or kept at once.
@@ -108,9 +113,9 @@ def drop_path(x: Any, p: float = 0.5, training: bool = True, *, inverted: bool =
                  key)
 
 
-def _added_up(measure: Callable[[Any], Any], weights: Iterable[Any]) -> Any:
+def _added_up(what: str, measure: Callable[[Any], Any], weights: Iterable[Any]) -> Any:
     """The sum of measure(w); of float16 weights it is taken in float32, and rounded at the end."""
-    weights = list(weights)
+    weights = operand_list(what, "weights", weights)
     parts = [measure(astype(w, accumulator(float_dtype(w.dtype)))) for w in weights]
     if not parts:
         return 0.0
@@ -127,9 +132,9 @@ def l2_penalty(weights: Iterable[Any]) -> Tensor:
     >>> float(l2_penalty([xp.asarray([3.0, 4.0]), xp.asarray([[1.0]])]))
     13.0
     """
-    return 0.5 * _added_up(lambda w: total(square(w)), weights)
+    return 0.5 * _added_up("l2_penalty", lambda w: total(square(w)), weights)
 
 
 def l1_penalty(weights: Iterable[Any]) -> Tensor:
     """R(W) = sum of |w| over all arrays; its gradient is sign(w), 0 at 0. Both make elastic net."""
-    return _added_up(lambda w: total(absolute(w)), weights)
+    return _added_up("l1_penalty", lambda w: total(absolute(w)), weights)

@@ -16,11 +16,11 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from ..backend import Array, accumulator, as_float, asarray, float_dtype, xp
-from ..foreign import answering, refusal
+from ..backend import Array, accumulator, as_dtype, as_float, float_dtype, xp
+from ..foreign import refusal
 from ..kernels import activation, elementwise, erf as erf_kernel
 from ..operation import primitive
-from ..rules import unpack
+from ..rules import as_arrays, as_operand, operand, operands, unpack
 from ..tensor import Tensor, wrap
 
 P = ParamSpec("P")
@@ -44,6 +44,8 @@ def without_derivative(forward: Callable[P, Array]) -> Callable[P, Any]:
         if options and not parameters.keys() >= options.keys():
             raise refusal(name, options, parameters)
         raw, _, tensors, _ = unpack(args[:arity], name)
+        if not tensors:
+            raw = as_arrays(args[:arity], name)
         y = forward(*raw, *args[arity:], **options)
         return wrap(xp.asarray(y), None) if tensors else y
 
@@ -65,11 +67,13 @@ def widened(function: Callable[P, R]) -> Callable[P, R]:
         if not args and first not in options:
             raise refusal(function.__name__, options, parameters)
         x, *others = args or [options.pop(first)]
-        if isinstance(x, list | tuple):
-            x = asarray(x)
-        dtype = getattr(x, "dtype", None)
-        if dtype is None or dtype is _FLOAT32 or dtype is _FLOAT64:
+        x = operand(x, function.__name__.strip("_"))
+        dtype = x.dtype
+        if dtype is _FLOAT32 or dtype is _FLOAT64:
             return function(x, *others, **options)
+        if dtype.kind == "c":
+            raise TypeError(f"{function.__name__.strip('_')} is not defined for complex "
+                            f"numbers, got {dtype}")
         result = float_dtype(dtype)
         inside = accumulator(result)
         if dtype is _HALF:
@@ -225,15 +229,20 @@ def minimum(a: Array, b: Array) -> Array:
     return xp.minimum(a, b)
 
 
-@answering
+def _bound(value: Any, name: str) -> Any:
+    """A bound of `clip`: a tensor, an array or a number."""
+    return value if isinstance(value, Tensor) else as_operand(value, name)
+
+
+@operands("x")
 def clip(x: Any, low: Any = None, high: Any = None) -> Tensor:
     """min(max(x, low), high); at a bound that x just reaches, half of the gradient passes."""
     if low is None and high is None:
         raise ValueError("clip needs low, high or both")
     if low is not None:
-        x = maximum(x, low)
+        x = maximum(x, _bound(low, "clip: low"))
     if high is not None:
-        x = minimum(x, high)
+        x = minimum(x, _bound(high, "clip: high"))
     return x
 
 
@@ -251,15 +260,15 @@ def _astype(x: Array, dtype: Any) -> Array:
 
 def astype(x: Any, dtype: Any) -> Tensor:
     """`x` converted to `dtype`; from float to float, the gradient is converted back."""
-    if isinstance(x, Tensor) and (x.dtype.kind != "f" or np.dtype(dtype).kind != "f"):
+    if isinstance(x, Tensor) and (x.dtype.kind != "f" or as_dtype(dtype).kind != "f"):
         return wrap(x.data.astype(dtype), None)
-    return _astype(x, dtype)
+    return _astype(x, as_dtype(dtype))
 
 
 @without_derivative
 def sign(x: Array) -> Array:
     """-1, 0 or 1"""
-    return xp.sign(x)
+    return x if x.dtype == bool else xp.sign(x)
 
 
 @without_derivative

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..backend import Array, accumulator, asarray, check_range, is_array, on_gpu, xp
 from ..operation import primitive
+from ..rules import operands
 from ..tensor import Tensor, raw
-from .shape import one_axis
+from .shape import lengths_of, one_axis
 
 
 def _plain(index: Any) -> Any:
@@ -106,9 +107,11 @@ def getitem(x: Any, index: Any) -> Tensor:
 
 def put(x: Any, index: Any, shape: tuple[int, ...]) -> Tensor:
     """Zeros of `shape` with `x` added at `index`; the opposite of ``[index]``."""
+    shape = lengths_of("put", shape)
     return _put(x, index=_plain(_uploaded(index, shape) if on_gpu else index), shape=shape)
 
 
+@operands("x", "indices")
 def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
     """For each position, the element of `x` whose place along `axis` is in `indices`."""
     axis = one_axis(axis, x.ndim)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import Array, asarray, xp
+from ..backend import Array, xp
 from ..kernels import matmul as fast
 from ..operation import primitive
+from ..rules import operand
 from ..tensor import Tensor
+from ..text import shown
 from .shape import broadcast_to, expand_dims, reshape, squeeze
 
 
@@ -34,12 +36,10 @@ def matmul(a: Any, b: Any) -> Tensor:
     Shapes: (..., n, k) @ (..., k, m) -> (..., n, m); a vector (k,) counts as a row
     before the product or a column after it, and its axis is dropped.
     """
-    if isinstance(a, list):
-        a = asarray(a)
-    if isinstance(b, list):
-        b = asarray(b)
-    na = getattr(a, "ndim", 0)
-    nb = getattr(b, "ndim", 0)
+    a = operand(a, "matmul")
+    b = operand(b, "matmul")
+    na = a.ndim
+    nb = b.ndim
     if na == 0 or nb == 0:
         raise ValueError("matmul needs an array with at least one axis on both sides; "
                          "multiply by numbers with *")
@@ -95,6 +95,10 @@ def einsum(subscripts: str, *tensors: Any) -> Tensor:
     Letters that are missing behind ``->`` are summed; without ``->``, those that appear
     once stay, in alphabetical order. No letter twice in one operand, and no ``...``.
     """
+    if not isinstance(subscripts, str):
+        raise TypeError("einsum: subscripts must be a text such as 'ij,jk->ik', got "
+                        f"{shown(subscripts)}")
+    tensors = tuple([operand(x, "einsum") for x in tensors])
     subscripts = subscripts.replace(" ", "")
     terms, arrow, out = subscripts.partition("->")
     letters = terms.split(",")

@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, accumulator, add_up, asarray, float_dtype, on_gpu, total, xp
+from ..backend import Array, accumulator, add_up, float_dtype, on_gpu, total, xp
+from ..checks import check_flag, check_number
 from ..foreign import answering
 from ..kernels import precision
 from ..operation import primitive
+from ..rules import operands
 from ..tensor import Tensor
 from .arithmetic import (
     abs as absolute,
@@ -75,14 +77,17 @@ def _wide(g: Any) -> Any:
 @primitive(lambda g, x_shape, axis: _spread(g, x_shape, axis))
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The sum over `axis`."""
-    return add_up(x, as_axis(axis), keepdims)
+    return add_up(x, as_axis(axis), check_flag("keepdims", keepdims))
 
 
 @primitive(lambda g, x_shape, axis: _spread(_wide(g) / (_count(x_shape, axis) or 1), x_shape,
                                             axis))
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The mean over `axis`."""
-    y = total(x, as_axis(axis), keepdims) / _count(x.shape, axis)
+    check_flag("keepdims", keepdims)
+    added = total(x, as_axis(axis), keepdims)
+    n = _count(x.shape, axis)
+    y = added / n if n else added + math.nan
     if y.dtype.char == x.dtype.char:
         return y
     return y.astype(float_dtype(x.dtype))
@@ -100,6 +105,8 @@ def _centred(x: Array, axis: Axis = None) -> Array:
            * _centred(x, axis) * (2.0 / (_count(x_shape, axis) - ddof)))
 def var(x: Array, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Array:
     """The variance over `axis`: squared distances from the mean, summed, over (n - ddof)."""
+    check_flag("keepdims", keepdims)
+    check_number("ddof", ddof)
     n = _count(x.shape, axis)
     if n <= ddof:
         raise ValueError(f"var with ddof={ddof} needs more than {ddof} values, got {n}")
@@ -137,25 +144,24 @@ def _check_not_empty(what: str, x: Array, axis: Axis) -> None:
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The largest element over `axis`; equal ones share the gradient."""
     _check_not_empty("max", x, axis)
-    return x.max(axis=as_axis(axis), keepdims=keepdims)
+    return x.max(axis=as_axis(axis), keepdims=check_flag("keepdims", keepdims))
 
 
 @primitive(lambda g, y, x, axis: _winners(g, y, x, axis))
 def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The smallest element over `axis`; equal ones share the gradient."""
     _check_not_empty("min", x, axis)
-    return x.min(axis=as_axis(axis), keepdims=keepdims)
+    return x.min(axis=as_axis(axis), keepdims=check_flag("keepdims", keepdims))
 
 
-@answering
+@operands("x")
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The product over `axis`, folded in half again and again.
 
     Multiplying pairs, not dividing the product by each factor, keeps the gradient right
     (at any order) when factors are zero.
     """
-    if isinstance(x, list | tuple):
-        x = asarray(x)
+    check_flag("keepdims", keepdims)
     shape = x.shape
     dtype = x.dtype
     axes = all_axes(axis, len(shape))
@@ -202,6 +208,7 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     Of no elements, and of -inf alone, it is -inf; there its gradient is 0.
     """
     axis = as_axis(axis)
+    check_flag("keepdims", keepdims)
     if not x.size:
         return x.sum(axis=axis, keepdims=keepdims) - math.inf
     top = x.max(axis=axis, keepdims=True)
@@ -216,7 +223,7 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 
 @primitive(lambda g, y, x, x_shape, axis: _spread(g / where(y == 0, 1.0, y), x_shape, axis) * x)
 def _euclidean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
-    return xp.sqrt(add_up(x * x, as_axis(axis), keepdims))
+    return xp.sqrt(add_up(x * x, as_axis(axis), check_flag("keepdims", keepdims)))
 
 
 @widened
@@ -263,13 +270,13 @@ def argmin(x: Array, axis: int | None = None) -> Array:
 @without_derivative
 def all(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Whether all elements are true."""
-    return x.all(axis=as_axis(axis), keepdims=keepdims)
+    return x.all(axis=as_axis(axis), keepdims=check_flag("keepdims", keepdims))
 
 
 @without_derivative
 def any(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """Whether an element is true."""
-    return x.any(axis=as_axis(axis), keepdims=keepdims)
+    return x.any(axis=as_axis(axis), keepdims=check_flag("keepdims", keepdims))
 
 
 @without_derivative
@@ -278,7 +285,7 @@ def argsort(x: Array, axis: int = -1) -> Array:
     return xp.argsort(x, axis=one_axis(axis, x.ndim), kind="stable")
 
 
-@answering
+@operands("x")
 def sort(x: Any, axis: int = -1) -> Tensor:
     """`x` sorted along `axis`, ascending."""
     from .indexing import take_along_axis

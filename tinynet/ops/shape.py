@@ -19,9 +19,12 @@ from ..backend import Array, xp
 from ..checks import check_whole
 from ..foreign import answering
 from ..operation import primitive
+from ..rules import operand_list, operands
 from ..tensor import Tensor
+from ..text import shown
 
 Axis = int | tuple[int, ...] | None
+_MOST_AXES = 64  # of an array
 
 
 def _number(axis: Any) -> int:
@@ -41,14 +44,21 @@ def one_axis(axis: int, ndim: int) -> int:
     return place % ndim
 
 
+def _inside_all(axis: int) -> int:
+    """`axis`, or an error where no array has so many."""
+    if not -_MOST_AXES <= axis < _MOST_AXES:
+        raise ValueError(f"axis {axis} is out of range: no array has so many axes")
+    return axis
+
+
 def as_axis(axis: Axis) -> Axis:
     """`axis` as NumPy takes it: None, a number, or a tuple; a list becomes a tuple."""
-    if axis is None or type(axis) is int:
+    if axis is None or (type(axis) is int and -_MOST_AXES <= axis < _MOST_AXES):
         return axis
     try:
         if isinstance(axis, tuple | list):
-            return tuple([_number(a) for a in axis])
-        return _number(axis)
+            return tuple([_inside_all(_number(a)) for a in axis])
+        return _inside_all(_number(axis))
     except TypeError:
         raise TypeError("axis must be None, an integer or a tuple of integers, got "
                         f"{axis!r}") from None
@@ -71,6 +81,8 @@ def reshape(x: Array, shape: tuple[int, ...]) -> Array:
     """The same elements in row-major order under another shape (one length may be -1)."""
     try:
         return x.reshape(shape)
+    except OverflowError:
+        raise ValueError(f"reshape: shape {shape} is too large") from None
     except TypeError:
         raise TypeError(f"reshape: shape must hold integers, got {shape!r}") from None
 
@@ -93,7 +105,7 @@ def transpose(x: Array, axes: Sequence[int] | None = None) -> Array:
                          f"axes of shape {x.shape}: {error}") from None
 
 
-@answering
+@operands("x")
 def swapaxes(x: Any, a: int, b: int) -> Tensor:
     """Axes `a` and `b` exchanged."""
     axes = list(range(x.ndim))
@@ -104,7 +116,7 @@ def swapaxes(x: Any, a: int, b: int) -> Tensor:
     return transpose(x, axes)
 
 
-@answering
+@operands("x")
 def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int, ...]) -> Tensor:
     """Axis `source` moved to place `destination`; or several to as many places."""
     sources = all_axes(source, x.ndim)
@@ -118,7 +130,7 @@ def moveaxis(x: Any, source: int | tuple[int, ...], destination: int | tuple[int
     return transpose(x, axes)
 
 
-@answering
+@operands("x")
 def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Tensor:
     """A new axis of length 1 at place `axis` of the result; or several."""
     count = len(axis) if isinstance(axis, tuple | list) else 1
@@ -128,7 +140,7 @@ def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Tensor:
     return reshape(x, tuple(shape))
 
 
-@answering
+@operands("x")
 def squeeze(x: Any, axis: Axis = None) -> Tensor:
     """Without the axes of length 1 (or without `axis`, which must have length 1)."""
     if axis is None:
@@ -141,23 +153,32 @@ def squeeze(x: Any, axis: Axis = None) -> Tensor:
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in drop))
 
 
-@answering
+@operands("x")
 def flatten(x: Any, start_axis: int = 0) -> Tensor:
     """All axes from `start_axis` on as one."""
     start = one_axis(start_axis, max(1, len(x.shape)))
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
 
 
+def lengths_of(what: str, shape: Any) -> tuple[int, ...]:
+    """`shape`, which must hold integers."""
+    if type(shape) is tuple and all(type(n) is int for n in shape):
+        return shape
+    if not isinstance(shape, tuple | list):
+        shape = (shape,)
+    return tuple([check_whole(f"{what}: every length of shape", n, least=0) for n in shape])
+
+
 @primitive(lambda g: g)
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
     """`x` stretched to `shape` as in arithmetic; a large result is a view, nothing is copied."""
-    return backend.broadcast_to(x, shape)
+    return backend.broadcast_to(x, lengths_of("broadcast_to", shape))
 
 
 @primitive(lambda g, x_shape: broadcast_to(g, x_shape))
 def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
     """The opposite of `broadcast_to`: stretched axes are summed."""
-    return backend.sum_to(x, shape)
+    return backend.sum_to(x, lengths_of("sum_to", shape))
 
 
 @primitive(lambda g, axis: flip(g, axis))
@@ -192,7 +213,11 @@ def pad(x: Array, pad_width: Any, value: float = 0.0) -> Array:
     """A border of `value`: `pad_width` elements on all sides, or (before, after) per axis."""
     pairs = _pairs(pad_width, x.ndim)
     lengths = [n + sum(pair) for n, pair in zip(x.shape, pairs, strict=True)]
-    out = xp.full(tuple(lengths), value, x.dtype)
+    try:
+        out = xp.full(tuple(lengths), value, x.dtype)
+    except (TypeError, ValueError):
+        raise ValueError(f"pad: value {shown(value)} and pad_width {pad_width!r} make no array of "
+                         f"{x.dtype}: a number, and a border that memory holds") from None
     out[_inside(pairs, x.shape)] = x
     return out
 
@@ -211,7 +236,7 @@ def _concatenate(*xs: Array, axis: int = 0) -> Array:
 @answering
 def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors one after the other along an axis they have."""
-    tensors = list(tensors)  # a generator can be read once
+    tensors = operand_list("concatenate", "tensors", tensors)
     if not tensors:
         raise ValueError("concatenate needs at least one tensor")
     shapes = [tuple(t.shape) for t in tensors]
@@ -225,14 +250,14 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
 @answering
 def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors, all of one shape, side by side along a new axis."""
-    tensors = list(tensors)
+    tensors = operand_list("stack", "tensors", tensors)
     shapes = [tuple(t.shape) for t in tensors]
     if len(set(shapes)) != 1:
         raise ValueError(f"stack needs tensors of one shape, got {shapes}")
     return concatenate([expand_dims(t, axis) for t in tensors], axis=axis)
 
 
-@answering
+@operands("x")
 def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> list[Any]:
     """Cut along `axis`: in pieces of length `sizes` (as PyTorch does), or of the lengths given."""
     axis = one_axis(axis, x.ndim)
