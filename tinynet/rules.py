@@ -231,7 +231,7 @@ def operand(a: Any, name: str) -> Any:
     """
     if isinstance(a, Tensor) or type(a) is NDARRAY:
         return a
-    return as_arrays([a], name)[0]
+    return asarray(as_arrays([a], name)[0])
 
 
 def operand_list(what: str, name: str, values: Any) -> list[Any]:
