@@ -35,6 +35,7 @@ from ..checks import (
 from ..foreign import answering
 from ..random import check_seed, key, permutation
 from .dataset import Dataset, digest
+from .lazy import LazyImages
 from .samples import HostArray, Samples, is_map_style
 from .transform import Call, Place, Transform
 
@@ -130,7 +131,8 @@ class DataLoader:
         """The two numbers that decide who prepares batches, from what was given."""
         if num_workers is None:
             num_workers = int(bool(prefetch))
-            if self._samples is not None and prefetch != 0:
+            one_by_one = self._samples is not None or isinstance(self.images, LazyImages)
+            if one_by_one and prefetch != 0:
                 num_workers = min(_MOST_WORKERS, os.cpu_count() or 1)
         self.num_workers = check_whole("num_workers", num_workers, 0)
         if prefetch is None:
@@ -271,7 +273,9 @@ class DataLoader:
                 check_range("labels", labels, self.num_classes,
                             f"num_classes={self.num_classes}.")
             return asarray(images), asarray(labels)
-        if on_gpu and is_array(self.images):
+        if isinstance(self.images, LazyImages):
+            images = asarray(self.images[indices].pixels(1))  # the threads are ours
+        elif on_gpu and is_array(self.images):
             images = self.images[asarray(indices)]
         elif in_order:  # a copy: writing into a batch must not change the data
             images = asarray(np.array(self.images[indices[0] : indices[-1] + 1]))

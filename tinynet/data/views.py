@@ -7,7 +7,7 @@ Training drew one crop at random; the average over many is what that noise comes
 whole batch one by one, so memory holds one scale of one batch at most.
 `train.predict_views` averages over them.
 
-Read next: `data/folder.py`.
+Read next: `data/lazy.py`.
 """
 
 from __future__ import annotations
