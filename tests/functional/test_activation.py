@@ -52,6 +52,13 @@ def test_array_in_array_out(name: str) -> None:
     assert type(y) is xp.ndarray
 
 
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"softmax", "log_softmax"}))
+def test_a_number_is_computed_like_an_array_of_it(name: str) -> None:
+    f = getattr(F, name)
+    assert float(f(0.5)) == pytest.approx(f(xp.array([0.5])).item(), rel=1e-6)
+    assert float(f(-2)) == pytest.approx(f(xp.array([-2.0])).item(), rel=1e-6)
+
+
 def test_slopes_at_kinks() -> None:
     assert slope(F.relu, [-1.0, 0.0, 1.0]) == [0.0, 0.0, 1.0]
     assert slope(F.relu6, [0.0, 3.0, 6.0, 7.0]) == [0.0, 1.0, 0.0, 0.0]

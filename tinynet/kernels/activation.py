@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, xp
+from ..backend import Array, is_array, xp
 from . import erf as erf_kernel
 from .elementwise import elementwise
 from .memory import scratch
@@ -233,6 +233,8 @@ def in_blocks(f: Any, *arrays: Array, **options: Any) -> Array:
     >>> in_blocks(leaky_relu_of, xp.array([-2.0, 3.0]), negative_slope=0.25).tolist()
     [-0.5, 3.0]
     """
+    if not is_array(arrays[-1]):  # a number: no gradient
+        arrays = (xp.asarray(arrays[-1], np.float64),)
     if not options:
         return elementwise(f, *arrays)
     given = functools.partial(f, **options)
