@@ -14,6 +14,7 @@ from hypothesis import given, strategies as st
 from safetensors.numpy import load_file, save_file
 
 from tests.arrays import equal
+from tests.files import write_anew
 from tests.train.toy import net
 from tinynet import nn, to_numpy, xp
 from tinynet.train import (
@@ -79,7 +80,7 @@ def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
         for bit in range(8):
             damaged = bytearray(whole)
             damaged[place] ^= 1 << bit
-            path.write_bytes(damaged)
+            write_anew(path, damaged)
             with pytest.raises(ValueError) as caught:
                 read_model(path)
             assert str(path) in str(caught.value)
@@ -90,7 +91,7 @@ def test_every_truncation_is_noticed(tmp_path: Path) -> None:
     save_model(nn.Sequential(nn.Linear(2, 2)), path)
     whole = path.read_bytes()
     for length in range(len(whole)):
-        path.write_bytes(whole[:length])
+        write_anew(path, whole[:length])
         with pytest.raises(ValueError, match=r"only the beginning|incomplete"):
             read_model(path)
 
@@ -99,7 +100,7 @@ def test_every_truncation_is_noticed(tmp_path: Path) -> None:
 def test_rubbish_gives_only_the_documented_error(tmp_path_factory: pytest.TempPathFactory,
                                                  data: bytes, header: bool) -> None:
     path = tmp_path_factory.mktemp("rubbish") / "x.safetensors"
-    path.write_bytes(struct.pack("<Q", len(data)) + data if header else data)
+    write_anew(path, struct.pack("<Q", len(data)) + data if header else data)
     with pytest.raises(ValueError, match="safetensors"):
         read_model(path)
 

@@ -48,6 +48,7 @@ from hypothesis import given, settings, strategies as st
 from safetensors.numpy import save, save_file
 
 from tests.data import fake_cifar10
+from tests.files import write_anew
 from tests.train.toy import batches, net, trainer
 from tinynet import data, to_numpy
 from tinynet.optim.schedule import cosine
@@ -308,7 +309,7 @@ def test_malformed_models_and_checkpoints(reader: Any, examples: int, tmp_path: 
     @settings(max_examples=examples)
     @given(damaged(path.read_bytes()))
     def check(content: bytes) -> None:
-        path.write_bytes(content)
+        write_anew(path, content)
         try:
             reader(path)
         except ValueError as error:
@@ -356,7 +357,7 @@ def test_malformed_histories(examples: int, tmp_path: Path) -> None:
     def check(found: Any) -> None:
         if isinstance(found, tuple):
             found = json.dumps({**json.loads(content), found[0]: found[1]}).encode()
-        path.write_bytes(found)
+        write_anew(path, found)
         try:
             assert isinstance(repr(History.load(path)), str)
         except ValueError as error:
@@ -377,7 +378,7 @@ def test_malformed_cifar10_files(form: str, examples: int, tmp_path: Path,
     @settings(max_examples=examples)
     @given(damaged(content))
     def check(spoilt: bytes) -> None:
-        path.write_bytes(spoilt)
+        write_anew(path, spoilt)
         try:
             data.load_cifar10(tmp_path, download=False)
         except ValueError as error:

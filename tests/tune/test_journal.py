@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from tests.files import write_anew
 from tests.processes import environment
 from tinynet.tune import Journal
 
@@ -38,7 +39,7 @@ def test_H7_a_file_cut_anywhere_gives_its_whole_lines(tmp_path: Path) -> None:
         journal.add(f"trial {i}", {"score": i / 7})
     data = path.read_bytes()
     for n in range(len(data) + 1):
-        path.write_bytes(data[:n])
+        write_anew(path, data[:n])
         found = Journal(path, {"seed": 1})
         assert len(found) == max(0, data[:n].count(b"\n") - 1)
         for i in range(len(found), 3):
@@ -150,14 +151,14 @@ def test_a_journal_that_nobody_needs_any_more_is_closed(tmp_path: Path) -> None:
     assert not lock.exists()
 
 
-@settings(max_examples=1000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=60), st.integers(0, 150), st.booleans())
 def test_malformed_files_give_value_errors_only(tmp_path: Path, data: bytes, at: int,
                                                 alone: bool) -> None:
     path = tmp_path / "run.jsonl"
     good = (b'{"format": "tinynet journal", "version": 1, "head": {"seed": 1}}\n'
             b'{"key": "trial 0", "value": {"score": 0.5}}\n')
-    path.write_bytes(data if alone else good[:at] + data + good[at + len(data) :])
+    write_anew(path, data if alone else good[:at] + data + good[at + len(data) :])
     try:
         Journal(path, {"seed": 1})
     except ValueError as error:
