@@ -72,6 +72,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, help="folder for the results (default: runs/cifar10, or runs/shapes)")
     add("--resume", action="store_true", help="go on with the run that was cut off in --out")
     add("--quiet", action="store_true", help="print the result only")
+    add("--distributed", action="store_true", help="train on all ranks that mpiexec has started, "
+        "each with --batch-size pictures of every batch")
     args = parser.parse_args(argv)
     if args.data_dir and not args.data_dir.is_dir():
         parser.error(f"--data-dir {args.data_dir} is no folder")
@@ -152,11 +154,13 @@ def draw_answers(scores: np.ndarray, test: data.Dataset, out: Path) -> train.Con
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
     start = time.perf_counter()
+    world = tn.distributed.World() if args.distributed else tn.distributed.alone()
+    args.quiet = args.quiet or not world.is_first
     if args.threads:
         tn.set_num_workers(args.threads)
     try:
         args.out.mkdir(parents=True, exist_ok=True)  # before an hour's work, not after
-        training, test = load(args)
+        training, test = world.first_to(lambda: load(args))  # who downloads does it once
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -169,6 +173,7 @@ def main(argv: list[str] | None = None) -> int:
     model = MODELS[name](num_classes=len(test.classes))
     train_loader, val_loader, test_loader = loaders(training, test, recipe, batch_size,
                                                     args.seed)
+    train_loader.shard(world)
     steps = epochs * len(train_loader)
     # A short run has no time to warm up to the full rate: the loss would jump and not come back.
     lr = args.lr or recipe.lr * min(1.0, steps / 500)
@@ -179,17 +184,19 @@ def main(argv: list[str] | None = None) -> int:
                    f"{len(val_loader.images):,} held out for validation, {len(test):,} for the "
                    f"test\n"
                    f"{name}: {model.num_parameters():,} parameters, {epochs} epochs of "
-                   f"{len(train_loader)} steps, batch {batch_size}, peak lr {lr:g}, "
+                   f"{len(train_loader)} steps, batch {train_loader.batch_size}, peak lr {lr:g}, "
                    f"backend {tn.xp.__name__}\n"
                    f"expect {'' if standard else 'with the default settings on all pictures '}"
                    f"{recipe.expect}; how long it takes is said after the first steps\n"
                    "Ctrl-C stops early and keeps the best weights\n")
 
-    trainer = train.Trainer(model, optimizer, progress=not args.quiet,
+    trainer = train.Trainer(model, optimizer, progress=not args.quiet, parallel=world,
                             callbacks=[train.Checkpoints(args.checkpoints, every=100)])
     before = time.perf_counter()
     history = trainer.fit(train_loader, val_loader, epochs,
                           resume=args.checkpoints if args.resume else None)
+    if not world.is_first:
+        return 0
     # of the run before it was cut off, if this one has resumed it
     earlier = max(0.0, trainer.seconds - (time.perf_counter() - before))
     train.save_model(model, args.out / "model.safetensors",
@@ -206,7 +213,7 @@ def main(argv: list[str] | None = None) -> int:
         "seconds": round(seconds, 2),
         "epochs": trainer.epoch, "seed": args.seed, "model": name,
         "parameters": model.num_parameters(), "stopped": history.stopped,
-        "batch_size": batch_size, "lr": lr, "train_pictures": len(train_loader.images),
+        "batch_size": train_loader.batch_size, "ranks": world.size, "lr": lr, "train_pictures": len(train_loader.images),
         "test_pictures": len(test), "backend": tn.xp.__name__,
         "versions": {"tinynet": tn.__version__, "python": platform.python_version(),
                      "numpy": np.__version__},

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,3 +51,13 @@ def kill(process: Any) -> None:
     """SIGKILL: no clean-up, no exception."""
     process.send_signal(signal.SIGKILL)
     process.wait()
+
+
+def mpiexec() -> str:
+    """What starts ranks: the mpiexec beside the interpreter, or else the machine's."""
+    pytest.importorskip("mpi4py", reason='needs pip install -e ".[mpi]"')
+    beside = Path(sys.executable).parent / "mpiexec"
+    found = str(beside) if beside.exists() else shutil.which("mpiexec")
+    if found is None:
+        pytest.fail('mpi4py is here, and no mpiexec: pip install -e ".[mpi]" brings one')
+    return found

@@ -185,7 +185,8 @@ def test_lazy_modules_are_declared_dependencies() -> None:
     optional = project["optional-dependencies"]
     declared = [*project["dependencies"], *optional["mpi"], *optional["tensorboard"]]
     names = {re.match(r"[\w-]+", line)[0] for line in declared}  # type: ignore[index]
-    assert names == LAZY - {"PIL"} | {"pillow", "numpy"}
+    started = {"mpich"}  # a launcher, which nothing imports
+    assert names - started == LAZY - {"PIL"} | {"pillow", "numpy"}
 
 
 def _examples() -> list[Path]:

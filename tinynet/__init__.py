@@ -71,6 +71,7 @@ from .ops.shape import (
     pad as pad, reshape as reshape, split as split, squeeze as squeeze, stack as stack,
     sum_to as sum_to, swapaxes as swapaxes, transpose as transpose,
 )
+from .train import distributed as distributed
 from .random import (
     Generator as Generator, get_state as get_state, manual_seed as manual_seed,
     set_state as set_state,

@@ -25,6 +25,18 @@ DType: TypeAlias = Any
 _NAMES = ("numpy", "cupy")
 
 
+# What launchers tell each process that they start: which one it is on its machine
+_LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
+
+
+def local_rank() -> int:
+    """The number of this process among those that a launcher started on this machine; 0 alone."""
+    for variable in _LOCAL_RANKS:
+        if os.environ.get(variable, "").isdigit():
+            return int(os.environ[variable])
+    return 0
+
+
 def _load_cupy() -> ModuleType:
     """Import CuPy and prove that it can run: device, then compiler, then BLAS."""
 
@@ -47,6 +59,8 @@ def _load_cupy() -> ModuleType:
         raise refuse(missing, error, driver) from error
     if devices == 0:
         raise refuse("no GPU device was found", "device count is 0", driver)
+    if devices > 1:  # of the ranks on a machine each takes a GPU of its own
+        cupy.cuda.Device(local_rank() % devices).use()
     toolkit = 'Reinstall CuPy with its toolkit: `pip install "cupy-cuda12x[ctk]"` (or cuda13x).'
     try:
         ones = cupy.ones((2, 2), "f4") + 0

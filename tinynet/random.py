@@ -150,22 +150,26 @@ def _keys(h: int, numbers: Array) -> Array:
     return _mix_array(words).reshape(numbers.shape)
 
 
-class _Share(NamedTuple):
+class Share(NamedTuple):
+    """Rows offset .. offset + rows - 1 of a batch of `total`; `over` adds up all shares."""
+
     offset: int
     rows: int
     total: int
+    over: Any
 
 
-_thread = threading.local()
+_thread = threading.local()  # .shares: the shares in force in this thread, the last one counts
 
 
 @contextlib.contextmanager
-def share_of_batch(offset: int, rows: int, total: int) -> Iterator[None]:
+def share_of_batch(offset: int, rows: int, total: int, over: Any = None) -> Iterator[None]:
     """Inside, this thread's batches are rows offset .. offset + rows - 1 of `total`.
 
     Noise layers then cut their masks from those of the whole batch: shares that are
     computed apart, with the same state of the generator, get what one pass over the
-    whole batch would give them.
+    whole batch would give them. ``over.total(array)`` gives the sum of the arrays of
+    all shares; batch norm in training asks for it, if there is one.
 
     >>> from tinynet import functional as F
     >>> whole = F.dropout(xp.ones((4, 3)), key=1)
@@ -173,17 +177,23 @@ def share_of_batch(offset: int, rows: int, total: int) -> Iterator[None]:
     ...     bool((F.dropout(xp.ones((2, 3)), key=1) == whole[2:]).all())
     True
     """
-    share = _Share(check_whole("offset", offset, 0), check_whole("rows", rows, 0),
-                   check_whole("total", total))
+    share = Share(check_whole("offset", offset, 0), check_whole("rows", rows, 0),
+                  check_whole("total", total), over)
     if offset + rows > total:
         raise ValueError(f"offset + rows must be at most total, got {offset} + {rows} "
                          f"> {total}")
-    before = getattr(_thread, "share", None)
-    _thread.share = share
+    shares = vars(_thread).setdefault("shares", [])
+    shares.append(share)
     try:
         yield
-    finally:
-        _thread.share = before
+    finally:  # not always the last: two loaders in one loop take turns
+        del shares[next(i for i, other in enumerate(shares) if other is share)]
+
+
+def current_share() -> Share | None:
+    """The share of a batch that is in hand in this thread; None: a whole batch."""
+    shares = getattr(_thread, "shares", None)
+    return shares[-1] if shares else None
 
 
 def place_in_batch(rows: int) -> tuple[int, int]:
@@ -192,7 +202,7 @@ def place_in_batch(rows: int) -> tuple[int, int]:
     An array may have several rows for each example, such as one for each word of a
     sentence.
     """
-    share = getattr(_thread, "share", None)
+    share = current_share()
     if share is None or share.rows == rows == 0:
         return 0, rows
     if share.rows == 0 or rows % share.rows:

@@ -20,7 +20,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,9 +33,10 @@ from ..checks import (
     sample_word,
 )
 from ..foreign import answering
-from ..random import check_seed, key, permutation
+from ..random import check_seed, key, permutation, share_of_batch
 from .dataset import Dataset, digest
 from .lazy import LazyImages
+from .mix import BatchTransform
 from .samples import HostArray, Samples, is_map_style
 from .transform import Call, Place, Transform
 
@@ -44,6 +45,20 @@ BatchCall = Callable[[Array, Array, int], Batch]
 
 
 _MOST_WORKERS = 8  # threads, unless more are asked for: each holds a batch
+
+
+class Part(NamedTuple):
+    """Which rows of each batch a loader gives: those of one rank among several."""
+
+    rank: int
+    size: int
+    world: Any = None  # a `train.World`, which shares more than the rows
+
+    def of(self, total: int) -> slice:
+        """The rows of a batch of `total`; the first ranks have one more of what is left."""
+        each, more = divmod(total, self.size)
+        start = self.rank * each + min(self.rank, more)
+        return slice(start, start + each + (self.rank < more))
 
 
 class DataLoader:
@@ -125,7 +140,55 @@ class DataLoader:
         self.transform = transform
         self.augment = augment
         self.batch_transform = batch_transform
+        self.part: Part | None = None
         self._epoch = self._position = self._start = 0
+
+    def shard(self, rank: Any, size: int | None = None) -> DataLoader:
+        """Give only the rows of `rank` of `size` of each batch, and return the loader.
+
+        `batch_size` is that of one rank, and becomes that of all: with 32 on each of 4
+        ranks a batch has 128 samples, the same 128, augmented and mixed in the same way,
+        that one process would take with ``batch_size=128``. What is left over is shared
+        out as evenly as it can be. Instead of two numbers, a `train.World` will do;
+        its batch norm and dropout then see to the whole batch while a loop over the
+        loader runs.
+
+        The state (`get_state`) tells of the whole batch, so a run goes on with another
+        number of ranks: `set_state` takes over the size of the batch.
+
+        >>> rows = [DataLoader(np.zeros((8, 1)), np.arange(8), 2, shuffle=False).shard(r, 2)
+        ...         for r in range(2)]
+        >>> [next(iter(loader))[1].tolist() for loader in rows]
+        [[0, 1], [2, 3]]
+        """
+        world = None
+        if size is None:
+            world = rank
+            rank = world.rank
+            size = world.size
+        size = check_whole("size", size)
+        if check_whole("rank", rank, 0) >= size:
+            raise ValueError(f"rank must be below size={size}, got {rank}")
+        if self.part is not None:
+            if (self.part.rank, self.part.size) != (rank, size):
+                raise ValueError(f"this loader is rank {self.part.rank} of {self.part.size} "
+                                 f"already, and cannot become {rank} of {size}: make another")
+            return self
+        self.batch_size *= size
+        self.part = Part(rank, size, world)
+        self._check_parts()
+        return self
+
+    def _check_parts(self) -> None:
+        """ValueError where a batch has fewer samples than there are ranks."""
+        assert self.part is not None
+        size = self.part.size
+        last = len(self.images) % self.batch_size
+        if self.batch_size < size or (len(self) and not self.drop_last and 0 < last < size):
+            few = min(last or size, self.batch_size)
+            raise ValueError(f"a batch of {few} samples cannot be shared among {size} ranks: "
+                             f"there are {len(self.images)} samples in batches of "
+                             f"{self.batch_size}. Use drop_last=True, or another batch_size")
 
     def _set_workers(self, prefetch: int | None, num_workers: int | None) -> None:
         """The two numbers that decide who prepares batches, from what was given."""
@@ -139,8 +202,10 @@ class DataLoader:
             prefetch = 2 * self.num_workers
         self.prefetch = check_whole("prefetch", prefetch, 0)
 
-    def in_order(self) -> DataLoader:
+    def in_order(self, rank: int = 0, size: int = 1) -> DataLoader:
         """A loader of the same data for a test: in order, all, not augmented.
+
+        Of several ranks each gets its rows of every batch, of a small one perhaps none.
 
         >>> list(DataLoader(np.zeros((4, 2)), np.arange(4), 3, seed=5).in_order())[0][1]
         array([0, 1, 2])
@@ -149,6 +214,12 @@ class DataLoader:
         plain.shuffle = False
         plain.augment = False
         plain.drop_last = False
+        if self.part is not None:
+            plain.batch_size = max(1, self.batch_size // self.part.size)
+        plain.part = None
+        if size > 1:
+            plain.batch_size *= size
+            plain.part = Part(rank, size)
         plain.set_epoch(0)
         return plain
 
@@ -180,6 +251,9 @@ class DataLoader:
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """The next pass goes on after the batch where `get_state` was called."""
+        if self.part is not None:
+            self.batch_size = check_whole("batch_size", state["batch_size"])
+            self._check_parts()
         for what, mine in self._settings().items():
             if state[what] != mine:
                 raise ValueError("the state is of a loader with "
@@ -214,7 +288,8 @@ class DataLoader:
         with contextlib.closing(self._batches(epoch, order, start)) as batches:
             for k, batch in enumerate(batches, start):
                 self._position = k + 1
-                yield batch
+                with self._sharing(k):
+                    yield batch
         if self._epoch == epoch:  # unless set_epoch was called meanwhile
             self._epoch = epoch + 1
             self._position = 0
@@ -244,26 +319,61 @@ class DataLoader:
         finally:  # also when the loop over this pass is left early
             pool.shutdown(cancel_futures=True)
 
+    def _rows(self, k: int) -> tuple[int, int]:
+        """The first sample of batch k, and how many there are."""
+        start = k * self.batch_size
+        return start, min(self.batch_size, len(self.images) - start)
+
+    def _sharing(self, k: int) -> contextlib.AbstractContextManager[None]:
+        """In force while batch k is in hand: its rows are a part of a larger batch."""
+        if self.part is None:
+            return contextlib.nullcontext()
+        _, total = self._rows(k)
+        rows = self.part.of(total)
+        share = self.part.world.sharing if self.part.world is not None else share_of_batch
+        return share(rows.start, rows.stop - rows.start, total)
+
     def _batch(self, epoch: int, order: Any, k: int, device: Any = None) -> Batch:
-        """Batch k of an epoch: a pure function of its arguments."""
+        """Batch k of an epoch, or its rows: a pure function of its arguments."""
         with device or contextlib.nullcontext():
-            start = k * self.batch_size
-            indices = np.arange(start, min(start + self.batch_size, len(self.images)))
+            start, total = self._rows(k)
+            indices = np.arange(start, start + total)
             if order is not None:
                 indices = order[indices]
-            images, labels = self._read(indices, order is None)
-            if self.transform is not None:
-                images = self._transformed(images, epoch, asarray(indices))
-                if getattr(images, "shape", ())[:1] != labels.shape[:1]:
-                    found = getattr(images, "shape", type(images).__name__)
-                    kind = sample_word(self.images)
-                    raise ValueError(f"transform must return the {len(labels)} {kind}s "
-                                     f"it is given, but {self.transform!r} returned "
-                                     f"{found}")
-            if self.batch_transform is not None and self.augment:
-                mine = key(self.seed, "batch", epoch, k)
-                images, labels = self.batch_transform(images, labels, mine)
-            return images, labels
+            mix = self.batch_transform if self.augment else None
+            mine = key(self.seed, "batch", epoch, k)
+            if self.part is not None and isinstance(mix, BatchTransform):
+                return self._mixed_part(epoch, indices, self.part, mix, mine)
+            rows = slice(None)
+            if self.part is not None:
+                rows = self.part.of(total)
+            if mix is None:
+                return self._prepared(epoch, indices[rows], order is None)
+            # What another transform does with a batch is not known: it gets the whole.
+            images, labels = mix(*self._prepared(epoch, indices, order is None), mine)
+            return images[rows], labels[rows]
+
+    def _mixed_part(self, epoch: int, indices: HostArray, part: Part, mix: BatchTransform,
+                    mine: int) -> Batch:
+        """The rows of a mixed batch: their partners are read as well, no others."""
+        plan = mix.plan(len(indices), mine)
+        partners = indices if plan is None else np.roll(indices, -plan.shift)
+        rows = part.of(len(indices))
+        both = np.concatenate([indices[rows], partners[rows]])
+        return mix.of_share(*self._prepared(epoch, both, False), plan)
+
+    def _prepared(self, epoch: int, indices: HostArray, in_order: bool) -> Batch:
+        """The samples of these numbers, read and augmented."""
+        images, labels = self._read(indices, in_order)
+        if self.transform is not None and len(indices):
+            images = self._transformed(images, epoch, asarray(indices))
+            if getattr(images, "shape", ())[:1] != labels.shape[:1]:
+                found = getattr(images, "shape", type(images).__name__)
+                kind = sample_word(self.images)
+                raise ValueError(f"transform must return the {len(labels)} {kind}s "
+                                 f"it is given, but {self.transform!r} returned "
+                                 f"{found}")
+        return images, labels
 
     def _read(self, indices: HostArray, in_order: bool) -> Batch:
         """The samples of these numbers, on the device, as they are."""
@@ -277,7 +387,7 @@ class DataLoader:
             images = asarray(self.images[indices].pixels(1))  # the threads are ours
         elif on_gpu and is_array(self.images):
             images = self.images[asarray(indices)]
-        elif in_order:  # a copy: writing into a batch must not change the data
+        elif in_order and len(indices):  # a copy: writing into a batch must not change the data
             images = asarray(np.array(self.images[indices[0] : indices[-1] + 1]))
         else:
             images = asarray(np.asarray(self.images[indices]))

@@ -18,12 +18,21 @@ Read next: `data/views.py`.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from ..backend import Array, check_range, float_dtype, on_gpu, xp
 from ..checks import check_images, check_probability, check_whole
 from ..random import beta, key
 from .pixels import as_dtype, in_blocks, working_dtype
 from .transform import show
+
+
+class Plan(NamedTuple):
+    """Picture i meets i + shift, and keeps the share lam; `draws` is for the rest."""
+
+    lam: float
+    shift: int
+    draws: int
 
 
 class BatchTransform:
@@ -44,16 +53,37 @@ class BatchTransform:
 
     def __call__(self, images: Array, labels: Array, batch_key: int) -> tuple[Array, Array]:
         """New images, and probabilities (N, num_classes) in place of labels (N,)."""
-        check_images(images)
-        targets = self._probabilities(images, labels)
+        plan = self.plan(len(images), batch_key)
+        return self._mixed(images, labels, plan)
+
+    def of_share(self, images: Array, labels: Array, plan: Plan | None) -> tuple[Array, Array]:
+        """The same of a part of a batch: its m pictures, and behind them their partners.
+
+        `plan` is that of the whole batch. Picture i meets picture m + i; m come back.
+        """
+        m = len(images) // 2
+        if plan is not None:
+            plan = plan._replace(shift=m)
+        mixed, targets = self._mixed(images, labels, plan)
+        return mixed[:m], targets[:m]
+
+    def plan(self, n: int, batch_key: int) -> Plan | None:
+        """How a batch of `n` pictures is mixed; None if it is not."""
         draws = key(type(self).__name__, batch_key)
         if _uniform(key("mixed at all", draws)) >= self.p:
-            return images, targets
+            return None
         lam = beta(key("lam", draws), self.alpha, self.alpha)
-        others = len(images) - 1
+        others = n - 1
         shift = min(1, others) + int(_uniform(key("shift", draws)) * others)
-        images, lam = self.mix(images, shift, lam, draws)
-        return images, targets * lam + xp.roll(targets, -shift, axis=0) * (1.0 - lam)
+        return Plan(lam, shift, draws)
+
+    def _mixed(self, images: Array, labels: Array, plan: Plan | None) -> tuple[Array, Array]:
+        check_images(images)
+        targets = self._probabilities(images, labels)
+        if plan is None:
+            return images, targets
+        images, lam = self.mix(images, plan.shift, plan.lam, plan.draws)
+        return images, targets * lam + xp.roll(targets, -plan.shift, axis=0) * (1.0 - lam)
 
     def mix(self, images: Array, shift: int, lam: float, draws: int) -> tuple[Array, float]:
         """The mixed pictures, and the part that the first of each two has in them."""

@@ -23,6 +23,7 @@ from ..operation import fused, primitive
 from ..ops.arithmetic import astype, square, widened
 from ..ops.reduction import mean, sum as total, var
 from ..ops.shape import reshape
+from ..random import current_share
 from ..rules import operands
 from ..tensor import Tensor
 from ..text import shown
@@ -42,21 +43,24 @@ def batch_norm_reference(x: Any, weight: Any = None, bias: Any = None, *, eps: f
                          with_relu: bool) -> tuple[Any, tuple[Array, Array]]:
     """Centre, divide by the deviation, scale, shift, ReLU: a line each; and the statistics."""
     axes = _all_but_channels(x)
-    ndim = len(x.shape)
     dtype = x.dtype
     x = astype(x, accumulator(dtype))
     m = mean(x, axes, True)
     rest = mean(x - m, axes, True)  # what the rounding of m left, of a mean far from zero
     centred = x - m - rest
     v = mean(square(centred), axes, True)
-    y = centred * (v + eps) ** -0.5
+    y = _scaled(centred * (v + eps) ** -0.5, weight, bias, with_relu)
+    return astype(y, dtype), (_data(m + rest).reshape(-1), _data(v).reshape(-1))
+
+
+def _scaled(y: Any, weight: Any, bias: Any, with_relu: bool) -> Any:
+    """Scale, shift and ReLU of what is normalised, as far as they are wanted."""
+    ndim = len(y.shape)
     if weight is not None:
         y = y * _channels(weight, ndim)
     if bias is not None:
         y = y + _channels(bias, ndim)
-    if with_relu:
-        y = relu(y)
-    return astype(y, dtype), (_data(m + rest).reshape(-1), _data(v).reshape(-1))
+    return relu(y) if with_relu else y
 
 
 @fused(reference=batch_norm_reference, has_aux=True)
@@ -70,6 +74,39 @@ def _batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: floa
         return [dx if w else None for dx, w in zip(found, wanted, strict=True)]
 
     return y, backward, (statistics.mean, statistics.var)
+
+
+@primitive(lambda g, world, weight: over_ranks(g * weight, world, weight) * (1.0 / weight))
+def over_ranks(x: Array, world: Any, weight: float) -> Array:
+    """The sum of x over all ranks, to each of them.
+
+    What moves one x moves the losses of all ranks. Of these a rank has the weight w_r,
+    with which its gradients are multiplied after backward, so what it takes over from
+    rank s is w_s g_s / w_r.
+    """
+    return world.total(x)
+
+
+def _batch_norm_over(world: Any, x: Any, weight: Any, bias: Any, eps: float, with_relu: bool
+                     ) -> tuple[Any, tuple[Array, Array], int]:
+    """`batch_norm_reference` with the means of all ranks' samples; also how many there are."""
+    axes = _all_but_channels(x)
+    ndim = len(x.shape)
+    dtype = x.dtype
+    x = astype(x, accumulator(dtype))
+    values = math.prod(x.shape) // max(1, x.shape[1])
+    count = round(float(world.total(xp.array([float(values)]))[0]))
+    _check_count(count, x.shape)
+
+    def mean_over(a: Any) -> Any:
+        return _channels(over_ranks(total(a, axes), world, world.weight) / count, ndim)
+
+    m = mean_over(x)
+    rest = mean_over(x - m)
+    centred = x - m - rest
+    v = mean_over(square(centred))
+    y = _scaled(centred * (v + eps) ** -0.5, weight, bias, with_relu)
+    return astype(y, dtype), (_data(m + rest).reshape(-1), _data(v).reshape(-1)), count
 
 
 @widened
@@ -139,6 +176,15 @@ def _check_channels(what: str, shape: tuple[int, ...], **arrays: Any) -> None:
                              f"{tuple(a.shape)}")
 
 
+def _check_count(count: int, shape: tuple[int, ...]) -> None:
+    """One value of a channel is its own mean, and has no variance."""
+    if count < 2:
+        raise ValueError("batch_norm: training needs more than one value for each "
+                         f"channel, got x of shape {tuple(shape)}: use a larger batch (drop a "
+                         "last batch of one), evaluation mode, or GroupNorm or "
+                         "LayerNorm")
+
+
 def _data(running: Any) -> Array:
     return running.data if isinstance(running, Tensor) else running
 
@@ -180,13 +226,13 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
         folded = _folded(_data(running_mean), _data(running_var), weight, bias, eps, x.dtype)
         y = _scale_and_shift(x, *folded)
         return relu(y) if with_relu else y
-    count = math.prod(shape) // max(1, shape[1])
-    if count < 2:
-        raise ValueError("batch_norm: training needs more than one value for each "
-                         f"channel, got x of shape {shape}: use a larger batch (drop a "
-                         "last batch of one), evaluation mode, or GroupNorm or "
-                         "LayerNorm")
-    y, (m, v) = _batch_norm(x, weight, bias, eps=eps, with_relu=with_relu)
+    share = current_share()
+    if training and share is not None and share.over is not None:
+        y, (m, v), count = _batch_norm_over(share.over, x, weight, bias, eps, with_relu)
+    else:
+        count = math.prod(shape) // max(1, shape[1])
+        _check_count(count, shape)
+        y, (m, v) = _batch_norm(x, weight, bias, eps=eps, with_relu=with_relu)
     if training:
         move(_data(running_mean), _data(running_var), m, v, momentum, count / (count - 1))
     return y

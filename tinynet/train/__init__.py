@@ -36,6 +36,7 @@ from .confusion import (
     surest_mistakes as surest_mistakes,
 )
 from .detective import NanGuard as NanGuard, find_nonfinite as find_nonfinite
+from .distributed import World as World
 from .ensemble import (
     Ensemble as Ensemble, EnsembleRow as EnsembleRow, EnsembleTable as EnsembleTable,
     Snapshots as Snapshots,

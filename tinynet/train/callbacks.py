@@ -88,6 +88,7 @@ class Callback:
     """
 
     only_watches = False  # True: no setting of it changes what the run computes
+    writes_files = False  # True: of several ranks only the first calls its hooks
 
     def on_start(self, trainer: Run) -> None:
         """Before the first step of a `fit`."""

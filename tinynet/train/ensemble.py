@@ -205,6 +205,8 @@ class Snapshots(Callback):
     `Ensemble.table` tells how many to take.
     """
 
+    writes_files = True
+
     def __init__(self, folder: str | os.PathLike[str], period: int) -> None:
         self.folder = Path(folder)
         self.period = check_whole("period", period)

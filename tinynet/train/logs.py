@@ -39,6 +39,8 @@ class _Rows(Callback):
     start leaves an older file alone.
     """
 
+    writes_files = True
+
     def __init__(self, tables: tuple[str, ...]) -> None:
         self.tables = tables
         self._seen: dict[str, int] = {}

@@ -8,7 +8,7 @@
 A `Trainer` shows its own bar; this is for what consists of many of them, or of none. A
 thread says it, so that no piece of work, however long, makes the program look dead.
 
-Read next: `train/history.py`.
+Read next: `train/distributed.py`.
 """
 
 from __future__ import annotations

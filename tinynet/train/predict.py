@@ -42,14 +42,15 @@ def evaluating(model: Module) -> Iterator[None]:
         yield
 
 
-def evaluation_batches(loader: Any) -> Iterable[Any]:
+def evaluation_batches(loader: Any, rank: int = 0, size: int = 1) -> Iterable[Any]:
     """The batches of a loader as a test wants them; the loader stays where it is.
 
-    A `DataLoader` gives all its data, in their order, without augmentation. Of another
+    A `DataLoader` gives all its data, in their order, without augmentation; of several
+    ranks each gets its rows. Of another
     loader that can tell its state (`get_state`, `set_state`) it is put back.
     """
     if isinstance(loader, DataLoader):
-        return loader.in_order()
+        return loader.in_order(rank, size)
     return undisturbed(loader)
 
 

@@ -34,6 +34,7 @@ from ..locks import Lock
 from ..nn.noise import noise_state, set_noise_state
 from .callbacks import Callback, Run
 from .checkpoint import CHECKPOINT, read_file, save_model, write_file
+from .distributed import weights_digest
 from .history import History
 from .settings import Settings, differences, settings_of
 from .state import check_settings, check_state
@@ -152,6 +153,11 @@ def _settings(run: Resumable) -> Settings:
     return fit.settings
 
 
+def run_facts(run: Resumable) -> dict[str, str]:
+    """What must be alike on all ranks that train one model, as texts by name."""
+    return {**_settings(run), "weights": weights_digest(run.model)}
+
+
 def save_checkpoint(path: str | os.PathLike[str], state: Any) -> None:
     """Write a tree of arrays, numbers and texts to one file, atomically.
 
@@ -249,6 +255,7 @@ class Checkpoints(Callback):
     """
 
     only_watches = True
+    writes_files = True
 
     def __init__(self, folder: str | os.PathLike[str], every: int | None = None,
                  keep: int | None = 2) -> None:

@@ -36,6 +36,7 @@ from .callbacks import (
     ReportToSchedule,
     UpdateRatio,
 )
+from .distributed import World, as_world, share_loader
 from .given import (
     Counting,
     check_optimizer,
@@ -58,7 +59,7 @@ from .predict import (
     planned_batches,
 )
 from .progress import Progress
-from .resume import Fit, load_run_state, read_newest, run_state
+from .resume import Fit, load_run_state, read_newest, run_facts, run_state
 from .state import SUMS
 
 Batches = Iterable[tuple[Any, Any]]
@@ -114,6 +115,9 @@ class Trainer:
     keep_best: the model ends with the best validation's weights, whatever ended the run
     log_every: steps between two readings of the metrics
     progress:  False prints nothing
+    parallel:  True takes part in the training of all ranks that mpiexec has started
+               (`distributed`), which is that of one process with a batch as large as
+               theirs together; a `World` does so with settings of its own
 
     `step` and `epoch` count what is done; `history` holds the curves. While `fit` runs,
     `batch` is the one in hand, (images, labels), `batch_loss` its loss on the device,
@@ -128,8 +132,10 @@ class Trainer:
                  loss: Loss = cross_entropy, *, metric: Metric | None = count_correct,
                  monitor: str | None = None, patience: int | None = None,
                  keep_best: bool = True, callbacks: Iterable[Callback] = (),
-                 log_every: int = 10, progress: bool = True) -> None:
+                 log_every: int = 10, progress: bool = True,
+                 parallel: World | bool = False) -> None:
         check_parts(model, optimizer, loss, metric)
+        self.world = as_world(parallel)
         self.model = model
         self.optimizer = optimizer
         self.loss = loss
@@ -149,7 +155,7 @@ class Trainer:
         self._modes: Modes = []  # of the model's modules while it is trained
         defaults: list[Callback] = [UpdateRatio(), ReportToSchedule()]
         self.progress: Progress | None = None
-        if progress:
+        if progress and self.world.is_first:
             self.progress = Progress(self.monitor)
             defaults.insert(0, self.progress)
         if keep_best:
@@ -191,16 +197,20 @@ class Trainer:
         """
         epochs = check_whole("epochs", epochs)
         check_optimizer(self.optimizer)
+        share_loader(self.world, train_loader)
         batches = planned_batches("train_loader", train_loader, epochs)
         if val_loader is not None:
             planned_batches("val_loader", val_loader, epochs)
         why = "error"
         self._pending = []
         self.fitting = Fit([train_loader, val_loader], self.epoch)
-        if resume is not None and (found := read_newest(resume)):
-            file, state = found
-            self.load_state_dict(state)
-            self.say(f"resumed from {file}: {self.step} steps are done")
+        if resume is not None:
+            found = self.world.of_first(lambda: read_newest(resume))
+            if found:
+                file, state = found
+                self.load_state_dict(state)
+                self.say(f"resumed from {file}: {self.step} steps are done")
+        self.world.check_alike(lambda: run_facts(self))
         self.planned_epochs = self.fitting.first_epoch + epochs
         self.planned_steps = 0  # not known: the loader has no len()
         if batches:
@@ -214,8 +224,10 @@ class Trainer:
                 self._call("on_start")
                 while self.epoch < self.planned_epochs and not self.fitting.stop:
                     self._fit_epoch(train_loader, val_loader)
+                    self.fitting.stop = self.world.agreed(self.fitting.stop)
                 why = (self.fitting.stop or "finished") + self._doubt()
             except KeyboardInterrupt:
+                self.world.interrupted(self.step)
                 why = "interrupted"
                 self.read_metrics()
                 self.say(f"interrupted at step {self.step}")
@@ -276,15 +288,19 @@ class Trainer:
         """Mean loss and accuracy over a loader, in evaluation mode.
 
         A `DataLoader` gives all its data, without augmentation. Model and loader are
-        left as they were. The sums stay on the device until the last batch.
+        left as they were. The sums stay on the device until the last batch. Of several
+        ranks each takes its rows, so all of them must call it.
         """
         check_batches("loader", loader)
         loss: Any = 0.0
         correct: Any = 0.0
-        most = 0
-        seen = 0
+        most: float = 0
+        seen: float = 0
         with evaluating(self.model):
-            for images, labels in map(pair_of, evaluation_batches(loader)):
+            batches = evaluation_batches(loader, self.world.rank, self.world.size)
+            for images, labels in map(pair_of, batches):
+                if len(images) == 0:  # a small batch has no rows for this rank
+                    continue
                 pictures = as_tensor(images)
                 wanted = as_labels(labels)
                 outputs = self.model(pictures)
@@ -294,10 +310,12 @@ class Trainer:
                 correct = math.nan if right is None else correct + right
                 most += most_right(wanted)
                 seen += len(pictures)
+        if self.world.size > 1:
+            loss, correct, most, seen = self.world.sums([loss, correct, most, seen])
         if seen == 0:
             raise ValueError("evaluate() got a loader without batches")
         right = float(correct)
-        self._counting.check(right, most)
+        self._counting.check(right, round(most))
         return Evaluation(float(loss) / seen, right / seen)
 
     def predict(self, images: Any, batch_size: int = 256) -> HostArray:
@@ -410,12 +428,17 @@ class Trainer:
             loss = self.loss(outputs, labels)
             self.optimizer.zero_grad()
             loss.backward()
+            correct = None if kept else self._count(outputs.data, labels)
+            most = most_right(labels)
+            size = len(images)
+            if self.world.size > 1:  # then these are numbers of the whole batch
+                mean, correct, most, size = self.world.of_batch(
+                    self.model, loss.data, correct, most, size)
+                loss = Tensor(mean, dtype=loss.dtype)
             if not kept:  # a line search calls again: the first loss is the step's
                 if self.step == 0 and (note := score_note(self.model, self.loss, outputs.data)):
                     self.tell(note)
-                correct = self._count(outputs.data, labels)
-                most = most_right(labels)
-                kept.append(_Step(self.step, lr, len(images), loss.data, correct, most))
+                kept.append(_Step(self.step, lr, size, loss.data, correct, most))
                 self.batch_loss = loss.data
                 self._call("before_update")
             return loss
@@ -462,7 +485,8 @@ class Trainer:
 
     def _call(self, hook: str) -> None:
         for callback in self.callbacks:
-            getattr(callback, hook)(self)
+            if self.world.is_first or not callback.writes_files:
+                getattr(callback, hook)(self)
 
 
 def _listed(names: list[Any], most: int) -> str:

@@ -1,0 +1,1 @@
+"""Programs that mpiexec runs, and ranks that are threads of one process."""
