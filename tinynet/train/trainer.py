@@ -9,7 +9,7 @@ rest keeps account. No number is read from the device inside a step: losses and 
 stay there until `log_every` steps are done, and are then read in one go. Everything
 that reacts to the numbers is a callback.
 
-Read next: `train/callbacks.py`.
+Read next: `train/modes.py`.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from .given import (
     with_own,
 )
 from .history import History
+from .modes import start_training
 from .predict import (
     HostArray,
     answers,
@@ -492,32 +493,3 @@ class Trainer:
 def _listed(names: list[Any], most: int) -> str:
     dots = " ..." * (len(names) > most)
     return ", ".join(map(str, names[:most])) + dots
-
-
-def start_training(model: Module) -> Modes:
-    """Put `model` into training mode, but for what is kept out of it; all modes then.
-
-    A module in evaluation mode among others in training mode was put there on purpose,
-    and stays. In a model that is in evaluation mode as a whole (judged or loaded a
-    moment ago) only the frozen parts stay: those with parameters, none of which
-    requires a gradient.
-    """
-    kept = {id(module) for module in _kept_in_evaluation(model)}
-    model.train()
-    modes = [(module, training and id(module) not in kept)
-             for module, training in modes_of(model)]
-    set_modes(modes)
-    return modes
-
-
-def _kept_in_evaluation(model: Module) -> list[Module]:
-    modes = modes_of(model)
-    if any(training for _, training in modes):
-        return [module for module, training in modes if not training]
-    frozen = [module for module, _ in modes if _is_frozen(module)]
-    return [inner for module in frozen for _, inner in module.named_modules()]
-
-
-def _is_frozen(module: Module) -> bool:
-    parameters = module.parameters()
-    return bool(parameters) and not any(p.requires_grad for p in parameters)

@@ -29,7 +29,8 @@ from ..optim import Optimizer
 from ..train.callbacks import Callback, Run
 from ..train.history import finite_or_none, smooth
 from ..train.predict import as_labels, as_tensor, class_numbers
-from ..train.trainer import Batches, Loss, start_training
+from ..train.modes import start_training
+from ..train.trainer import Batches, Loss
 from .workbench import Finding, Setup, Step, fit, fresh, own_random, peak_lr
 
 TOLERANCE = 0.05  # of the initial loss
