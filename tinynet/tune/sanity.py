@@ -28,8 +28,8 @@ from ..nn.module import Module, set_modes
 from ..optim import Optimizer
 from ..train.callbacks import Callback, Run
 from ..train.history import finite_or_none, smooth
-from ..train.predict import as_labels, as_tensor, class_numbers
 from ..train.modes import start_training
+from ..train.predict import as_labels, as_tensor, class_numbers
 from ..train.trainer import Batches, Loss
 from .workbench import Finding, Setup, Step, fit, fresh, own_random, peak_lr
 
