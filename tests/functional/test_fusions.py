@@ -32,7 +32,7 @@ from tinynet.random import Generator
 Row = tuple[Callable[..., Any], list[tuple[int, ...] | None], dict[str, Any]]
 
 
-ALGORITHMS = [None, "plain", "im2col", "winograd"]
+ALGORITHMS = [None, "plain", "im2col", "depthwise", "winograd"]
 
 
 def conv(x: Any, w: Any, bias: bool = True, stride: Any = (1, 1), padding: Any = (0, 0),
@@ -67,6 +67,10 @@ ROWS: list[Row] = [
     conv((3, 17, 5, 9), (16, 17, 3, 3), padding=(2, 2)),
     conv((2, 4, 7, 6), (6, 2, 3, 2), stride=(2, 1), padding=(1, 0), groups=2),
     conv((1, 4, 7, 7), (4, 1, 3, 3), padding=(1, 1), groups=4),
+    conv((3, 5, 7, 8), (5, 1, 3, 2), stride=(2, 3), padding=(1, 1), dilation=(2, 1), groups=5),
+    conv((2, 16, 9, 8), (24, 4, 3, 3), padding=(1, 1), groups=4),
+    conv((2, 12, 6, 7), (24, 2, 2, 3), stride=(1, 2), groups=6),
+    conv((2, 4, 7, 8), (5, 4, 5, 5), padding=(2, 1)),
     conv((1, 2, 9, 8), (3, 2, 3, 3), dilation=(2, 1), padding=(2, 1)),
     conv((2, 5, 4, 3), (3, 5, 1, 1)),
     conv((2, 5, 5, 5), (3, 5, 1, 1), stride=(2, 2), bias=False),

@@ -82,7 +82,7 @@ def test_the_environment_sets_the_reading_mode_for_a_process() -> None:
 def test_every_kernel_that_cuts_blocks_has_a_plain_twin() -> None:
     """`pmap` and the sums of blocks belong into fast bodies alone, each beside a twin."""
     folder = Path(inspect.getfile(bodies)).parent
-    parts = {"im2col", "winograd", "threads", "update", "channels", "sums"}
+    parts = {"im2col", "depthwise", "winograd", "threads", "update", "channels", "sums"}
     for path in below(folder):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if not isinstance(node, ast.FunctionDef) or path.stem in parts:

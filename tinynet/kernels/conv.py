@@ -3,10 +3,14 @@
     plain      one im2col of the whole batch and one product: the twin to read and to test by
                (to force it makes all other kernels take their plain twins, too)
     im2col     the same in blocks that stay in the cache: any shape
+    depthwise  a group for each channel: no products, whole images times a weight
     winograd   3x3, stride 1, dilation 1, one group, padding at most 2; enough channels, since its
                transforms are as many operations as the products of 17 channels, and it computes
                whole 4x4 tiles; enough tiles, since the transform of the weights is as much as the
                products of 5 tiles, and by short calls
+
+Groups of few channels are merged to one of more, with zeros between them among the
+weights: a product of 16 columns takes nearly the time of one of 32.
 
 float16 is computed in float32, whose products BLAS knows: the transforms of Winograd's
 way would leave two digits of it.
@@ -23,15 +27,16 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ..backend import Array
+from ..backend import Array, xp
 from ..checks import Pair
-from . import gpu_windows, im2col, kernel as bodies, winograd
+from . import depthwise, gpu_windows, im2col, kernel as bodies, winograd
 from .im2col import Shape
 from .kernel import kernel
 
-ALGORITHMS = ("plain", "im2col", "winograd")
+ALGORITHMS = ("plain", "im2col", "depthwise", "winograd")
 MIN_CHANNELS = 16  # of input and of output, for Winograd
 MIN_TILES = 16  # of the whole batch, for Winograd
+MERGED = 32  # channels of merged groups at most; 64 where all are one, for Winograd
 
 
 def get_algorithm() -> str | None:
@@ -54,14 +59,49 @@ def force_algorithm(name: str | None) -> AbstractContextManager[None]:
 
 def choose(s: Shape) -> str:
     """The algorithm for a convolution of these sizes."""
-    fits = (s.kernel == (3, 3) and s.stride == (1, 1) == s.dilation and s.groups == 1
-            and max(s.padding) <= 2)
-    if bodies.forced is not None and (fits or bodies.forced != "winograd"):
+    applies = {"winograd": _fits_winograd(s) and s.groups == 1,
+               "depthwise": s.inner == 1 and s.o == s.c and s.groups > 1}
+    if bodies.forced is not None and applies.get(bodies.forced, True):
         return bodies.forced
+    if applies["depthwise"]:
+        return "depthwise"
     rows, columns = (-(-size // winograd.TILE) for size in s.out)  # of tiles, rounded up
     mostly_full = rows * columns * winograd.TILE**2 <= 2 * s.out[0] * s.out[1]  # few hang over far
     enough = min(s.c, s.o) >= MIN_CHANNELS and s.n * rows * columns >= MIN_TILES
-    return "winograd" if fits and enough and mostly_full else "im2col"
+    return "winograd" if applies["winograd"] and enough and mostly_full else "im2col"
+
+
+def _fits_winograd(s: Shape) -> bool:
+    return s.kernel == (3, 3) and s.stride == (1, 1) == s.dilation and max(s.padding) <= 2
+
+
+def _merge(s: Shape) -> int:
+    """How many groups of a convolution by im2col become one."""
+    if bodies.forced is not None or s.groups == 1:
+        return 1
+    if s.c <= 2 * MERGED and _fits_winograd(s):
+        return s.groups
+    return max(m for m in range(1, s.groups + 1)
+               if s.groups % m == 0 and (m == 1 or m * s.inner <= MERGED))
+
+
+def _merged(w: Array, groups: int, m: int) -> Array:
+    """Weights (O, C / groups, kH, kW) of `groups` groups as those of groups / m."""
+    o, inner, *kernel = w.shape
+    parts = w.reshape(groups // m, m, o // groups, inner, *kernel)
+    # Axes: new group, old group in it, its outputs, old group of the inputs, its channels.
+    whole = xp.zeros((groups // m, m, o // groups, m, inner, *kernel), w.dtype)
+    for k in range(m):
+        whole[:, k, :, k] = parts[:, k]
+    return whole.reshape(o, m * inner, *kernel)
+
+
+def _parted(dw: Array, groups: int, m: int) -> Array:
+    """The adjoint of `_merged`: what the zeros got is left out."""
+    o, channels, *kernel = dw.shape
+    whole = dw.reshape(groups // m, m, o // groups, m, channels // m, *kernel)
+    parts = xp.stack([whole[:, k, :, k] for k in range(m)], axis=1)
+    return parts.reshape(o, channels // m, *kernel)
 
 
 @kernel(plain=im2col.plain_conv2d, gpu=gpu_windows.conv2d, small=0, wide=True)
@@ -79,8 +119,14 @@ def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
     [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
     """
     s = Shape(x, w, stride, padding, dilation, groups)
-    if choose(s) == "winograd":
+    algorithm = choose(s)
+    if algorithm == "winograd":
         return winograd.conv2d(x, w, padding)
+    if algorithm == "depthwise":
+        return depthwise.conv2d(x, w, s)
+    m = _merge(s)
+    if m > 1:
+        return conv2d(x, _merged(w, groups, m), stride, padding, dilation, groups // m)
     return im2col.conv2d(x, w, s)
 
 
@@ -90,6 +136,14 @@ def conv2d_backward(g: Array, x: Array, w: Array, stride: Pair = (1, 1), padding
                     wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
     """Gradients (dx, dw) from the gradient `g` of y; None for what is not `wanted`."""
     s = Shape(x, w, stride, padding, dilation, groups)
-    if choose(s) == "winograd":
+    algorithm = choose(s)
+    if algorithm == "winograd":
         return winograd.conv2d_backward(g, x, w, padding, wanted)
-    return im2col.conv2d_backward(g, x, w, s, wanted)
+    if algorithm == "depthwise":
+        return depthwise.conv2d_backward(g, x, w, s, wanted)
+    m = _merge(s)
+    if m == 1:
+        return im2col.conv2d_backward(g, x, w, s, wanted)
+    dx, dw = conv2d_backward(g, x, _merged(w, groups, m), stride, padding, dilation, groups // m,
+                             wanted)
+    return dx, None if dw is None else _parted(dw, groups, m)

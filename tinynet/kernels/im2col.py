@@ -16,7 +16,7 @@ moves 8 N H' W' C kH kW bytes (float32) through the cache. Source: Chellapilla, 
 Simard 2006, "High performance convolutional neural networks for document processing",
 section 3.
 
-Read next: `kernels/winograd.py`.
+Read next: `kernels/depthwise.py`.
 """
 
 from __future__ import annotations
@@ -119,7 +119,16 @@ def conv2d_backward(g: Array, x: Array, w: Array, s: Shape,
     g = as_nhwc(g)
     matrix = matrix_of(w, s)
     dx = None
-    if wanted[0]:
+    turned = wanted[0] and _as_convolution(s)
+    if turned:
+        # Windows of g with the weights turned by half a turn: no columns to add back.
+        around = [d * (k - 1) - p for d, k, p in zip(s.dilation, s.kernel, s.padding, strict=True)]
+        back = w[:, :, ::-1, ::-1].swapaxes(0, 1)
+        image = as_nchw(g)
+        found = conv2d(image, back, Shape(image, back, (1, 1), (around[0], around[1]), s.dilation))
+        if not wanted[1]:
+            return found, None
+    elif wanted[0]:
         dx = empty((s.n, *s.size, s.c), x.dtype)
 
     def block(i: int, j: int, out: Array | None = None) -> None:
@@ -132,9 +141,18 @@ def conv2d_backward(g: Array, x: Array, w: Array, s: Shape,
     dw = sum_if(wanted[1], block, s.n, _images(s, x.itemsize), matrix.shape, x.dtype)
     if dx is not None:
         dx = as_nchw(dx)
+    if turned:
+        dx = found
     if dw is not None:
         dw = filters_of(dw, s)
     return dx, dw
+
+
+def _as_convolution(s: Shape) -> bool:
+    """Whether dx is best made as a convolution of g: of stride 1, if g is not much larger."""
+    fits = all(p <= d * (k - 1) for p, d, k in zip(s.padding, s.dilation, s.kernel, strict=True))
+    few = s.o <= 2 * s.c and s.groups == 1
+    return fits and few and s.stride == (1, 1) and not s.is_pointwise
 
 
 def columns_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:

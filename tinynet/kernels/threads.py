@@ -34,10 +34,13 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
+
 from ..checks import check_whole
 from .kernel import at_once, kernel
 
 BLOCK_BYTES = 1 << 20  # of each operand; in shorter calls workers queue for the interpreter lock
+SHORT_ROW = 1024  # numbers: NumPy copies operands with gaps whose rows are shorter than that
 
 _workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -124,12 +127,15 @@ class _Job:
     def pull(self) -> None:
         """Do blocks until none is left; an error leaves none for the others."""
         work = self.work
+        before = np.setbufsize(SHORT_ROW)
         try:
             while work is not None and (block := self.take()) is not None:
                 work(*block)
         except BaseException:
             self.blocks.clear()
             raise
+        finally:
+            np.setbufsize(before)
 
     def take(self) -> tuple[int, int] | None:
         """The next block, which nobody else gets: `popleft` happens at once, lock or no lock."""
