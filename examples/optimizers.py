@@ -179,8 +179,8 @@ def draw_models(out: Path) -> dict[str, float]:
     slopes = {name: float(np.polyfit(np.log(t), np.log(error), 1)[0])
               for name, (t, error) in errors.items()}
     viz.plot_panels([
-        viz.Panel({"loss": (near, loss), "tangent (C1)": (near, tangent),
-                   "parabola (C2)": (near, parabola)}, "Rosenbrock along a line", "step t", "loss"),
+        viz.Panel({"loss": (near, loss), "tangent": (near, tangent),
+                   "parabola": (near, parabola)}, "Rosenbrock along a line", "step t", "loss"),
         viz.Panel({f"{name}: slope {slopes[name]:.2f}": lines for name, lines in errors.items()},
                   "Error of the model", "step t", "error", "xy"),
     ], out / "models.png")
@@ -318,11 +318,11 @@ length         of the path over 100 steps on a bowl with k = 100 (A9, A12)
 flips          sign changes of the steep coordinate in its first 50 steps (A9, A12)
 past 0         how far the flat coordinate overshoots (A12)
 angle          degrees between steps on a noisy bowl: smoother is less (A9)
-apart          how far the coordinates part, from (1, 1) with k = 1000 and lr .05 (A15)
+apart          how far the coordinates part, from (1, 1) with k = 1000 and lr .05
 """
 
 
-BLIND = """AdaGrad, RMSProp and Adam do not notice k, since this valley runs along an axis (A15).
+BLIND = """AdaGrad, RMSProp and Adam do not notice k, since this valley runs along an axis.
 """
 
 
@@ -353,8 +353,8 @@ def show(quick: bool, out: Path, pace: train.Pace) -> None:
     draw_steps(out)
     slopes = draw_models(out)
     pace.step(work["small ones"])
-    print(f"error of the model grows as step^{slopes['tangent']:.2f} (tangent, C1) and "
-          f"step^{slopes['parabola']:.2f} (parabola, C2)\n")
+    print(f"error of the model grows as step^{slopes['tangent']:.2f} (tangent) and "
+          f"step^{slopes['parabola']:.2f} (parabola)\n")
     print(draw_dips(out, 3 if quick else 10), end="\n\n")
     labels = draw_rates(out, 800 if quick else 1500)
     print("learning rates:", ", ".join(f"{lr:g} {label}" for lr, label in labels.items()))

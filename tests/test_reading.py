@@ -92,3 +92,16 @@ def test_every_file_that_the_guide_names_exists() -> None:
     for name in named:
         places = [LIBRARY / name, ROOT / name, ROOT / "tinynet" / "optim" / name]
         assert any(map(Path.exists, places)), f"{name} does not exist"
+
+
+def test_what_help_shows_of_a_name_needs_no_list_of_ids() -> None:
+    """Ids of the lecture stand at the heads of files; `help(tinynet)` says where their list is."""
+    known = re.compile(rf"\b(?:{'|'.join(load())})\b")
+    found = []
+    for path in below(LIBRARY):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                match = known.search(ast.get_docstring(node) or "")
+                found += [f"{path.name}: {node.name}: {match[0]}"] if match else []
+    assert not found
+    assert "tests/ledger/ledger.toml" in texts()["__init__.py"]

@@ -9,7 +9,8 @@ without gradients); `tensor`, `operation` and `ops` (the engine and its primitiv
 `functional`, `calculus`; `gradcheck`, `nn`, `optim` and `data`; `train` and `models`;
 `tune`; `viz`. A file imports only from lower floors. Start reading with `tensor.py`, or
 with ``loss.backward()`` in a debugger; the words of the house (vjp, twin, slot ...) stand in
-`examples/READING.md`.
+`examples/READING.md`. An id such as A19 at the head of a file is a statement of CS231n's
+lecture 8; `tests/ledger/ledger.toml` lists them, each with its tests.
 
 Read next: `backend.py`.
 """

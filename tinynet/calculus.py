@@ -127,8 +127,8 @@ def jvp(f: Function, x: Any, v: Any) -> Tensor:
 def taylor(f: Function, x: Any, d: Any) -> tuple[float, float, float]:
     """f(x + t d) ~ a + b t + c t^2 / 2: returns a = f(x), b = g'd and c = d'Hd.
 
-    a + b t is the tangent, off by O(t^2) (lecture id C1); the whole is the quadratic
-    model, off by O(t^3), whose minimum Newton's method goes to (C2).
+    a + b t is the tangent, off by O(t^2); the whole is the quadratic
+    model, off by O(t^3), whose minimum Newton's method goes to.
 
     >>> taylor(lambda x: (x**3).sum(), [1.0, 2.0], [1.0, 0.0])
     (9.0, 3.0, 6.0)

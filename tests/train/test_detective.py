@@ -127,7 +127,7 @@ def test_guard_stops_before_the_weights_are_spoilt() -> None:
 def test_guard_names_pictures_and_parameters() -> None:
     data = batches()
     data[3] = (xp.where(xp.arange(2) == 1, xp.nan, data[3][0]).astype("float32"), data[3][1])
-    with pytest.raises(FloatingPointError, match=r"the pictures of the batch: float32 \(16, 2\), "
+    with pytest.raises(FloatingPointError, match=r"the inputs of the batch: float32 \(16, 2\), "
                        r"from \S+ to \S+, and 16 nan of 32, before the first operation"):
         trainer(callbacks=[NanGuard()]).fit(data)
     model = net()

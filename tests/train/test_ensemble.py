@@ -39,6 +39,13 @@ def trained(n: int = 4) -> list[nn.Module]:
     return nets
 
 
+def test_it_may_be_called_as_a_net() -> None:
+    nets = [net(seed=seed) for seed in (0, 1)]
+    points = np.zeros((4, 2), "float32")
+    ensemble = Ensemble(nets)
+    assert (ensemble(points) == ensemble.predict(points)).all()
+
+
 @given(st.integers(1, 6), st.integers(1, 8), st.integers(2, 5), st.floats(0.01, 300.0),
        st.integers(0, 2**31))
 def test_D3_loss_of_the_mean_is_at_most_the_mean_loss(members: int, n: int, classes: int,
@@ -239,5 +246,5 @@ def test_a_loader_without_labels_is_refused_also_where_two_pictures_look_like_a_
     pictures = np.ones((10, 2), np.float32)
     batches = [pictures[i:i + rows] for i in range(0, 10, rows)]
     for judge in (Ensemble([one]).predict, Ensemble([one]).table):
-        with pytest.raises(TypeError, match="give predict\\(\\) the pictures themselves"):
+        with pytest.raises(TypeError, match="give predict\\(\\) the inputs themselves"):
             judge(batches)

@@ -98,6 +98,8 @@ def test_has_accuracy_of_classes_and_of_shares_alone() -> None:
     assert given.has_accuracy(scores, np.array([0, 2]))
     assert given.has_accuracy(scores, np.full((2, 3), 1 / 3, np.float32))
     assert not given.has_accuracy(scores, np.ones((2, 3), np.float32))
+    assert given.has_accuracy(scores, np.eye(3, dtype=bool)[:2])
+    assert not given.has_accuracy(scores, np.ones((2, 3), bool))
     assert not given.has_accuracy(scores, np.array([0.5, 1.5], np.float32))
     assert not given.has_accuracy(scores[:, :1], np.array([0, 0]))
     assert not given.has_accuracy(scores[:, 0], np.array([0, 0]))

@@ -370,3 +370,18 @@ def test_data_in_place_of_a_loader_are_named_by_evaluate_and_predict() -> None:
             call(points)
     with pytest.raises(TypeError, match=r"DataLoader\(X, y, batch_size=64\)"):
         small().evaluate((POINTS, LABELS))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"must be batches .*DataLoader\(X, y, batch_size=64"):
+        small().evaluate(POINTS, LABELS)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"evaluate\(\) takes one loader, got 2 things"):
+        small().evaluate(PAIRS, PAIRS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bool", "int64"])
+def test_several_labels_of_a_sample_have_no_accuracy(dtype: str) -> None:
+    several = (np.arange(63).reshape(21, 3) % 4 < 2).astype(dtype)
+    trainer = small()
+    trainer.loss = tn.functional.binary_cross_entropy_with_logits
+    loader = data.DataLoader(POINTS, several, batch_size=7)
+    history = trainer.fit(loader, loader, epochs=2)
+    assert "accuracy" not in str(history.table()) and trainer.monitor == "val_loss"
+    assert np.isfinite(history["val_loss"]).all()

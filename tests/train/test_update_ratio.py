@@ -11,7 +11,7 @@ import pytest
 
 from tests.train.toy import batches, net, trainer
 from tinynet import Tensor, functional as F, to_numpy
-from tinynet.train import ratio_advice, ratio_warnings
+from tinynet.train import History, ratio_advice, ratio_warnings
 
 
 def test_H9_ratio_equals_the_snippet_of_the_notes(float64: None) -> None:
@@ -56,6 +56,12 @@ def test_H9_bands() -> None:
     assert ratio_advice(0.9e-4) == "below 1e-04: if the loss hardly falls, raise the learning rate"
     assert ratio_advice(1.1e-2) == "above 1e-02: if the loss jumps about, lower the learning rate"
     assert ratio_advice(math.nan) == ""
+    history = History()
+    for ratio in (1e-5, 3e-5, 1e-3):
+        history.add("ratios", update_ratio=ratio)
+    assert ratio_advice(history) == ratio_advice(3e-5) != ""
+    with pytest.raises(TypeError, match="ratio must be a number or a History, got NoneType"):
+        ratio_advice(None)  # type: ignore[arg-type]
     assert ratio_warnings({"step": [0.0, 1.0], "a": [1e-3, 1.0, 1e-3], "b": [math.nan, 1e-6]}) == {
         "b": "below 1e-04: if the loss hardly falls, raise the learning rate"}
 

@@ -28,7 +28,7 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 class ColorJitter(Transform):
-    """Random brightness, contrast and saturation, in this order, rounded at the end (F5).
+    """Random brightness, contrast and saturation, in this order, rounded at the end.
 
     Each is a range (low, high) of the factor, or v for (max(0, 1 - v), 1 + v); 0 leaves
     it out. Brightness multiplies the mean, contrast preserves it (of the grey picture),
@@ -73,7 +73,7 @@ class ColorJitter(Transform):
 
 
 class LightJitter(Transform):
-    """Random contrast and brightness of pictures that are normalised: y = c x + b (F5).
+    """Random contrast and brightness of pictures that are normalised: y = c x + b.
 
     b ~ U(-brightness, brightness), c ~ U(1 - contrast, 1 + contrast), one of each for a
     picture and all its channels. After `Normalize` the mean is 0 and a unit is a
@@ -128,7 +128,7 @@ def _grey(images: Array) -> Array:
 
 
 class PCALighting(Transform):
-    """Add P (a * lambda) to every pixel, a ~ N(0, sigma) by picture and component (F6).
+    """Add P (a * lambda) to every pixel, a ~ N(0, sigma) by picture and component.
 
     P holds the principal components (in columns) and lambda the variances of the
     training set's pixels, as `fit` finds them: a shift along the directions in which

@@ -100,7 +100,7 @@ def _reflect(padded: Array, p: int) -> None:
 
 
 class ResNetCrop(Transform):
-    """Short side to L, then a patch of `size` anywhere: how ResNet was trained (F3).
+    """Short side to L, then a patch of `size` anywhere: how ResNet was trained.
 
     L is a whole number of pixels, uniform in `short_side` (both ends included: 225
     sizes), drawn for each picture; the long side keeps the shape, rounded to a pixel.

@@ -21,7 +21,7 @@ from .transform import Transform
 
 
 class Cutout(Transform):
-    """Cover a square of `size` pixels with `fill` (G4; DeVries and Taylor 2017).
+    """Cover a square of `size` pixels with `fill` (DeVries and Taylor 2017).
 
     Its centre is uniform over the pixels and it may hang over the edge, as in the
     paper: in a 32x32 picture size 16 (CIFAR-10) covers 19.14 % on average, size 8

@@ -43,7 +43,7 @@ def _about_one(what: str, value: Range) -> tuple[float, float]:
 
 
 class RandomAffine(Transform):
-    """Rotate, shift, scale, stretch and shear at random, in one resampling (F7).
+    """Rotate, shift, scale, stretch and shear at random, in one resampling.
 
     degrees     angle, counter-clockwise, about the middle of the picture
     translate   shift to the right and, drawn apart, downwards, as a part of width and height; a
@@ -102,7 +102,7 @@ class RandomAffine(Transform):
 
 
 class LensDistortion(Transform):
-    """Bend straight lines as a lens does: k > 0 barrel, k < 0 pincushion (F7).
+    """Bend straight lines as a lens does: k > 0 barrel, k < 0 pincushion.
 
     `k` is a range (low, high) above -1/3, where the picture would fold, or v for -v ..
     v. It is the part of its distance by which a corner is read from farther outside.

@@ -113,7 +113,7 @@ class BatchTransform:
 
 
 class Mixup(BatchTransform):
-    """x = lam x_i + (1 - lam) x_j, lam ~ Beta(alpha, alpha) (G5; Zhang et al. 2018).
+    """x = lam x_i + (1 - lam) x_j, lam ~ Beta(alpha, alpha) (Zhang et al. 2018).
 
     Images are (N, C, H, W), floats or integers (rounded); the batch itself is not
     written to.

@@ -144,7 +144,7 @@ class RandomApply(Transform):
 
 
 class RandomHorizontalFlip(Transform):
-    """Mirror left and right with probability `p` (F2).
+    """Mirror left and right with probability `p`.
 
     ``alternate=True`` draws once for each picture, and shows it the other way round in
     every odd epoch: two epochs show both views of a picture, where independent draws

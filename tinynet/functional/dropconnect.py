@@ -313,8 +313,8 @@ def expected_relu(mean: Array, variance: Array) -> Array:
     """E[max(u, 0)] = mean Phi(mean / sd) + sd phi(mean / sd)  for a normal u, sd = sqrt(variance)
 
     The paper's inference for a DropConnect layer with ReLU: a sum of many weights, each
-    there or not, is nearly normal. With variance 0 it is max(mean, 0). Source: lecture
-    id G1.
+    there or not, is nearly normal. With variance 0 it is max(mean, 0).
+    Source: CS231n lecture 8.
 
     >>> from tinynet import xp
     >>> [round(float(expected_relu(xp.asarray(m), xp.asarray(1.0))), 4) for m in (-1.0, 0.0, 3.0)]

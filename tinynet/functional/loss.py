@@ -230,7 +230,7 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing:
     of the logits); q = (1 - s) t + s / C with smoothing s, t being one-hot for labels.
     For labels the mean with class weights w divides by the sum of the samples' w_y;
     otherwise by N. Shapes: logits (N, C) or (N, C, ...), labels (N,) or (N, ...).
-    Source: lecture id E2.
+    Source: CS231n lecture 8.
 
     >>> from tinynet import Tensor, xp
     >>> logits = Tensor(xp.zeros((2, 10)), requires_grad=True)
@@ -271,8 +271,8 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing:
 def hinge_loss(scores: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Tensor:
     r"""L_i = sum over classes j other than y_i of max(0, s_ij - s_iy + margin)  (multiclass SVM).
 
-    Shapes: scores (N, C), target (N,) class labels. Slope 0 at the kink. Source:
-    lecture id E1.
+    Shapes: scores (N, C), target (N,) class labels. Slope 0 at the kink.
+    Source: CS231n lecture 8.
 
     >>> from tinynet import xp
     >>> scores = xp.array([[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]])

@@ -204,7 +204,7 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
 
     Shapes: x (N, C), (N, C, L) or (N, C, H, W), the others (C,) or None (without
     running arrays the batch's statistics are used). Source: Ioffe and Szegedy 2015,
-    algorithm 1; lecture id E10.
+    algorithm 1.
 
     >>> from tinynet import xp
     >>> mean, var = xp.zeros(1), xp.ones(1)

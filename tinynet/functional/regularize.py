@@ -125,8 +125,8 @@ def _added_up(what: str, measure: Callable[[Any], Any], weights: Iterable[Any]) 
 def l2_penalty(weights: Iterable[Any]) -> Tensor:
     """R(W) = 1/2 sum of w^2 over all arrays, to add to a loss as strength * R.
 
-    Its gradient is w: for SGD the same as ``weight_decay=strength``. Source: lecture id
-    E3.
+    Its gradient is w: for SGD the same as ``weight_decay=strength``.
+    Source: CS231n lecture 8.
 
     >>> from tinynet import xp
     >>> float(l2_penalty([xp.asarray([3.0, 4.0]), xp.asarray([[1.0]])]))

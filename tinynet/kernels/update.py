@@ -137,7 +137,7 @@ def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nestero
         decay: Decay) -> Update | None:
     """v <- momentum v + g;  x <- x - lr v  (nesterov: lr (g + momentum v)).
 
-    `v` None: no momentum. Lecture ids A1, A7, A11.
+    `v` None: no momentum.
     """
     def step(spare: Array, work: Array, x: Array, g: Array, v: Array | None = None) -> None:
         if v is None or nesterov:
@@ -158,7 +158,7 @@ def adam(x: Array, g: Array, m: Array, v: Array, rate: float, betas: tuple[float
          eps: float, decay: Decay) -> Update | None:
     """m, v <- leaky means of g and g^2;  x <- x - rate m / (sqrt(v) + eps).
 
-    `rate` and `eps` carry the correction of the bias. Lecture ids A18, A19.
+    `rate` and `eps` carry the correction of the bias.
     """
     b1, b2 = betas
 
@@ -181,7 +181,6 @@ def squares(x: Array, g: Array, s: Array, lr: float, shares: tuple[float, float]
     """s <- keep s + add g^2;  x <- x - lr g / (sqrt(s) + eps), or sqrt(s + eps) if `inside`.
 
     `shares` is (keep, add): (1, 1) for Adagrad, (alpha, 1 - alpha) for RMSprop.
-    Lecture ids A14, A17.
     """
     keep, add = shares
 

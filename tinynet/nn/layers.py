@@ -352,7 +352,7 @@ class BatchNorm1d(_BatchNorm):
     so `momentum` is the weight of the NEW value, and the running variance is unbiased.
     In evaluation the running statistics take the place of the batch's. With `relu` the
     output is max(0, y), computed in the same pass over memory. Source: Ioffe and
-    Szegedy 2015; CS231n lecture 8 (E10).
+    Szegedy 2015; CS231n lecture 8.
 
     >>> norm = BatchNorm1d(1)
     >>> y = norm(tn.tensor([[1.0], [3.0]]))

@@ -19,7 +19,7 @@ class CrossEntropyLoss(Module):
 
     `target` holds class indices (N,) or probabilities (N, classes); `weight` one factor
     for each class; `label_smoothing` mixes that share of the uniform distribution into
-    the target. At the start of training it is near log(classes) (E2).
+    the target. At the start of training it is near log(classes).
 
     >>> loss = CrossEntropyLoss()
     >>> round(float(loss(tn.zeros((4, 10)), tn.tensor([0, 1, 2, 3]))), 6)
@@ -50,7 +50,7 @@ class MSELoss(Module):
 
 
 class HingeLoss(Module):
-    """sum over j != y of max(0, s_j - s_y + margin), averaged over the batch (E1)."""
+    """sum over j != y of max(0, s_j - s_y + margin), averaged over the batch."""
 
     def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
         self.margin = margin

@@ -71,8 +71,8 @@ class Dropout(_Dropout):
     """Inverted dropout: in training x * mask / keep with keep = 1 - p, in evaluation x.
 
     `p` is the probability of zeroing. Dividing by keep in training keeps the mean, so
-    that evaluation has nothing to do (E6). With ``inverted=False`` it is the lecture's
-    vanilla dropout (E4, E5): x * mask in training, x * keep in evaluation.
+    that evaluation has nothing to do. With ``inverted=False`` it is the lecture's
+    vanilla dropout: x * mask in training, x * keep in evaluation.
 
     >>> layer, x = Dropout(p=0.25), tn.tensor([1.0, 2.0])
     >>> layer.eval()(x) is x, Dropout(p=0.25, inverted=False).eval()(x)
@@ -138,7 +138,7 @@ class DropConnectLinear(_DropConnect, Linear):
         "gaussian"   E max(u, 0), u being normal with that mean and its variance: the paper's
                      moment matching, with the integral in closed form instead of samples
 
-    Source: Wan et al. 2013, sections 3 and 3.2 (CS231n lecture 8, G1).
+    Source: Wan et al. 2013, sections 3 and 3.2 (CS231n lecture 8).
 
     >>> layer = DropConnectLinear(3, 2, p=0.5, relu=True, inference="gaussian")
     >>> layer(tn.zeros((4, 3))).shape
@@ -181,7 +181,7 @@ class FractionalMaxPool2d(Noise):
     unless `per_sample`. In evaluation the result is the mean over `passes` choices of
     regions, always the same ones; to average the predictions of a net instead, as the
     paper does, call ``marginalize(net, x, how="sample", n=passes)``. Regions:
-    `functional/fractional.py` (G2).
+    `functional/fractional.py`.
 
     >>> FractionalMaxPool2d(ratio=2**0.5)(tn.zeros((2, 3, 36, 36))).shape
     (2, 3, 25, 25)

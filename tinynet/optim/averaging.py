@@ -130,7 +130,7 @@ def _wide(x: Array) -> Array:
 
 
 class EMA(Average):
-    r"""Exponential moving average (Polyak): a <- decay a + (1 - decay) x (D5: .995).
+    r"""Exponential moving average (Polyak): a <- decay a + (1 - decay) x.
 
     start="copy": a begins as the weights at construction (PyTorch: at the first
     update).

@@ -47,17 +47,17 @@ def _choose(given: Any, compat: str, **choices: Any) -> Any:
 class SGD(Optimizer):
     r"""Stochastic gradient descent, with momentum or Nesterov momentum.
 
-        x <- x - lr g                                       A1
-        v <- rho v + g,     x <- x - lr v                   A7   momentum: PyTorch
-        v <- rho v - lr g,  x <- x + v                      A8   lr_inside: notes, Keras
-        v as in A7,         x <- x - lr (g + rho v)         A11  nesterov: PyTorch
-        v as in A8,         x <- x - rho v_old + (1+rho) v  A11  both: the slide
+        x <- x - lr g                                       (1)
+        v <- rho v + g,     x <- x - lr v                   (2)  momentum: PyTorch
+        v <- rho v - lr g,  x <- x + v                      (3)  lr_inside: notes, Keras
+        v as in (2),        x <- x - lr (g + rho v)         (4)  nesterov: PyTorch
+        v as in (3),        x <- x - rho v_old + (1+rho) v  (5)  both: the slide
 
     Both forms make the same iterates while lr is constant. When it drops, lr outside
-    slows down at once, lr inside only as fast as the old velocity dies. In the A11
-    forms the weights held are x~ = x + rho v, the look-ahead point of `Nesterov`.
-    Stable on a curvature l for lr < 2/l (A1), 2 (1+rho)/l (A7), 2 (1+rho)/(l (1+2 rho))
-    (A11).
+    slows down at once, lr inside only as fast as the old velocity dies. In forms 4 and
+    5 the weights held are x~ = x + rho v, the look-ahead point of `Nesterov`.
+    Stable on a curvature l for lr < 2/l (1), 2 (1+rho)/l (2), and
+    2 (1+rho)/(l (1+2 rho)) (4).
 
     >>> from tinynet import Tensor
     >>> x = Tensor([1.0], requires_grad=True)
@@ -111,14 +111,14 @@ class SGD(Optimizer):
 
 
 class Nesterov(Optimizer):
-    r"""Nesterov momentum (A10): the gradient is taken where the velocity leads.
+    r"""Nesterov momentum: the gradient is taken where the velocity leads.
 
         v <- rho v - lr grad f(x + rho v)
         x <- x + v
 
     `step` needs a closure, since it has to evaluate the loss at x + rho v. Between
     steps the weights are x, not the look-ahead point. ``SGD(nesterov=True)`` is the
-    same after a change of variables, x~ = x + rho v, and needs no closure (A11).
+    same after a change of variables, x~ = x + rho v, and needs no closure.
     """
 
     slots = ("v",)
@@ -166,13 +166,13 @@ class Nesterov(Optimizer):
 
 
 class Adagrad(Optimizer):
-    r"""A step size for each weight, smaller where gradients have been large (A14).
+    r"""A step size for each weight, smaller where gradients have been large.
 
         s <- s + g^2
         x <- x - lr g / (sqrt(s) + eps)
 
     At a constant gradient step t has length lr / sqrt(t): the steps fade, and it can
-    stall (A15).
+    stall.
     Source: Duchi, Hazan and Singer 2011, "Adaptive subgradient methods", equation 1.
     """
 
@@ -201,7 +201,7 @@ class Adagrad(Optimizer):
 
 
 class RMSprop(Optimizer):
-    r"""Leaky AdaGrad (A17): old squares are forgotten, so the steps do not fade.
+    r"""Leaky AdaGrad: old squares are forgotten, so the steps do not fade.
 
         s <- alpha s + (1 - alpha) g^2
         x <- x - lr g / (sqrt(s) + eps)
@@ -247,15 +247,15 @@ def check_betas(name: str, betas: Any) -> None:
 
 
 class Adam(Optimizer):
-    r"""Momentum and RMSProp together, with bias correction (A19).
+    r"""Momentum and RMSProp together, with bias correction.
 
         m <- b1 m + (1 - b1) g              v <- b2 v + (1 - b2) g^2
         m_hat = m / (1 - b1^t)              v_hat = v / (1 - b2^t)          t from 1
         x <- x - lr m_hat / (sqrt(v_hat) + eps)
 
     The first step has length lr whatever the gradient. ``bias_correction=False`` is the
-    lecture's first version (A18): m_hat = m, v_hat = v, whose first steps are 3 to 6.6
-    times too long. The defaults are a good start for most problems (A20).
+    lecture's first version: m_hat = m, v_hat = v, whose first steps are 3 to 6.6
+    times too long. The defaults are a good start for most problems.
     `weight_decay` here adds to g, where the root divides it away for weights with large
     gradients: `AdamW` decays all alike.
     t counts the updates of each parameter, which differs from the optimizer's only for

@@ -62,7 +62,7 @@ class Landscape(NamedTuple):
 
 
 def bowl(k: float) -> Landscape:
-    """(x^2 + k y^2) / 2: flat along x, steep along y; condition number k (A3).
+    """(x^2 + k y^2) / 2: flat along x, steep along y; condition number k.
 
     >>> bowl(10)(Tensor([1.0, 1.0])).item(), bowl(10).minima
     (5.5, ((0.0, 0.0),))
@@ -98,7 +98,7 @@ rosenbrock = Landscape("Rosenbrock", _rosenbrock, ((1.0, 1.0),), (-1.2, 1.0),
 
 
 def sampled(n: int, seed: int = 0, waves: int = 30) -> Landscape:
-    r"""L(x) = x^2/2 + 1/n sum_i l_i(x): a bowl, and the chance of n examples (A13).
+    r"""L(x) = x^2/2 + 1/n sum_i l_i(x): a bowl, and the chance of n examples.
 
         l_i(x) = sqrt(2 / waves) sum_k cos(w_k x + phase_ik),      w_k from 5 to 25
 
@@ -121,7 +121,7 @@ def sampled(n: int, seed: int = 0, waves: int = 30) -> Landscape:
 
 
 def regression(batch: int | None = None, rng: Generator | None = None) -> Landscape:
-    """mean (w x_i - y_i)^2 over 200 examples, or `batch` of them drawn at each call (A6).
+    """mean (w x_i - y_i)^2 over 200 examples, or `batch` of them drawn at each call.
 
     Examples are drawn with replacement, so the deviation of a mini-batch's gradient is
     that of one example divided by sqrt(batch). The minimum is that of all examples.
@@ -144,7 +144,7 @@ def regression(batch: int | None = None, rng: Generator | None = None) -> Landsc
 
 
 def noisy(f: LossFunction, std: float, rng: Generator) -> LossFunction:
-    """f(x) + x . noise, new at each call: the gradient plus normal noise (A9)."""
+    """f(x) + x . noise, new at each call: the gradient plus normal noise."""
     return lambda x: f(x) + (rng.normal(x.shape, std=std, dtype=x.dtype) * x).sum()
 
 

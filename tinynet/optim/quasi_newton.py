@@ -71,7 +71,7 @@ class QuasiNewton(FlatOptimizer):
 
 
 class BFGS(QuasiNewton):
-    r"""Broyden, Fletcher, Goldfarb, Shanno: a dense inverse Hessian, N^2 numbers (C5).
+    r"""Broyden, Fletcher, Goldfarb, Shanno: a dense inverse Hessian, N^2 numbers.
 
         d = -B g,      B <- (I - r s y') B (I - r y s') + r s s',      r = 1 / s'y
 
@@ -99,7 +99,7 @@ class BFGS(QuasiNewton):
 
 
 class LBFGS(QuasiNewton):
-    r"""Limited-memory BFGS: the last `history_size` pairs (s, y), 2 m N numbers (C6).
+    r"""Limited-memory BFGS: the last `history_size` pairs (s, y), 2 m N numbers.
 
     The direction -B g comes from two loops over the pairs, newest first and then oldest
     first; with all pairs kept it is that of BFGS started from (s'y / y'y) I. PyTorch's

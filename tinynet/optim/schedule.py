@@ -229,7 +229,7 @@ def constant(lr: float) -> Schedule:
 
 
 def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
-    """lr * factor^floor(t / every): x0.1 every so many steps, as for ResNet (B1, B7).
+    """lr * factor^floor(t / every): x0.1 every so many steps, as for ResNet.
 
     >>> [step_decay(1.0, every=30, factor=0.5)(t) for t in (0, 29, 30, 60)]
     [1.0, 1.0, 0.5, 0.25]
@@ -239,7 +239,7 @@ def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
 
 
 def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Schedule:
-    """lr * factor^(how many milestones are <= t) (B1).
+    """lr * factor^(how many milestones are <= t).
 
     >>> [multistep(1.0, [30, 60], factor=0.5)(t) for t in (29, 30, 59, 60)]
     [1.0, 0.5, 0.5, 0.25]
@@ -255,7 +255,7 @@ def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Sche
 
 
 def cosine(lr: float, T: int, end: float = 0.0) -> Schedule:
-    """end + (lr - end)/2 (1 + cos(pi t / T)); stays at `end` after T (B2).
+    """end + (lr - end)/2 (1 + cos(pi t / T)); stays at `end` after T.
 
     >>> [round(cosine(1.0, T=100)(t), 6) for t in (0, 25, 50, 75, 100, 150)]
     [1.0, 0.853553, 0.5, 0.146447, 0.0, 0.0]
@@ -265,7 +265,7 @@ def cosine(lr: float, T: int, end: float = 0.0) -> Schedule:
 
 
 def linear(lr: float, T: int, end: float = 0.0) -> Schedule:
-    """From lr at 0 straight to `end` at T; stays there (B4).
+    """From lr at 0 straight to `end` at T; stays there.
 
     >>> [linear(1.0, T=10)(t) for t in (0, 5, 10, 11)]
     [1.0, 0.5, 0.0, 0.0]
@@ -305,7 +305,7 @@ def piecewise(knots: Sequence[tuple[float, float]]) -> Schedule:
 
 
 def inverse_sqrt(lr: float) -> Schedule:
-    """lr / sqrt(t + 1): lr at the first step, half of it at the fourth (B5).
+    """lr / sqrt(t + 1): lr at the first step, half of it at the fourth.
 
     >>> [inverse_sqrt(1.0)(t) for t in (0, 3, 99)]
     [1.0, 0.5, 0.1]
@@ -314,19 +314,19 @@ def inverse_sqrt(lr: float) -> Schedule:
 
 
 def exponential(lr: float, k: float) -> Schedule:
-    """lr * exp(-k t) (B7)."""
+    """lr * exp(-k t)."""
     text = _call("exponential", lr, k=k)
     return Schedule(lambda t: lr * math.exp(-k * t), text, span=4 / k)
 
 
 def one_over_t(lr: float, k: float) -> Schedule:
-    """lr / (1 + k t) (B7)."""
+    """lr / (1 + k t)."""
     text = _call("one_over_t", lr, k=k)
     return Schedule(lambda t: lr / (1 + k * t), text, span=9 / k)
 
 
 def cyclic_cosine(lr: float, period: int, end: float = 0.0) -> Schedule:
-    """A cosine from lr towards `end` that starts anew every `period` steps (D4).
+    """A cosine from lr towards `end` that starts anew every `period` steps.
 
     For M snapshots in T steps: period = ceil(T / M); save the weights at the end of
     each period.
@@ -363,7 +363,7 @@ def one_cycle(lr: float, T: int, peak: float = 0.3, start: float | None = None,
 
 
 def warmup(schedule: Schedule | float, steps: int) -> Schedule:
-    """lr (t + 1) / steps for `steps` steps, then the schedule from its 0: no jump (B6).
+    """lr (t + 1) / steps for `steps` steps, then the schedule from its 0: no jump.
 
     lr is the schedule's value at 0 (or the number given); it is reached at step t =
     steps - 1, and the first step is lr / steps, not 0. The lecture warms up for about
@@ -380,7 +380,7 @@ def warmup(schedule: Schedule | float, steps: int) -> Schedule:
 
 
 class Plateau(Schedule):
-    """lr that drops by `factor` after `patience` + 1 reports without improvement (B7).
+    """lr that drops by `factor` after `patience` + 1 reports without improvement.
 
     This one is no function of the step: call ``observe(metric)`` after each evaluation
     (also on a schedule that contains it, such as ``warmup(Plateau(0.1), 500)``). `mode`

@@ -182,7 +182,7 @@ class FlatOptimizer(Optimizer):
         return Point(alpha, float(loss), slope, x, g)
 
     def _warn_if_changed(self, here: Point, again: Point) -> None:
-        """C7: a loss that differs at the same weights is that of another batch."""
+        """A loss that differs at the same weights is that of another batch."""
         before = here.value
         now = again.value
         if abs(now - before) > math.sqrt(np.finfo(here.x.dtype).eps) * (1e-3 + abs(before)):
@@ -227,7 +227,7 @@ class FlatOptimizer(Optimizer):
 
 
 class Newton(FlatOptimizer):
-    r"""Newton's method with the explicit Hessian, for toys (C2, C3).
+    r"""Newton's method with the explicit Hessian, for toys.
 
         H d = -g,   x <- x + lr d
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from statistics import median
 from typing import Any, Protocol
 
@@ -146,7 +147,7 @@ class BestWeights(Callback):
     device when an epoch is better than all before it, so of equal epochs the first one
     counts, and one whose losses are not finite never (`History.best`); it is put back
     bit for bit whatever ended the run: the last epoch, early stopping, Ctrl-C or an
-    error (lecture id D2). Without validation there is nothing to choose, and the last
+    error. Without validation there is nothing to choose, and the last
     weights stay.
     """
 
@@ -265,7 +266,7 @@ class UpdateRatio(Callback):
 
         ratio = || W_after - W_before ||_2 / || W_before ||_2        (want about 1e-3)
 
-    Lecture id H9, the snippet of the CS231n notes (neural-networks-3). The history's
+    The snippet of the CS231n notes (neural-networks-3). The history's
     table `ratios` gets one column per parameter and `update_ratio`, the median over the
     weights (parameters of two or more axes: biases and norm scales start at 0 or 1 and
     say little). The ratio of a parameter that is all zeros is nan.
@@ -338,12 +339,18 @@ def _median(values: Iterable[float]) -> float:
     return median(finite) if finite else math.nan
 
 
-def ratio_advice(ratio: float) -> str:
+def ratio_advice(ratio: float | History) -> str:
     """What the lecture says about an update ratio; empty if all is well.
+
+    Of a history, it is the median of its column `update_ratio`.
 
     >>> ratio_advice(1e-3), ratio_advice(3e-5)
     ('', 'below 1e-04: if the loss hardly falls, raise the learning rate')
     """
+    if isinstance(ratio, History):
+        ratio = median(ratio["update_ratio"])
+    if not isinstance(ratio, Real):
+        raise TypeError(f"ratio must be a number or a History, got {type(ratio).__name__}")
     if ratio < RATIO_LOW:
         return f"below {RATIO_LOW:.0e}: if the loss hardly falls, raise the learning rate"
     if ratio > RATIO_HIGH:

@@ -191,7 +191,7 @@ class NanGuard(Callback):
 
     def _investigate(self, trainer: Run) -> str:
         images, labels = trainer.batch
-        given = {"the pictures of the batch": images, "the labels of the batch": labels}
+        given = {"the inputs of the batch": images, "the labels of the batch": labels}
         for name, x in [*given.items(), *trainer.model.named_parameters()]:
             if _odd(x):
                 return f"{name}: {_describe(x)}, before the first operation"

@@ -109,13 +109,17 @@ class Ensemble:
         found: HostArray = np.exp(_mean(self._log_probabilities(batches)[0]))
         return found
 
+    def __call__(self, images: Any) -> HostArray:
+        """``predict(images)``: probabilities, where a net gives scores."""
+        return self.predict(images)
+
     def evaluate(self, loader: Iterable[Any]) -> Evaluation:
         """Loss (mean of -log p_y) and accuracy of the mean prediction."""
         last = self.table(loader).rows[-1]
         return Evaluation(last.loss, last.accuracy)
 
     def table(self, loader: Iterable[Any]) -> EnsembleTable:
-        """Loss and accuracy of the mean of the last m members, m = 1 .. M (D4).
+        """Loss and accuracy of the mean of the last m members, m = 1 .. M.
 
         The loader gives (images, class numbers), in the same order each time: a
         `DataLoader` those of `Trainer.predict`.
@@ -151,7 +155,7 @@ class Ensemble:
             if first is not None and not np.array_equal(labels, first):
                 raise ValueError(
                     "the loader gave other labels the second time: make it with "
-                    "shuffle=False, so that every member sees the same pictures")
+                    "shuffle=False, so that every member sees the same samples")
             if found and scores.shape != found[0].shape:
                 raise ValueError(
                     "the nets must have as many outputs, one for each class: the first "
@@ -170,7 +174,7 @@ def _scores(model: Module, batches: Iterable[Any]) -> tuple[HostArray, HostArray
             if not isinstance(batch, tuple | list):  # two pictures would unpack as well
                 raise TypeError("an ensemble's loader gives (images, labels), got a "
                                 f"batch of type {type(batch).__name__}: give predict() "
-                                "the pictures themselves, in one array")
+                                "the inputs themselves, in one array")
             images, wanted = batch
             outputs.append(to_numpy(model(as_tensor(images)).data).astype(np.float64))
             if wanted is None:
@@ -194,7 +198,7 @@ def _judge(log_p: HostArray, labels: HostArray) -> tuple[float, float]:
 
 
 class Snapshots(Callback):
-    """Save the model every `period` steps, when a cycle of the learning rate ends (D4).
+    """Save the model every `period` steps, when a cycle of the learning rate ends.
 
     For M snapshots in T steps take period = ceil(T / M), and as the schedule
     ``cyclic_cosine(lr, period)``; a last, shorter cycle counts as well. The folder gets

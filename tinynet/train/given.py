@@ -143,12 +143,12 @@ def _end_of(schedule: Schedule, start: int, stop: int) -> str:
 def has_accuracy(outputs: Any, labels: Any) -> bool:
     """Whether the largest output of a row can be right: labels are classes, or shares of them.
 
-    Of float targets it reads the numbers: they are shares if each row adds up to 1.
+    Of floats and bools it reads the numbers: they are shares if each row adds up to 1.
     """
     if outputs.ndim < 2 or outputs.shape[-1] < 2:
         return False
-    if labels.dtype.kind != "f":
-        return bool(labels.ndim < outputs.ndim) or labels.dtype.kind == "b"
+    if labels.dtype.kind not in "fb":
+        return bool(labels.ndim < outputs.ndim)
     return labels.shape == outputs.shape and are_shares(labels)
 
 

@@ -42,7 +42,7 @@ def smooth(values: Sequence[float], beta: float = 0.9) -> list[float]:
 
     About the mean of the last 1 / (1 - beta) values; beta = 0 changes nothing. A value
     that is not finite is passed over: the average before it stands in. The same
-    correction as Adam's (lecture id A19).
+    correction as Adam's.
 
     >>> smooth([4.0, 4.0, 4.0]), smooth([0.0, 1.0], beta=0.5)
     ([4.0, 4.0, 4.0], [0.0, 0.6666666666666666])

@@ -181,7 +181,7 @@ def check_keeps_order(loader: Any) -> None:
         raise ValueError(
             "predictions come in the order of the data, and this "
             f"{type(loader).__name__} shuffles: make it with shuffle=False, or give "
-            "the pictures themselves")
+            "the inputs themselves")
 
 
 def answers(model: Module, images: Any, batch_size: int,

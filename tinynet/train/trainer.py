@@ -94,8 +94,7 @@ def count_correct(outputs: Array, labels: Array) -> Array:
     """How many rows of `outputs` (n, classes) are largest at their label.
 
     Labels are class numbers (n,), or probabilities (n, classes): then a row counts as
-    much as the probability of its largest output, of two mixed pictures lam or 1 - lam
-    (lecture id G5).
+    much as the probability of its largest output, of two mixed pictures lam or 1 - lam.
 
     >>> int(count_correct(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1])))
     1
@@ -285,7 +284,7 @@ class Trainer:
         else:
             warnings.warn(text, RuntimeWarning, stacklevel=3)
 
-    def evaluate(self, loader: Batches) -> Evaluation:
+    def evaluate(self, loader: Batches, *others: Any) -> Evaluation:
         """Mean loss and accuracy over a loader, in evaluation mode.
 
         A `DataLoader` gives all its data, without augmentation. Model and loader are
@@ -293,6 +292,9 @@ class Trainer:
         ranks each takes its rows, so all of them must call it.
         """
         check_batches("loader", loader)
+        if others:
+            raise TypeError(f"evaluate() takes one loader, got {1 + len(others)} things: it "
+                            "gives (inputs, targets), as DataLoader(X, y, batch_size=64)")
         loss: Any = 0.0
         correct: Any = 0.0
         most: float = 0
@@ -387,7 +389,7 @@ class Trainer:
             raise ValueError("the epoch ended without a step: the loader gave no batch, or the "
                              "checkpoint's loader stands at its end. Use another checkpoint")
         row = {"train_loss": sums["loss"] / sums["size"]}
-        if "accuracy" in self.history.steps:
+        if not math.isnan(self.history.steps.get("accuracy", [math.nan])[-1]):
             # with labels of mixup, an accuracy is no measure of fit: it gets another
             # name
             name = "mixed_accuracy" if sums["mixed"] else "train_accuracy"
@@ -409,7 +411,7 @@ class Trainer:
         if len(self.fitting.unjudged) == 1:
             warnings.warn(
                 f"val_loss is {loss} in epoch {self.epoch + 1}: such an epoch is never "
-                "the best. Look at the validation pictures, and at the learning rate",
+                "the best. Look at the validation data, and at the learning rate",
                 RuntimeWarning, stacklevel=5)
 
     def _doubt(self) -> str:

@@ -31,7 +31,7 @@ ADVICE = {
                          "loss has become flat: small steps that come too soon leave "
                          "the weights stuck.",
     "still rising": "Train for longer: the accuracy has not stopped improving.",
-    "overfitting": "The model learns its training pictures by heart. Collect more "
+    "overfitting": "The model learns its training data by heart. Collect more "
                    "data, augment what there is, or regularise more: weight decay, "
                    "dropout, cutout, mixup.",
     "underfitting": "The model learns neither set well. Train for longer, take a "

@@ -127,7 +127,7 @@ def coarse_grid(setup: Setup, lrs: Sequence[float], decays: Sequence[float] = DE
     """Step 4: every pair of learning rate and weight decay, for 1 to 5 epochs.
 
     `options` as in `run_trials`. A best learning rate at the border of the grid is a
-    warning: the optimum may lie outside. (H4)
+    warning: the optimum may lie outside.
     """
     axes = {"lr": list(lrs), "weight_decay": list(decays)}
     options["seed"] = setup.seed
@@ -182,7 +182,7 @@ def refine(setup: Setup, space: Space, *, trials: int = 4, epochs: int = 10, rou
     """Step 5: random points of a narrow space, for 10 to 20 epochs, at a constant learning rate.
 
     Without decay of the learning rate, so that its effect is seen alone. `options` as
-    in `run_trials`. (H5)
+    in `run_trials`.
     """
     options["seed"] = setup.seed + round
     found = random_search(Training(setup, epochs), space, trials, **options)
@@ -194,7 +194,7 @@ def refine(setup: Setup, space: Space, *, trials: int = 4, epochs: int = 10, rou
 
 
 def read_curves(history: History, **thresholds: float) -> Step:
-    """Step 6: plot the curves, look at their averages, and say what they mean. (H6)"""
+    """Step 6: plot the curves, look at their averages, and say what they mean."""
     found = diagnose(history, **thresholds)
     also = "".join(f" Also {name}: {why}." for name, why in found.findings.items()
                    if name != found.verdict)
@@ -261,7 +261,7 @@ def run(model: Module, optimizer: Optimizer, train_loader: Batches, val_loader: 
     found so far after every step, such as ``viz.write_report``.
 
     The grid of step 4 lies around the best rate of step 3, half decades apart. Step 6
-    steers the next round of step 5 (H7): a rising accuracy doubles its epochs,
+    steers the next round of step 5: a rising accuracy doubles its epochs,
     overfitting triples the weight decay, and every round halves the ranges.
     """
     plan, how = by_name(options, Plan, Options)

@@ -56,7 +56,7 @@ def check_initial_loss(model: Module, loader: Batches, loss: Loss = cross_entrop
     mode batch norm brings the scores' variance up to about 1 whatever the weights are:
     there twice the expected value is allowed. The penalty weight_decay / 2 |W|^2 must
     raise the loss. `pictures` are looked at, from all over the data: a loader that can
-    shuffle does so here. (H1)
+    shuffle does so here.
     """
     start = time.perf_counter()
     model = copy.deepcopy(model)
@@ -110,7 +110,7 @@ def overfit_small(model: Module, optimizer: Optimizer, loader: Batches,
     schedule its highest), until all answers are right or `epochs` passes are over. If
     not: a loss that hardly falls means a learning rate that is too low; nan, inf or a
     loss that jumps up one that is too high. Before that, the labels tell whether the
-    loader shuffles at all. `options`: metric and seed, as in `Setup`. (H2)
+    loader shuffles at all. `options`: metric and seed, as in `Setup`.
     """
     start = time.perf_counter()
     setup = Setup(model, optimizer, loader, loss=loss, **options)
@@ -171,7 +171,7 @@ def find_lr(model: Module, optimizer: Optimizer, loader: Batches,
     A model that counts labels and looks at no picture has the entropy H of the labels
     for a loss. If no rate gets `new` below 95 % of it, there is a second look, five
     times as long; if that does not help either, though step 2 has passed, the labels do
-    not belong to the pictures. (H3)
+    not belong to the pictures.
     """
     if len(lrs) == 0:
         raise ValueError("lrs must hold at least one learning rate to try, got none")

@@ -353,7 +353,7 @@ def random_search(objective: Objective, space: Space, trials: int, **options: An
     """Try `trials` random points of the space; for `options` see `Options`.
 
     As many different values of every parameter as trials, where a grid has the root of
-    it or less: the axis that matters is seen much more closely (H8).
+    it or less: the axis that matters is seen much more closely.
 
     >>> space = {"x": Uniform(0, 3)}
     >>> found = random_search(lambda c: -(c["x"] - 2) ** 2, space, trials=9, seed=0)

@@ -201,7 +201,7 @@ def hit_probability(fraction: float, trials: int) -> float:
 
     `fraction` is the region's share of the range. A peak of a tenth of the important
     axis is found by 9 random trials with 61 %; 60 trials are 95 % sure to hold one of
-    the best twentieth, however many parameters there are (H8).
+    the best twentieth, however many parameters there are.
 
     >>> f"{hit_probability(0.1, 9):.1%}", f"{hit_probability(0.05, 60):.1%}"
     ('61.3%', '95.4%')

@@ -158,7 +158,7 @@ def _numbers(values: Sequence[float | None]) -> list[float]:
 
 
 def _losses(curves: Mapping[str, list[float]]) -> Panel:
-    """Every step, and the moving average (H6); what explodes leaves the picture."""
+    """Every step, and the moving average; what explodes leaves the picture."""
     lines: dict[str, tuple[Any, Any]] = {}
     for name, values in curves.items():
         steps = range(len(values))
