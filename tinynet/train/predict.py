@@ -102,8 +102,8 @@ def planned_batches(name: str, loader: Any, epochs: int) -> int:
     return 0
 
 
-def check_batches(name: str, loader: Any) -> None:
-    """TypeError for what is no loader: the data themselves, or a data set."""
+def check_batches(name: str, loader: Any, *others: Any) -> None:
+    """TypeError for what is no loader: the data themselves, or a data set; and for more."""
     fix = "batches are made by DataLoader({}, batch_size=64)"
     if is_pictures(loader) or _is_arrays(loader):
         shape = ""
@@ -111,6 +111,9 @@ def check_batches(name: str, loader: Any) -> None:
             shape = f" of shape {tuple(loader.shape)}"
         raise TypeError(f"{name} must be batches of (inputs, targets), got "
                         f"{type(loader).__name__}{shape}: {fix.format('X, y')}")
+    if others:
+        raise TypeError(f"evaluate() takes one loader, got {1 + len(others)} things: "
+                        + fix.format("X, y"))
     if isinstance(loader, Iterable):
         return
     if is_map_style(loader):

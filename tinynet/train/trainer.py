@@ -291,10 +291,7 @@ class Trainer:
         left as they were. The sums stay on the device until the last batch. Of several
         ranks each takes its rows, so all of them must call it.
         """
-        check_batches("loader", loader)
-        if others:
-            raise TypeError(f"evaluate() takes one loader, got {1 + len(others)} things: it "
-                            "gives (inputs, targets), as DataLoader(X, y, batch_size=64)")
+        check_batches("loader", loader, *others)
         loss: Any = 0.0
         correct: Any = 0.0
         most: float = 0
