@@ -66,3 +66,22 @@ def test_H6_nan_and_missing_columns() -> None:
         diagnose(short)
     short.add("steps", step=9, loss=1.0)
     assert diagnose(short).verdict == "healthy"  # nothing is known but a loss that lies still
+
+
+def test_H6_a_dip_in_one_epoch_does_not_hide_a_loss_that_falls() -> None:
+    """Eight epochs as the recipe's step 6 met them: nothing was mended by "healthy"."""
+    history = History()
+    val = [0.42, 0.52, 0.58, 0.64, 0.685, 0.72, 0.605, 0.755]
+    train = [0.30, 0.44, 0.52, 0.56, 0.598, 0.672, 0.686, 0.741]
+    losses = [1.75, 1.45, 1.28, 1.17, 1.066, 0.899, 0.852, 0.737]
+    for t in range(8 * 50):
+        level = losses[t // 50]
+        history.add("steps", step=t, loss=level + 0.08 * math.sin(7.0 * t), lr=0.01)
+    for row in range(8):
+        history.add("epochs", epoch=row + 1, step=50 * (row + 1), train_accuracy=train[row],
+                    val_accuracy=val[row])
+    found = diagnose(history)
+    assert found.verdict == "still rising" and "Train for longer" in found.advice
+    assert "in the last three fifths of the run" in found.why
+    history.steps["lr"][-1] = 1e-4  # decayed: then a last fall is no reason
+    assert diagnose(history).verdict == "healthy"

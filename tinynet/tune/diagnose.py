@@ -2,7 +2,7 @@ r"""Reading the curves of a run: what is wrong, by which numbers, and what the l
 
     diverging          the loss became nan, or lost more than half of what it had gained
     decayed too early  the learning rate was cut while the loss was falling; then it hardly moved
-    still rising       the (validation) accuracy was still gaining at the end
+    still rising       the (validation) accuracy was still gaining at the end, or the loss falling
     overfitting        training accuracy above validation accuracy by more than `gap`
     underfitting       both alike and below `low`, with no rise to be seen
     plateau            the loss fell, then lay flat at a learning rate that was never decayed
@@ -30,7 +30,7 @@ ADVICE = {
     "decayed too early": "Keep the high learning rate for longer, and decay when the "
                          "loss has become flat: small steps that come too soon leave "
                          "the weights stuck.",
-    "still rising": "Train for longer: the accuracy has not stopped improving.",
+    "still rising": "Train for longer: it has not stopped improving.",
     "overfitting": "The model learns its training data by heart. Collect more "
                    "data, augment what there is, or regularise more: weight decay, "
                    "dropout, cutout, mixup.",
@@ -85,6 +85,8 @@ def diagnose(history: History, *, low: float = 0.6, gap: float = 0.1) -> Diagnos
     if "diverging" not in found:
         found |= _accuracies(history, numbers, low, gap)
         found |= _plateau(history, numbers)
+        if not found or "underfitting" in found:
+            found = _still_falling(history, numbers, gap) or found
     verdict = next((name for name in ADVICE if name in found), "healthy")
     why = found.get(verdict, "the loss fell and settled, training and validation agree")
     return Diagnosis(verdict, why, found, numbers)
@@ -206,6 +208,29 @@ def _plateau(history: History, numbers: dict[str, float]) -> dict[str, str]:
         return {"plateau": f"the loss fell from {first:.3g} to {fifths[-1]:.3g}, and moved by only "
                            f"{late:.2g} in the last three fifths of the run, at a learning rate "
                            "that was not decayed"}
+    return {}
+
+
+def _still_falling(history: History, numbers: dict[str, float], gap: float
+                   ) -> dict[str, str]:
+    """Whether the loss of the steps goes on falling, although single epochs hide it.
+
+    One epoch's accuracy jumps about; a fifth of all steps has a mean to rely on. Not
+    where the rate was decayed, which brings a fall of its own, nor where training is
+    far above validation.
+    """
+    loss = history.steps["loss"]
+    part = len(loss) // 5
+    if part < 10 or _decayed(history) or numbers.get("gap", 0.0) > 0.5 * gap:
+        return {}
+    early, middle, late = (fmean(loss[len(loss) - i * part :][:part]) for i in (3, 2, 1))
+    error = 3.0 * _spread(loss[-part:]) / math.sqrt(part)
+    fallen = numbers["fall in all"]
+    lately = middle - late
+    if early - middle > error and lately > error and early - late > 0.1 * fallen > 0.0 \
+            and lately > 0.02 * fallen:
+        return {"still rising": f"the loss was still falling, from {early:.3g} to {late:.3g} in "
+                                "the last three fifths of the run"}
     return {}
 
 

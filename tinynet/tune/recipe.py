@@ -109,6 +109,12 @@ class Found:
         return sum(step.seconds for step in self.steps)
 
     @property
+    def first_rate(self) -> float | None:
+        """The best learning rate of step 3, or None before it."""
+        rates = [step.numbers.get("lr") for step in self.steps if step.number == 3]
+        return rates[-1] if rates else None
+
+    @property
     def fault(self) -> str:
         """The fault that ended the run, or ""."""
         return next((step.fault for step in self.steps if step.status == "fault"), "")
@@ -310,10 +316,16 @@ class _Book:
         said = f"The run ends: {stopped}."
         if (best := self.found.best) is not None:
             said = f"The best so far is {_chosen(best)} (score {best.score:.4g}). {said}"
-        self.add(Step(7, "back to step 5", said, advice="With more time, call again "
-                      "with a larger budget or more rounds: it goes on from its "
-                      "journal. For the final training, decay the learning rate to 0 "
-                      "at the end."))
+        elif rate := self.found.first_rate:
+            said = f"No trial shows more than step 3, whose best lr is {rate:.3g}. {said}"
+        step = Step(7, "back to step 5", said, advice="With more time, call again "
+                    "with a larger budget or more rounds: it goes on from its "
+                    "journal. For the final training, decay the learning rate to 0 "
+                    "at the end.")
+        if not any(done.number == 5 for done in self.found.steps):
+            step.status = "warning"  # there is no step 5 to go back to yet
+            step.fault = "step 5 was not reached"
+        self.add(step)
 
 
 def _is_sound(setup: Setup, plan: Plan, book: _Book) -> bool:
@@ -333,10 +345,11 @@ def _is_sound(setup: Setup, plan: Plan, book: _Book) -> bool:
 def _look_around(setup: Setup, plan: Plan, book: _Book) -> Search:
     """Step 4, around the best rate of step 3."""
     best = book.found.steps[-1].numbers["lr"]
-    around = [float(f"{best * 10**power:.3g}") for power in (-1.0, -0.5, 0.0, 0.5)]
+    # from the best rate outwards: where time ends early, the likely ones have been tried
+    around = [float(f"{best * 10**power:.3g}") for power in (0.0, 0.5, -0.5, -1.0)]
     step, searched = coarse_grid(setup, around, plan.decays, epochs=plan.coarse_epochs,
                                  **book.options("step 4"))
-    if searched.trials:
+    if searched.trials and step.fault != "nothing learned":
         book.found.best = searched.best
     book.add(step)
     return searched

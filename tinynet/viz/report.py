@@ -41,7 +41,9 @@ def write_report(found: Found, path: str | os.PathLike[str],
                  title: str = "Choosing hyper-parameters") -> None:
     """Write what the recipe found so far to the HTML file `path`."""
     spent = f"The seven steps of CS231n lecture 8; {found.seconds:.0f} s of training."
-    body = [_tag("p", spent), _tag("p", _summary(found), "chosen")]
+    doubtful = found.fault or found.best is None and found.stopped
+    kind = "chosen doubt" if doubtful else "chosen"
+    body = [_tag("p", spent), _tag("p", _summary(found), kind)]
     body += [_drawn(json.dumps(step.to_dict())) for step in found.steps]
     page = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     page = page.replace("{{TITLE}}", escape(title))
@@ -58,6 +60,10 @@ def _summary(found: Found) -> str:
         last = found.steps[-1]
         what = escape(f"Stopped at step {last.number}: {last.fault}.")
         return f"{_tag('b', what)} {escape(last.advice)}"
+    if found.best is None and found.stopped and found.first_rate:
+        rate = _tag("b", f"No setting is better than guessing yet ({escape(found.stopped)}).")
+        return (f"{rate} Step 3 learned most with lr = {found.first_rate:.3g}: begin there, "
+                "and give the search more time.")
     if found.best is None:
         return "The checks are going on."
     chosen = ", ".join(f"{name} = {value:.3g}" for name, value in found.best.config.items())
@@ -117,7 +123,7 @@ def _grid(step: Step) -> list[str]:
     high = max(real, default=1.0)
     heads = ["lr \\ weight decay", *(f"{decay:g}" for decay in decays)]
     lines = ["".join(_tag("th", head) for head in heads)]
-    for lr in dict.fromkeys(row["lr"] for row in rows):
+    for lr in sorted({row["lr"] for row in rows}, reverse=True):
         cells = [_tag("th", f"{lr:g}")]
         for decay in decays:
             score = scores.get((lr, decay))
