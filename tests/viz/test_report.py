@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import math
 import re
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from matplotlib.figure import Figure
 
 from tests.tune.problem import problem
@@ -74,11 +76,14 @@ def test_H7_the_report_holds_everything_and_loads_nothing(
     assert found.best is not None and f"{found.best.score:.4g}" in page.text
     assert "Points <in> space" in page.text  # and not as a tag
     pictures = [value for name, value in page.attributes if name == "src"]
-    assert len(pictures) == 5  # steps 2, 3, 5 (where, and the curves) and 6
+    assert len(pictures) == 9  # 2 of step 2, 1 of 3, 2 of 5 (where, and the curves), 4 of 6
     for picture in pictures:
         kind, _, data = picture.partition(",")
         assert kind == "data:image/png;base64"
-        assert base64.b64decode(data, validate=True)[:8] == b"\x89PNG\r\n\x1a\n"
+        image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
+        assert image.format == "PNG"
+        letters = 10 / 72 * 180  # pixels of the usual text, of 10 points
+        assert letters * min(1.0, 328 / image.width) >= 8.5  # on a phone 360 pixels wide
     without = re.sub(r"base64,[^']*", "", text)
     assert not re.search(r"https?:|//|<script|<link|@import|url\(", without)
     assert len(without) < 20_000
@@ -107,6 +112,33 @@ def test_a_report_of_trials_that_all_failed(tmp_path: Path) -> None:
     assert curves.fault == "diverging"
     write_report(recipe.Found([coarse, fine, curves]), tmp_path / "report.html")
     assert "nan" in Page((tmp_path / "report.html").read_text()).text
+
+
+def test_without_a_trial_above_guessing_the_headline_is_amber_and_gives_step_3s_rate(
+        tmp_path: Path) -> None:
+    """One of twelve trials had time, and it learned nothing: its rate is no advice."""
+    steps = [recipe.Step(n, "a step", "said") for n in (1, 2)]
+    steps += [recipe.Step(3, "learning rates", "said", numbers={"lr": 0.001}),
+              recipe.Step(4, "coarse grid", "said", "warning", "nothing learned")]
+    found = recipe.Found(steps, None, "the budget was used up")
+    write_report(found, tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<p class='chosen doubt'><b>No setting is better than guessing yet" in text
+    assert "Step 3 learned most with lr = 0.001" in text
+
+
+def test_the_recipe_tries_step_3s_rate_first_and_chooses_none_that_learned_nothing() -> None:
+    p = problem(n=320)
+    tried: list[float] = []
+    found = recipe.run(**p, coarse_epochs=1, fine_epochs=4, fine_trials=1, rounds=1,
+                       on_trial=lambda trial: tried.append(trial.config["lr"]))
+    best = found.first_rate
+    assert best is not None and tried[:3] == [best] * 3 and set(tried[3:6]) == {
+        float(f"{best * 10**0.5:.3g}")}
+    setup = recipe.Setup(p["model"], p["optimizer"], p["train_loader"], p["val_loader"],
+                         metric=lambda scores, labels: 0 * labels.sum())
+    step, _ = recipe.coarse_grid(setup, [best], decays=(0.0,), epochs=1)
+    assert step.fault == "nothing learned"
 
 
 def searches() -> dict[str, Search]:

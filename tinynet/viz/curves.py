@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..checks import check_choice
 from ..train.callbacks import RATIO_HIGH, RATIO_LOW
 from ..train.history import History, smooth as smooth_values
 from .canvas import GOOD, LARGEST, QUIET, TRAIN, VAL, entitle, look, new_figure, save
@@ -27,22 +28,29 @@ if TYPE_CHECKING:
 
 
 def plot_history(history: History, path: str | os.PathLike[str] | None = None,
-                 smooth: float = 0.9, title: str = "") -> Figure:
+                 smooth: float = 0.9, title: str = "",
+                 panels: Sequence[str] = ("loss", "accuracy", "lr", "ratio")) -> Figure:
     """Draw loss, accuracy, learning rate and update ratio of `history` into the file `path`.
 
-    `smooth` is the factor of the moving average (0.9: about the last 10 steps). The
-    file's suffix says its kind (.png, .pdf, .svg). ValueError if nothing was recorded.
+    `smooth` is the factor of the moving average (0.9: about the last 10 steps),
+    `panels` are those to draw, in their order. The file's suffix says its kind (.png,
+    .pdf, .svg). ValueError if nothing was recorded.
     """
     if not history.steps:
         raise ValueError("this history has no steps yet: train before plotting it")
     history = _drawable(history)
-    figure, axes = new_figure(2, 2, (11, 7.2))
+    if not panels:
+        raise ValueError("panels is empty: there is nothing to draw")
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = new_figure(rows, columns, (5.5 * columns, 3.6 * rows))
     to_epochs = _epochs_of(history)
-    _draw_loss(axes[0], history, to_epochs, smooth)
-    _draw_accuracy(axes[1], history, to_epochs, smooth)
-    _draw_lr(axes[2], history, to_epochs)
-    _draw_ratio(axes[3], history, to_epochs)
-    for panel in axes:
+    for panel, name in zip(axes, panels, strict=False):
+        _DRAWN[check_choice("each of panels", name, list(_DRAWN))](
+            panel, history, to_epochs, smooth)
+    for panel in axes[len(panels):]:
+        panel.set_axis_off()
+    for panel in axes[:len(panels)]:
         panel.set_xlabel("epoch" if history.epochs else "step")
         panel.set_xlim(0, 1.01 * to_epochs(history.steps["step"][-1] + 1))
     if title:
@@ -167,14 +175,16 @@ def _draw_accuracy(panel: Axes, history: History, to_epochs: Callable[[Any], Any
     panel.legend(loc="lower right", frameon=False)
 
 
-def _draw_lr(panel: Axes, history: History, to_epochs: Callable[[Any], Any]) -> None:
+def _draw_lr(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
+             beta: float) -> None:
     panel.plot(to_epochs(np.array(history.steps["step"])), history.steps["lr"], color=TRAIN,
                linewidth=1.6)
     entitle(panel, "Learning rate", "learning rate")
     panel.set_ylim(bottom=0)
 
 
-def _draw_ratio(panel: Axes, history: History, to_epochs: Callable[[Any], Any]) -> None:
+def _draw_ratio(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
+                beta: float) -> None:
     entitle(panel, "Update ratio", "|update| / |weights| (norms)")
     if not history.ratios:
         return _say(panel, "not measured")
@@ -247,3 +257,6 @@ def _positive(values: Any) -> Any:
 def _say(panel: Axes, text: str) -> None:
     panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center",
                color=QUIET)
+
+
+_DRAWN = {"loss": _draw_loss, "accuracy": _draw_accuracy, "lr": _draw_lr, "ratio": _draw_ratio}

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import base64
 import functools
+import io
 import json
 import math
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..files import write_atomic
 from ..train.history import History, smooth
@@ -32,6 +32,9 @@ from ..tune.workbench import Step
 from .curves import Panel, plot_history, plot_panels
 from .search import plot_searches
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _HEADS = {"ratio": "loss ratio", "new": "loss on new pictures", "weight_decay": "weight decay"}
 _BY_FACTOR = LogUniform(1e-12, 1.0)  # rates and decays have logarithmic axes
 _MARK = {"ok": "passed", "warning": "look here", "fault": "mend this first"}
@@ -41,7 +44,7 @@ def write_report(found: Found, path: str | os.PathLike[str],
                  title: str = "Choosing hyper-parameters") -> None:
     """Write what the recipe found so far to the HTML file `path`."""
     spent = f"The seven steps of CS231n lecture 8; {found.seconds:.0f} s of training."
-    doubtful = found.fault or found.best is None and found.stopped
+    doubtful = found.fault or (found.best is None and found.stopped)
     kind = "chosen doubt" if doubtful else "chosen"
     body = [_tag("p", spent), _tag("p", _summary(found), kind)]
     body += [_drawn(json.dumps(step.to_dict())) for step in found.steps]
@@ -93,11 +96,12 @@ def _section(step: Step) -> str:
     return "\n".join(parts)
 
 
-def _picture(what: str, draw: Callable[[Path], object]) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "picture.png"
-        draw(path)
-        data = base64.b64encode(path.read_bytes()).decode()
+def _picture(what: str, figure: Figure, width: float = 4.6, height: float = 3.4) -> str:
+    """A figure of one panel, so narrow that its text is legible on a phone."""
+    figure.set_size_inches(width, height)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=180)
+    data = base64.b64encode(file.getvalue()).decode()
     return f"<img alt='{what}' src='data:image/png;base64,{data}'>"
 
 
@@ -139,23 +143,24 @@ def _overfit(step: Step) -> list[str]:
     """Step 2: the loss, and the accuracy on the same minibatches."""
     history = History.from_dict(step.data["history"])
     accuracy = [100 * value for value in history.epochs.get("val_accuracy", [])]
-    panels = [_losses({"": history.steps["loss"]}),
-              Panel({"after each pass": (range(1, len(accuracy) + 1), accuracy)},
-                    "Accuracy on the same minibatches", "pass", "right answers (%)",
-                    bottom=0, top=103)]
-    return [_picture("loss and accuracy", lambda path: plot_panels(panels, path))]
+    right = Panel({"after each pass": (range(1, len(accuracy) + 1), accuracy)},
+                  "Accuracy on the same minibatches", "pass", "right answers (%)",
+                  bottom=0, top=103)
+    return [_picture("loss", plot_panels([_losses({"": history.steps["loss"]})])),
+            _picture("accuracy", plot_panels([right]))]
 
 
 def _rates(step: Step) -> list[str]:
-    """Step 3: the losses of all rates, and of one who does not look at the pictures."""
+    """Step 3: the losses of all rates, and of one who does not look at the pictures
+    ("blind")."""
     curves = {f"lr {row['lr']:g}": _numbers(row["loss"]) for row in step.data["curves"]}
     panel = _losses(curves)
     entropy = step.numbers["label entropy"]
     if entropy is not None:
         ends = (0, max(map(len, curves.values())) - 1)
-        line = {"without a look at the pictures": (ends, (entropy, entropy))}
+        line = {"blind": (ends, (entropy, entropy))}
         panel = panel._replace(lines={**panel.lines, **line})
-    return [_picture("losses", lambda path: plot_panels([panel], path)),
+    return [_picture("losses", plot_panels([panel])),
             _table(step.numbers["ranked"])]
 
 
@@ -170,9 +175,10 @@ def _losses(curves: Mapping[str, list[float]]) -> Panel:
         steps = range(len(values))
         if len(curves) == 1:
             lines["each step"] = (steps, values)
-        lines[f"{name} moving average".strip()] = (steps, smooth(values, 0.9))
+        lines[name or "moving average"] = (steps, smooth(values, 0.9))
     first = max((v[0] for v in curves.values() if math.isfinite(v[0])), default=0.0)
-    return Panel(lines, "Loss", "step", "loss", bottom=0, top=2 * first or 1.0)
+    title = "Loss" if len(curves) == 1 else "Loss, moving averages"
+    return Panel(lines, title, "step", "loss", bottom=0, top=2 * first or 1.0)
 
 
 def _trials(step: Step) -> list[str]:
@@ -190,15 +196,16 @@ def _trials(step: Step) -> list[str]:
         lines[f"lr {row['lr']:.3g}"] = (range(1, len(values) + 1), values)
     curves = Panel(lines, "Validation, at a constant learning rate", "epoch")
     plain = [{k: v for k, v in row.items() if k != "history"} for row in rows]
-    return [_picture("where the trials lie", lambda path: plot_searches(
-                found, path, *names, title="What was tried (circle: best)")),
-            _picture("validation curves", lambda path: plot_panels([curves], path)),
+    where = plot_searches(found, None, *names, title="What was tried (circle: best)")
+    return [_picture("where the trials lie", where, 5.2, 5.2),
+            _picture("validation curves", plot_panels([curves])),
             _table(plain)]
 
 
 def _curves(step: Step) -> list[str]:
     history = History.from_dict(step.data["history"])
-    return [_picture("curves", lambda path: plot_history(history, path, smooth=0.95))]
+    return [_picture(name, plot_history(history, smooth=0.95, panels=[name]))
+            for name in ("loss", "accuracy", "lr", "ratio")]
 
 
 _SHOWN = {2: _overfit, 3: _rates, 4: _grid, 5: _trials, 6: _curves}
