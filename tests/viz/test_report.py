@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from matplotlib.figure import Figure
+from PIL import Image
 
 from tests.tune.problem import problem
 from tinynet.tune import LogUniform, Search, Trial, grid, recipe
