@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.project import below
 from tinynet import data, models
@@ -54,16 +55,26 @@ def test_plain_loop_learns(root: Path, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_the_blocks_of_the_readme_run_as_they_stand(
-        root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(20):
+        path = tmp_path / "pictures" / ("cat", "dog")[i % 2] / f"{i + 1}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), (200 * (i % 2), 9 * (i % 7), 10 * i)).save(path)
+    monkeypatch.chdir(tmp_path)
     text = (root / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 6
     for block in blocks:  # each is whole: it runs when it alone is pasted
         space: dict[str, object] = {}
         exec(compile(block, "README.md", "exec"), space)
         if "loss" in space:
             loss = space["loss"]
-    assert "g = 24.7041" in capsys.readouterr().out
+        if "history" in space:
+            losses = space["history"].epochs["val_loss"]  # type: ignore[attr-defined]
+            assert losses[-1] < losses[0]
+    said = capsys.readouterr().out
+    assert "g = 24.7041" in said and "cat" in said
     assert 0.0 < loss.item() < 10.0  # type: ignore[attr-defined]
 
 
