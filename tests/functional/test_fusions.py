@@ -23,7 +23,7 @@ from tinynet.functional.conv import _conv2d
 from tinynet.functional.dropconnect import _dropconnect
 from tinynet.functional.fractional import _fractional_max_pool2d, _taps, fractional_regions
 from tinynet.functional.loss import _softmax_cross_entropy
-from tinynet.functional.norm import _batch_norm, _layer_norm
+from tinynet.functional.norm import _batch_norm, _group_norm, _layer_norm
 from tinynet.functional.pool import _avg_pool2d, _global_max_pool2d, _max_pool2d
 from tinynet.gradcheck import gradcheck
 from tinynet.kernels.conv import force_algorithm
@@ -92,6 +92,9 @@ ROWS: list[Row] = [
     *((_batch_norm, [shape, gamma, beta], {"eps": 1e-2, "with_relu": with_relu})
       for shape in ((4, 3), (4, 3, 5), (4, 3, 3, 2), (4, 24, 20, 18)) for with_relu in (False, True)
       for gamma, beta in ((shape[1:2],) * 2, (None, None), (shape[1:2], None))),
+    *((_group_norm, [shape, gamma, beta], {"groups": 2, "eps": 1e-2})
+      for shape in ((3, 4), (2, 6, 5), (2, 4, 3, 5), (6, 16, 27, 28))
+      for gamma, beta in ((shape[1:2],) * 2, (None, None), (None, shape[1:2]))),
     *((_layer_norm, [shape, gamma, beta], {"eps": 1e-2})
       for shape in ((4, 3), (300, 400))
       for gamma, beta in ((shape[1:],) * 2, (None, None), (shape[1:], None))),

@@ -138,6 +138,20 @@ def layer_norm_backward(g: Any, x: Any, w: Any) -> Arrays:
     return dx / deviation, (g * z).sum(0), g.sum(0)
 
 
+def group_norm(x: Any, w: Any, b: Any) -> Any:
+    """In 4 groups."""
+    z, _ = layer_norm(x.reshape(4 * len(x), -1))
+    return z.reshape(x.shape) * channel(w) + channel(b)
+
+
+def group_norm_backward(g: Any, x: Any, w: Any) -> Arrays:
+    h = (g * channel(w)).reshape(4 * len(x), -1)
+    rows = x.reshape(h.shape)
+    dx = layer_norm_backward(h, rows, np.ones(h.shape[1]))[0]
+    gz = g * layer_norm(rows)[0].reshape(x.shape)
+    return dx.reshape(x.shape), gz.sum((0, 2, 3)), g.sum((0, 2, 3))
+
+
 def softmax(z: Any) -> Any:
     e = np.exp(z - z.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)

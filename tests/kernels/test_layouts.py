@@ -26,6 +26,7 @@ from tinynet.kernels import (
     conv,
     elementwise,
     erf,
+    group_norm,
     kernel,
     layer_norm,
     loss,
@@ -33,6 +34,7 @@ from tinynet.kernels import (
     norm,
     pool,
     precision,
+    softmax,
     sums,
     update,
 )
@@ -55,9 +57,18 @@ def layer_norm_backward(g: Any, x: Any, w: Any) -> Any:
     return layer_norm.layer_norm_backward(g, x, w, of)
 
 
+def group_norm_backward(g: Any, x: Any, w: Any) -> Any:
+    _, of = group_norm.group_norm(x, 4, w, None, 1e-5)
+    return group_norm.group_norm_backward(g, x, 4, w, of)
+
+
 def rows(*others: tuple[int, ...]) -> list[Any]:
     """Shapes of rows of 700, and of others."""
     return [((5, 700), *others), ((1500, 700), *others)]
+
+
+def twice(shapes: list[Any]) -> list[Any]:
+    return [(s[0], *s) for s in shapes]
 
 
 def sgd(x: Any, g: Any, v: Any) -> Any:
@@ -188,6 +199,12 @@ ROWS: dict[str, Row] = {
     "norm.batch_norm_backward": Row(
         batch_norm_backward, plain.batch_norm_backward,
         *((s[0], *s) for s in images((16,), (16,))), 1e-5),
+    "group_norm.group_norm": Row(
+        lambda x, w, b: group_norm.group_norm(x, 4, w, b, 1e-5)[0], plain.group_norm,
+        *images((16,), (16,)), 5e-6),
+    "group_norm.group_norm_backward": Row(
+        group_norm_backward, plain.group_norm_backward,
+        *((s[0], *s) for s in images((16,))), 1e-5),
     "layer_norm.layer_norm": Row(
         lambda x, w, b: layer_norm.layer_norm(x, w, b, 1e-5)[0],
         lambda x, w, b: plain.layer_norm(x)[0] * w + b, *rows((700,), (700,))),
@@ -218,6 +235,16 @@ ROWS: dict[str, Row] = {
                          1e-5),
     "matmul.matmul, stacks": Row(matmul.matmul, np.matmul, ((2, 7, 5), (2, 5, 6)),
                                  ((6, 150, 90), (6, 90, 70)), 1e-5),
+    "softmax.softmax, softmax.in_blocks": Row(softmax.softmax, plain.softmax, *rows()),
+    "softmax.softmax, axis 0": Row(lambda z: softmax.softmax(z, 0), lambda z: plain.softmax(z.T).T,
+                                   *rows()),
+    "softmax.softmax_backward": Row(
+        softmax.softmax_backward, lambda g, p: p * (g - (g * p).sum(1, keepdims=True)),
+        *twice(rows()), 1e-5),
+    "softmax.log_softmax": Row(softmax.log_softmax, lambda z: np.log(plain.softmax(z)), *rows()),
+    "softmax.log_softmax_backward": Row(
+        softmax.log_softmax_backward, lambda g, q: g - np.exp(q) * g.sum(1, keepdims=True),
+        *twice(rows()), 1e-5),
     "loss.softmax_cross_entropy": Row(
         lambda z: loss.softmax_cross_entropy(z, LABELS[: len(z)]),
         lambda z: (-np.log(plain.softmax(z)[np.arange(len(z)), LABELS[: len(z)]]),
@@ -298,6 +325,7 @@ OTHERS = {  # functions of kernels/ that take no operands in an order of their o
     "elementwise.flat_rows": "part of elementwise", "channels.per_channel": "of vectors",
     "channels.sum_rows": "part of channel_sum", "channels.far_centre": "of vectors",
     "channels.sum_products": "part of batch_norm", "precision.variance": "part of moments",
+    "softmax.at_once": "part of softmax", "softmax.row_sums": "part of softmax",
 }
 MIXED = ("C", "channels last", "transposed", "flipped")
 

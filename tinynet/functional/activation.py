@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backend import Array, add_up, as_float, xp
+from ..backend import Array, as_float, xp
 from ..checks import check_choice, check_positive, check_scalar
-from ..kernels import activation as kernels, elementwise
+from ..kernels import activation as kernels, elementwise, softmax as softmax_kernels
 from ..operation import primitive
 from ..ops.arithmetic import clip, erf, exp, minimum, pulled, sigmoid, tanh, where, widened
 from ..ops.reduction import sum as total
@@ -149,37 +149,37 @@ def softplus(x: Array, beta: float = 1.0) -> Array:
     return kernels.in_blocks(kernels.softplus_of, x, beta=beta)
 
 
-def _largest(x: Array, axis: Axis) -> Array:
-    """The largest element over `axis`, which is kept; of no elements 0."""
-    if not x.size:
-        return x.sum(axis=axis, keepdims=True)
-    return x.max(axis=axis, keepdims=True)
+def _softmax_slope(g: Any, y: Any, axis: Axis) -> Any:
+    """y (g - sum(g y)), by the kernel if it is not to be differentiated."""
+    if isinstance(g, Tensor):
+        return y * (g - total(g * y, axis, True))
+    return softmax_kernels.softmax_backward(g, y, as_axis(axis))
 
 
 @widened
-@primitive(lambda g, y, axis: y * (g - total(g * y, axis, True)))
+@primitive(lambda g, y, axis: _softmax_slope(g, y, axis))
 def softmax(x: Array, axis: Axis = -1) -> Array:
     """e^x / sum(e^x) along `axis`: positive numbers that add up to 1.
 
     >>> softmax(xp.array([1e4, 1e4])).tolist()      # shifted by the largest: no overflow
     [0.5, 0.5]
     """
-    axis = as_axis(axis)
-    e = xp.exp(x - _largest(x, axis))
-    e /= add_up(e, axis, True)
-    return e
+    return softmax_kernels.softmax(x, as_axis(axis))
+
+
+def _log_softmax_slope(g: Any, y: Any, axis: Axis) -> Any:
+    """g - e^y sum(g), by the kernel if it is not to be differentiated."""
+    if isinstance(g, Tensor):
+        return g - exp(y) * total(g, axis, True)
+    return softmax_kernels.log_softmax_backward(g, y, as_axis(axis))
 
 
 @widened
-@primitive(lambda g, y, axis: g - exp(y) * total(g, axis, True))
+@primitive(lambda g, y, axis: _log_softmax_slope(g, y, axis))
 def log_softmax(x: Array, axis: Axis = -1) -> Array:
     """log(softmax(x)) along `axis`, without taking the logarithm of a rounded zero.
 
     >>> [round(float(y), 3) for y in log_softmax(xp.array([0.0, 1000.0]))]
     [-1000.0, 0.0]
     """
-    axis = as_axis(axis)
-    shifted = x - _largest(x, axis)
-    if not x.size:
-        return shifted
-    return shifted - xp.log(add_up(xp.exp(shifted), axis, True))
+    return softmax_kernels.log_softmax(x, as_axis(axis))

@@ -16,7 +16,13 @@ from typing import Any
 
 from ..backend import Array, DType, accumulator, wide, xp
 from ..checks import check_positive, check_probability, check_whole, float_of_one_dtype
-from ..kernels import channels, gpu, layer_norm as rows, norm as kernels
+from ..kernels import (
+    channels,
+    gpu,
+    group_norm as group_kernels,
+    layer_norm as rows,
+    norm as kernels,
+)
 from ..kernels.kernel import kernel
 from ..kernels.precision import centred, variance
 from ..operation import fused, primitive
@@ -163,6 +169,38 @@ def _layer_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: floa
 @widened
 def _layer_norm_of_rows(x: Any, weight: Any, bias: Any, eps: float) -> Any:
     return _layer_norm(x, weight, bias, eps=eps)
+
+
+def group_norm_reference(x: Any, weight: Any = None, bias: Any = None, *, groups: int,
+                         eps: float) -> Any:
+    """A group's channels get an axis of their own: (N, groups, C / groups, ...)."""
+    shape = tuple(x.shape)
+    grouped = (groups, shape[1] // groups)
+    meets = (*grouped, *(1,) * (len(shape) - 2))
+    if weight is not None:
+        weight = reshape(weight, meets)
+    if bias is not None:
+        bias = reshape(bias, meets)
+    x = reshape(x, (shape[0], *grouped, *shape[2:]))
+    return reshape(_sample_norm(x, tuple(range(2, len(shape) + 1)), weight, bias, eps), shape)
+
+
+@fused(reference=group_norm_reference)
+def _group_norm(x: Array, weight: Array | None, bias: Array | None, *, groups: int, eps: float,
+                needs: Sequence[bool]) -> Any:
+    y, moments = group_kernels.group_norm(x, groups, weight, bias, eps)
+
+    def backward(g: Array, wanted: Sequence[bool]) -> list[Array | None]:
+        found = group_kernels.group_norm_backward(g, x, groups, weight, moments,
+                                                  (wanted[0], any(wanted[1:])))
+        return [d if w else None for d, w in zip(found, wanted, strict=True)]
+
+    return y, backward
+
+
+@widened
+def _group_norm_of(x: Any, weight: Any, bias: Any, groups: int, eps: float) -> Any:
+    return _group_norm(x, weight, bias, groups=groups, eps=eps)
 
 
 def _check_channels(what: str, shape: tuple[int, ...], **arrays: Any) -> None:
@@ -318,14 +356,4 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
                          f"num_groups={num_groups}")
     float_of_one_dtype("group_norm", x=x)
     _check_channels("group_norm", shape, weight=weight, bias=bias)
-    # A group's channels get an axis of their own: (N, groups, C / groups, ...).
-    grouped = (num_groups, shape[1] // num_groups)
-    groups = reshape(x, (shape[0], *grouped, *shape[2:]))
-    meets = (*grouped, *(1,) * (len(shape) - 2))
-    if weight is not None:
-        weight = reshape(weight, meets)
-    if bias is not None:
-        bias = reshape(bias, meets)
-    y = _sample_norm(groups, tuple(range(2, len(shape) + 1)), weight, bias, eps)
-    return reshape(y, shape)
-
+    return _group_norm_of(x, weight, bias, int(num_groups), eps)

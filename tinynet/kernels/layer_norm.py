@@ -11,7 +11,7 @@ rounding of a mean far from zero leaves is taken off as well (`precision.py`).
 Cost for n numbers: forward 10 n operations, backward 16 n; 2 n and 3 n numbers read or
 written. Source: Ba, Kiros and Hinton 2016.
 
-Read next: `kernels/loss.py`.
+Read next: `kernels/group_norm.py`.
 """
 
 from __future__ import annotations
