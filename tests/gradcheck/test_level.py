@@ -97,7 +97,8 @@ WINNERS: dict[str, Any] = {
 def test_winners_that_tie_nearly_are_no_alarm(name: str, offset: float) -> None:
     for distance in DISTANCES[::2] if offset else DISTANCES:
         x = np.array([[0.4, 2.0, 2.0 + distance, -0.7], [1.0, 0.1 + 0.2, 0.3, -1.0]])
-        report = gradcheck(lambda x: WINNERS[name](x) + offset, x, order=2, check=False)
+        report = gradcheck(lambda x: WINNERS[name](x) + offset, x, order=2, directions=1,
+                           check=False)
         assert report, (distance, report)
 
 

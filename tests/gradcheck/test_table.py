@@ -38,7 +38,8 @@ def test_gradients_of_order_1_and_2_equal_differences(case: Case) -> None:
 @rows
 def test_a_slightly_wrong_gradient_is_found(case: Case) -> None:
     inputs = case.inputs()
-    report = gradcheck(lambda x, *others: case.f(bent(x), *others), *inputs, check=False)
+    report = gradcheck(lambda x, *others: case.f(bent(x), *others), *inputs, directions=1,
+                       check=False)
     if report.worst.analytic == report.worst.numeric == 0.0:
         return  # the derivative of x ** 0: a thousandth of nothing
     assert not report

@@ -16,6 +16,7 @@ import argparse
 import inspect
 import time
 from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from .. import functional as F, operation, random, text
@@ -60,6 +61,7 @@ _binary: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
     ((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (2, 3))]
 _mask = xp.asarray([[True, False, True], [False, True, True]])
 _labels = xp.asarray([0, 3, 1, 1, 2])
+_two_alike = SimpleNamespace(total=lambda x: x + x)  # machines that hold the same
 
 TABLES: dict[str, list[Case]] = {
     "operation": [
@@ -198,6 +200,7 @@ TABLES: dict[str, list[Case]] = {
             (2,)),
         row("_batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b, with_relu=True),
             (5, 3), (3,), (3,)),
+        row("over_ranks", lambda x: norm.over_ranks(x, _two_alike, 0.5), (2, 3)),
         row("_scale_and_shift", norm._scale_and_shift, (4, 2, 3, 2), (2,), (2,)),
         row("_group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), (2, 4, 3), (4,), (4,)),
         row("_normalise", lambda x: norm.group_norm_reference(x, groups=2, eps=1e-5), (2, 4, 3)),
