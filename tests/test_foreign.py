@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import data, foreign, functional as F, models, nn, optim, train, tune
+from tinynet import data, foreign, functional as F, models, nn, optim, train, tune, viz
 from tinynet.tensor import Tensor
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +27,8 @@ TABLE = foreign.table()
 PACKAGES = [name for name in TABLE if name.startswith("tinynet") and ":" not in name]
 OBJECTS: dict[str, Callable[[], Any]] = {
     "Tensor": lambda: tn.zeros((2, 3)), "Module": lambda: nn.Sequential(nn.Linear(3, 3)),
+    "Optimizer": lambda: optim.SGD([tn.tensor([1.0], requires_grad=True)], 0.1),
+    "History": train.History,
     "Schedule": lambda: optim.schedule.cosine(0.1, 5),
     "Trainer": lambda: train.Trainer(nn.Linear(3, 3), optim.SGD([tn.tensor([1.0],
                                      requires_grad=True)], 0.1), progress=False),
@@ -47,17 +49,20 @@ def around(path: Path) -> dict[str, Any]:
         (path / name).mkdir()
         write_picture(path / name / "1.png")
     weight = nn.Parameter(np.ones((3, 3), np.float32))
+    trainer = train.Trainer(model, optimizer, progress=False)
+    trainer.fit(loader)
     model(x).sum().backward()
     return {
         "tn": tn, "tinynet": tn, "nn": nn, "F": F,
         "optim": optim, "data": data, "train": train, "tune": tune,
+        "viz": viz,
         "models": models, "np": np, "x": x, "y": tn.rand(2, 3), "a": tn.rand(3, 3) + tn.eye(3),
         "b": tn.rand(3, 3),
         "labels": labels, "places": np.array([[0], [1]]), "indices": np.array([0, 1]),
         "mask": x > 0.5, "images": tn.rand(2, 3, 8, 8), "pictures": np.zeros((2, 3, 32, 32), "f4"),
         "mean": [0.5] * 3, "std": [0.2] * 3, "model": model, "optimizer": optimizer,
         "loss": (weight.sum() + x.sum()), "weight": weight, "array": np.ones(3), "loader": loader,
-        "trainer": train.Trainer(model, optimizer, progress=False), "path": str(path),
+        "trainer": trainer, "path": str(path),
         "dataset": data.from_arrays(np.zeros((4, 3, 8, 8), "uint8"), [0, 1, 0, 1]),
     }
 
@@ -251,6 +256,52 @@ def test_an_argument_with_a_foreign_name_is_answered(name: str) -> None:
         call()
 
 
+@pytest.mark.parametrize("call", [
+    lambda: nn.Softmax(1)(tn.zeros((4, 1))), lambda: F.pad(tn.zeros((1, 1, 2, 2)), (1, 1, 1, 1)),
+    lambda: F.binary_cross_entropy_with_logits(tn.zeros(3), [0.0, 1.0, 4.0]),
+    lambda: setattr(nn.Linear(2, 2), "requires_grad", False),
+    lambda: setattr(nn.Linear(2, 2), "trainable", False),
+    lambda: setattr(OBJECTS["Optimizer"](), "learning_rate", 0.5),
+], ids=["softmax of one column", "padding of the batch", "binary targets above 1",
+        "requires_grad of a module", "trainable", "learning_rate"])
+def test_what_would_run_and_mean_nothing_is_refused(call: Callable[[], Any]) -> None:
+    with pytest.raises((TypeError, ValueError, AttributeError)) as caught:
+        call()
+    words = ["use Sigmoid", "pad the batch as well", "lie between 0 and 1",
+             "requires_grad_(False)", "`optimizer.lr`"]
+    assert any(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: nn.CrossEntropyLoss(tn.zeros((2, 3)), [0, 1]), r"nn\.CrossEntropyLoss\(\)\(outputs"),
+    (lambda: nn.MSELoss(tn.zeros(3), tn.zeros(3)), r"nn\.MSELoss\(\)\(outputs"),
+    (lambda: data.Compose(data.RandomHorizontalFlip(), data.RandomCrop(4)), "one list"),
+    (lambda: OBJECTS["Trainer"]().evaluate(X, [0, 1]), r"data\.DataLoader\(X, y"),
+    (lambda: train.EarlyStopping(3, min_delta=0.1), "leave it out: any improvement counts"),
+    (lambda: train.EarlyStopping(3, monitr="val_loss"), "did you mean monitor"),
+    (lambda: optim.schedule.cosine(0.1, T_max=5), "call it T"),
+    (lambda: optim.schedule.step_decay(0.1, step_size=5), "call it every"),
+    (lambda: tn.norm(tn.zeros(3), p=2), "call it ord"),
+    (lambda: np.sum(tn.zeros(3)), r"x\.sum\(\)"),
+    (lambda: F.cross_entropy(tn.zeros((2, 3)), [0, 1], ignore_index=-1), "leave it out: give"),
+    (lambda: OBJECTS["Trainer"]().fit([], verbose=1), "has no argument 'verbose': it has"),
+    (lambda: train.Trainer(nn.Linear(2, 2), None, max_epochs=5), r"trainer\.fit\(loader, epochs"),
+    (lambda: tn.summary(nn.Linear(2, 2), input_size=(2,)), "call it input_shape"),
+    (lambda: models.mlp(3, 4), r"mlp\(\[8, 16, 4\]"),
+    (lambda: models.mlp([3, 4], activation="relu"), r"activation=nn\.ReLU"),
+    (lambda: nn.Sequential(nn.ReLU())["0"], r"dict\(model\.named_children\(\)\)\['0'\]"),
+])
+def test_a_call_from_habit_names_the_line(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_losses_still_take_weights_of_classes() -> None:
+    assert nn.CrossEntropyLoss(np.ones(3, "float32"), 0.1).label_smoothing == 0.1
+    assert nn.NLLLoss(tn.ones(3)).weight is not None
+    assert tn.summary(nn.Linear(2, 2), 2).parameters == 6
+
+
 def test_an_argument_that_does_not_exist_says_what_to_do() -> None:
     with pytest.raises(TypeError, match="leave it out: TINYNET_BACKEND=cupy"):
         nn.Linear(2, 2, device="cuda")  # type: ignore[call-arg]
@@ -261,8 +312,11 @@ def test_an_argument_that_does_not_exist_says_what_to_do() -> None:
 
 
 def test_every_answer_to_an_argument_is_a_name_or_a_sentence() -> None:
-    for answer in TABLE["arguments"].values():
-        assert ":" in answer or all(name.isidentifier() for name in answer.split())
+    for option, answer in TABLE["arguments"].items():
+        names, _, sentence = answer.rpartition(" / ")
+        if ":" not in sentence and option[0] != "(":
+            names = f"{names} {sentence}"
+        assert all(name.isidentifier() for name in names.split())
 
 
 def test_size_is_a_number_and_answers_a_call() -> None:

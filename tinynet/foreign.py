@@ -177,6 +177,13 @@ class Elsewhere:
         raise missing(owner.__name__, self.name, whose=self.whose)
 
 
+class Unset(Elsewhere):
+    """The same for objects with attributes of any name, of which this would change nothing."""
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        raise missing(type(instance).__name__, self.name, whose=self.whose)
+
+
 class Count(int):
     """How many elements there are; called as PyTorch's x.size(0), it says what is meant."""
 
@@ -194,18 +201,23 @@ def explain(options: Iterable[str], known: Iterable[str]) -> str:
     ('call it axis', '')
     """
     known = list(known)
-    for option in options:
-        if option in known:
-            continue
-        answer = table()["arguments"].get(option, "")
-        if ":" in answer:  # a sentence
-            return answer
-        ours = [name for name in answer.split() if name in known]
-        if ours:
-            return f"call it {ours[0]}"
-        if close := closest(option, known):
-            return f"did you mean {close}?"
-    return ""
+    answers = (_meaning(option, known) for option in options if option not in known)
+    return next(filter(None, answers), "")
+
+
+def _meaning(option: str, known: list[str]) -> str:
+    """What an argument is called here: ours that it means, or a sentence (with a colon)."""
+    names, _, sentence = table()["arguments"].get(option, "").rpartition(" / ")
+    if ":" not in sentence:
+        names = f"{names} {sentence}"
+        sentence = ""
+    ours = [name for name in names.split() if name in known]
+    if ours:
+        return f"call it {ours[0]}"
+    if sentence:
+        return sentence
+    close = closest(option, known)
+    return f"did you mean {close}?" if close else ""
 
 
 def answering(function: Callable[P, R]) -> Callable[P, R]:
@@ -217,19 +229,42 @@ def answering(function: Callable[P, R]) -> Callable[P, R]:
     TypeError: <lambda>() has no argument 'dim': call it axis
     """
     parameters = inspect.signature(function).parameters
-    names = [str(p).partition(":")[0].partition("=")[0] for p in parameters.values()]
-    names = [name.strip() for name in names if name not in ("self", "/", "*")]
+    names = [str(p).partition(":")[0].partition("=")[0].strip() for p in parameters.values()]
+    names = [name for name in names if name not in ("self", "/", "*")]
+    takes_any = names[-1:] and names[-1].startswith("**")
+    kinds = [p.kind for p in parameters.values()]
+    most = sum(kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        most = sys.maxsize
 
     @functools.wraps(function)
     def call(*args: P.args, **options: P.kwargs) -> R:
+        if len(args) > most:
+            raise _too_many(_name_of(function, args), names, len(args) - len(parameters))
         if options and not parameters.keys() >= options.keys():
-            name = function.__name__
-            if name == "__init__":
-                name = type(args[0]).__name__
-            raise refusal(name, options, names)
+            unknown = [option for option in options if option not in parameters]
+            if not takes_any or "call it" in explain(unknown, parameters):
+                raise refusal(_name_of(function, args), unknown, names)
         return function(*args, **options)
 
     return call
+
+
+def _name_of(function: Any, args: Any) -> str:
+    name: str = function.__name__
+    return type(args[0]).__name__ if name == "__init__" else name
+
+
+def _too_many(name: str, names: list[str], more: int) -> TypeError:
+    taken = f"({', '.join(names)})"
+    hint = table()["arguments"].get(taken.replace(" ", ""), "")
+    return TypeError(f"{name}() takes {taken}, got {more} more{hint and ': '}{hint}")
+
+
+def answer_init(cls: type) -> None:
+    """Let the `__init__` of a class of ours answer, for an `__init_subclass__`."""
+    if "__init__" in vars(cls) and cls.__module__.startswith("tinynet."):
+        cls.__init__ = answering(cls.__init__)  # type: ignore[misc]
 
 
 def refusal(name: str, options: Iterable[str], known: Iterable[str]) -> TypeError:
@@ -238,5 +273,6 @@ def refusal(name: str, options: Iterable[str], known: Iterable[str]) -> TypeErro
     unknown = [option for option in options if option not in known]
     if not unknown:
         return TypeError(f"{name}() needs {known[0]}")
-    fix = explain(unknown, known) or f"it has {', '.join(known)}"
-    return TypeError(f"{name}() has no argument {unknown[0]!r}: {fix}")
+    told = next((option for option in unknown if _meaning(option, known)), unknown[0])
+    fix = _meaning(told, known) or f"it has {', '.join(known)}"
+    return TypeError(f"{name}() has no argument {told!r}: {fix}")

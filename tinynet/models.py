@@ -130,6 +130,9 @@ def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU,
     >>> mlp([4, 8, 2])(tn.zeros((5, 4))).shape
     (5, 2)
     """
+    if isinstance(sizes, int) or isinstance(activation, str):
+        raise TypeError("mlp takes a list of sizes and a class: mlp([8, 16, 4], "
+                        f"activation=nn.ReLU), got {sizes!r} and {activation!r}")
     if len(sizes) < 2:
         raise ValueError("sizes must hold the input and output size at least, got "
                          f"{list(sizes)}")

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..backend import Array, float_dtype, xp
 from ..checks import check_call, check_images, check_probability
+from ..foreign import answer_init
 from ..random import key, mask
 from .pixels import Numbers, choose, in_blocks, per_channel
 
@@ -42,6 +43,10 @@ class Transform:
     or `change(images, keys)` if pictures without keys are to stay as they are; any
     function of (images, keys) will do, too.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        answer_init(cls)
 
     def __call__(self, images: Array, keys: Array | None = None) -> Array:
         if type(self).change is Transform.change:
@@ -86,6 +91,8 @@ class Compose(Transform):
     """
 
     def __init__(self, transforms: Sequence[Call]) -> None:
+        if callable(transforms):
+            raise TypeError("Compose takes a list: Compose([transform])")
         self.transforms: list[Call] = []
         for t in transforms:
             check_call("each of the transforms", t, "images", "keys")

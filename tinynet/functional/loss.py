@@ -107,6 +107,18 @@ def _binary_cross_entropy(x: Array, target: Array) -> Array:
     return xp.log1p(xp.exp(-xp.abs(x))) + size * wrong
 
 
+def _check_shares(target: Any) -> None:
+    """ValueError for targets outside 0 .. 1; on a GPU they are not read."""
+    values = raw(target)
+    if on_gpu or not values.size:
+        return
+    low = values.min()
+    high = values.max()
+    if low < 0 or high > 1:
+        raise ValueError("binary_cross_entropy_with_logits: targets must lie between 0 and 1, "
+                         f"got {low:g} to {high:g}: class numbers take cross_entropy")
+
+
 @widened
 def binary_cross_entropy_with_logits(logits: Any, target: Any, reduction: str = "mean") -> Tensor:
     """The mean of -t log(p) - (1 - t) log(1 - p), p = sigmoid(logit), targets t from 0 to 1.
@@ -115,6 +127,7 @@ def binary_cross_entropy_with_logits(logits: Any, target: Any, reduction: str = 
     digits.
     """
     target = _alike("binary_cross_entropy_with_logits", logits, target)
+    _check_shares(target)
     return _reduce(_binary_cross_entropy(logits, target), reduction)
 
 

@@ -5,6 +5,9 @@ Read next: `nn/init.py`.
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from .. import functional as F
@@ -14,7 +17,29 @@ from ..tensor import Tensor
 from .module import Buffer, Module
 
 
-class CrossEntropyLoss(Module):
+def _made_first(init: Callable[..., None]) -> Callable[..., None]:
+    """`init`, which is told from a call with outputs and targets."""
+    takes_weights = "weight" in inspect.signature(init).parameters
+
+    @functools.wraps(init)
+    def call(self: Any, *args: Any, **options: Any) -> None:
+        axes = [a.ndim for a in args if getattr(a, "ndim", 0)]
+        if axes and axes != [1] * takes_weights:
+            raise TypeError(f"a loss is made first, and then called: "
+                            f"nn.{type(self).__name__}()(outputs, targets)")
+        init(self, *args, **options)
+
+    return call
+
+
+class _Loss(Module):
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__ == __name__:
+            cls.__init__ = _made_first(cls.__init__)  # type: ignore[method-assign]
+
+
+class CrossEntropyLoss(_Loss):
     """-log softmax(logits)[target]; takes raw scores (N, classes), so no Softmax before it.
 
     `target` holds class indices (N,) or probabilities (N, classes); `weight` one factor
@@ -39,7 +64,7 @@ class CrossEntropyLoss(Module):
                                label_smoothing=self.label_smoothing, reduction=self.reduction)
 
 
-class MSELoss(Module):
+class MSELoss(_Loss):
     """(prediction - target)^2, averaged over all elements; shapes must be equal."""
 
     def __init__(self, reduction: str = "mean") -> None:
@@ -49,7 +74,7 @@ class MSELoss(Module):
         return F.mse_loss(prediction, target, reduction=self.reduction)
 
 
-class HingeLoss(Module):
+class HingeLoss(_Loss):
     """sum over j != y of max(0, s_j - s_y + margin), averaged over the batch."""
 
     def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
@@ -60,7 +85,7 @@ class HingeLoss(Module):
         return F.hinge_loss(scores, target, margin=self.margin, reduction=self.reduction)
 
 
-class NLLLoss(Module):
+class NLLLoss(_Loss):
     """-target's log-probability, averaged over the batch: for outputs of LogSoftmax."""
 
     def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
@@ -73,7 +98,7 @@ class NLLLoss(Module):
         return F.nll_loss(log_probs, target, weight=self.weight, reduction=self.reduction)
 
 
-class BCEWithLogitsLoss(Module):
+class BCEWithLogitsLoss(_Loss):
     """-t log(p) - (1 - t) log(1 - p), p = sigmoid(logit): several labels for each sample."""
 
     def __init__(self, reduction: str = "mean") -> None:
@@ -83,7 +108,7 @@ class BCEWithLogitsLoss(Module):
         return F.binary_cross_entropy_with_logits(logits, target, reduction=self.reduction)
 
 
-class L1Loss(Module):
+class L1Loss(_Loss):
     """|prediction - target|, averaged over all elements; shapes must be equal."""
 
     def __init__(self, reduction: str = "mean") -> None:

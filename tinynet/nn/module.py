@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from ..backend import Array, DType, asarray, get_default_dtype, is_array, synchronize, xp
-from ..foreign import answering, of_class
+from ..foreign import answer_init, of_class
 from ..random import Generator
 from ..tensor import Tensor
 
@@ -202,8 +202,7 @@ class Module:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if "__init__" in vars(cls) and cls.__module__.startswith("tinynet."):
-            cls.__init__ = answering(cls.__init__)  # type: ignore[method-assign]
+        answer_init(cls)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a parameter or buffer is not lost to something that is neither."""
@@ -211,6 +210,9 @@ class Module:
             raise TypeError(f"{type(self).__name__}.{name} would be a plain tensor, "
                             "which no optimizer finds and no file holds: make it an "
                             "nn.Parameter(...)")
+        if name in ("requires_grad", "trainable") and isinstance(value, bool):
+            raise TypeError(f"{type(self).__name__}.{name} would change nothing: to freeze all "
+                            "parameters inside write .requires_grad_(False)")
         old = self.__dict__.get(name)
         if isinstance(old, Parameter | Buffer) and value is not None \
                 and not isinstance(value, Parameter | Buffer):

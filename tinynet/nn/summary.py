@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import random, text
 from ..backend import DType, xp
+from ..foreign import answering
 from ..graph import no_grad
 from ..tensor import Tensor
 from .module import Call, Module, modes_kept, observe, parameter_dtype
@@ -59,7 +60,8 @@ class Summary(NamedTuple):
         return text.html(lines, caption, starred=len(lines) - 1)
 
 
-def summary(model: Module, input_shape: Sequence[int], dtype: DType = None) -> Summary:
+@answering
+def summary(model: Module, input_shape: int | Sequence[int], dtype: DType = None) -> Summary:
     """A table of the layers of `model` for one sample of `input_shape` (without the batch axis).
 
     Multiply-adds are those of the products of one sample in linear and convolution
@@ -78,6 +80,8 @@ def summary(model: Module, input_shape: Sequence[int], dtype: DType = None) -> S
     --------------------------------------------
        total                   46             40
     """
+    if isinstance(input_shape, int):
+        input_shape = (input_shape,)
     if hasattr(input_shape, "shape"):
         raise TypeError("input_shape must be the shape of one sample, without the batch, got "
                         f"an array: x.shape[1:] is {tuple(input_shape.shape[1:])}")

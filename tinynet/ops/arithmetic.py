@@ -62,6 +62,8 @@ def widened(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
+        if options and not parameters.keys() >= options.keys():
+            raise refusal(function.__name__, options, parameters)
         if args and isinstance(args[0], Tensor) and args[0].data.dtype is _FLOAT32:
             return function(*args, **options)  # at once: the rest costs a small operation much
         if not args and first not in options:

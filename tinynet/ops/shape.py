@@ -198,6 +198,11 @@ def _pairs(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
     if len(pairs) != ndim or any(min(p) < 0 for p in pairs):
         raise ValueError("pad_width must be a number or (before, after) for each of "
                          f"{ndim} axes, none negative; got {pad_width!r}")
+    if ndim == 4 and isinstance(pad_width, tuple | list) and isinstance(pad_width[0], int) \
+            and pad_width[0] > 0:
+        raise ValueError(f"pad_width {pad_width} would pad the batch as well: it is a width for "
+                         "each axis, first (N, C), as NumPy's; PyTorch's (left, right, top, "
+                         "bottom) is ((0, 0), (0, 0), (top, bottom), (left, right))")
     return pairs
 
 

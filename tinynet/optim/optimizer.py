@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 
 from ..backend import Array, accumulator, on_gpu, out_of_memory, wide, xp
 from ..checks import check_number, check_positive, check_whole
-from ..foreign import explain
+from ..foreign import Unset, answer_init, explain, table
 from ..graph import enable_grad
 from ..kernels import kernel, update
 from ..tensor import Tensor
@@ -149,6 +149,10 @@ class Optimizer:
     >>> (w * w).sum().backward(); Sign([w], lr=0.25).step(); w
     Tensor([ 0.75, -0.75], requires_grad=True)
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        answer_init(cls)
 
     slots: tuple[str, ...] = ()
     lr = setting(check_rate)
@@ -506,3 +510,7 @@ def _rows_at_most(x: Array, max_norm: float) -> Array:
     axes = tuple(range(1, x.ndim))
     norm = xp.sqrt((x * x).sum(axis=axes, keepdims=True))
     return x * (max_norm / xp.maximum(norm, max_norm))
+
+
+for _name in table()["Optimizer"]:
+    setattr(Optimizer, _name, Unset("Optimizer", _name))

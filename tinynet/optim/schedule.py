@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .. import text
 from ..checks import check_choice
-from ..foreign import of_class
+from ..foreign import answering, of_class
 from ..names import lister as _lister
 
 __dir__ = _lister(__name__)
@@ -228,6 +228,7 @@ def constant(lr: float) -> Schedule:
     return Schedule(lambda t: lr, _call("constant", lr), span=1)
 
 
+@answering
 def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
     """lr * factor^floor(t / every): x0.1 every so many steps, as for ResNet.
 
@@ -238,6 +239,7 @@ def step_decay(lr: float, every: int, factor: float = 0.1) -> Schedule:
     return Schedule(lambda t: lr * factor ** (t // every), text, span=4 * every)
 
 
+@answering
 def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Schedule:
     """lr * factor^(how many milestones are <= t).
 
@@ -254,6 +256,7 @@ def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Sche
                     span=1.25 * max(steps, default=1))
 
 
+@answering
 def cosine(lr: float, T: int, end: float = 0.0) -> Schedule:
     """end + (lr - end)/2 (1 + cos(pi t / T)); stays at `end` after T.
 
@@ -264,6 +267,7 @@ def cosine(lr: float, T: int, end: float = 0.0) -> Schedule:
     return Schedule(lambda t: _half_cosine(lr, end, min(t, T), T), text, span=T, length=T)
 
 
+@answering
 def linear(lr: float, T: int, end: float = 0.0) -> Schedule:
     """From lr at 0 straight to `end` at T; stays there.
 
@@ -274,6 +278,7 @@ def linear(lr: float, T: int, end: float = 0.0) -> Schedule:
     return Schedule(lambda t: end + (lr - end) * (1 - min(t, T) / T), text, span=T, length=T)
 
 
+@answering
 def piecewise(knots: Sequence[tuple[float, float]]) -> Schedule:
     """Straight lines through the knots (step, lr); before and after them, level.
 
@@ -304,6 +309,7 @@ def piecewise(knots: Sequence[tuple[float, float]]) -> Schedule:
     return Schedule(rule, text, span=max(steps[-1], 1.0), length=math.ceil(steps[-1]))
 
 
+@answering
 def inverse_sqrt(lr: float) -> Schedule:
     """lr / sqrt(t + 1): lr at the first step, half of it at the fourth.
 
@@ -313,18 +319,21 @@ def inverse_sqrt(lr: float) -> Schedule:
     return Schedule(lambda t: lr / math.sqrt(t + 1), _call("inverse_sqrt", lr), span=99)
 
 
+@answering
 def exponential(lr: float, k: float) -> Schedule:
     """lr * exp(-k t)."""
     text = _call("exponential", lr, k=k)
     return Schedule(lambda t: lr * math.exp(-k * t), text, span=4 / k)
 
 
+@answering
 def one_over_t(lr: float, k: float) -> Schedule:
     """lr / (1 + k t)."""
     text = _call("one_over_t", lr, k=k)
     return Schedule(lambda t: lr / (1 + k * t), text, span=9 / k)
 
 
+@answering
 def cyclic_cosine(lr: float, period: int, end: float = 0.0) -> Schedule:
     """A cosine from lr towards `end` that starts anew every `period` steps.
 
@@ -339,6 +348,7 @@ def cyclic_cosine(lr: float, period: int, end: float = 0.0) -> Schedule:
     return Schedule(lambda t: _half_cosine(lr, end, t % period, period), text, span=3 * period)
 
 
+@answering
 def one_cycle(lr: float, T: int, peak: float = 0.3, start: float | None = None,
               end: float | None = None) -> Schedule:
     """Up to lr in the first `peak` share of T steps, then down to `end`: two cosines.
@@ -362,6 +372,7 @@ def one_cycle(lr: float, T: int, peak: float = 0.3, start: float | None = None,
     return Schedule(rule, text, span=T, length=T)
 
 
+@answering
 def warmup(schedule: Schedule | float, steps: int) -> Schedule:
     """lr (t + 1) / steps for `steps` steps, then the schedule from its 0: no jump.
 

@@ -28,7 +28,7 @@ from typing import Any, Protocol
 
 from ..backend import Array, to_numpy, xp
 from ..checks import check_whole
-from ..foreign import closest
+from ..foreign import answer_init, closest
 from ..nn.module import Module
 from ..optim import Optimizer
 from ..optim.clip import clip_grad_norm_, clip_grad_value_
@@ -90,6 +90,10 @@ class Callback:
 
     only_watches = False  # True: no setting of it changes what the run computes
     writes_files = False  # True: of several ranks only the first calls its hooks
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        answer_init(cls)
 
     def on_start(self, trainer: Run) -> None:
         """Before the first step of a `fit`."""

@@ -22,13 +22,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import text
 from ..checks import check_choice
 from ..files import write_atomic
+from ..foreign import of_class
 
 Columns = dict[str, list[float]]
 TABLES = ("steps", "epochs", "ratios")
@@ -91,6 +92,9 @@ class History:
     >>> h["val_accuracy"], h.best("val_accuracy"), History.from_dict(h.to_dict()) == h
     ([0.5, 0.7], (2, 0.7), True)
     """
+
+    if not TYPE_CHECKING:  # a type checker would take any name for right
+        __getattr__ = of_class("History")
 
     def __init__(self) -> None:
         self.steps: Columns = {}
