@@ -1,4 +1,4 @@
-"""Names that hands know from PyTorch, Keras and NumPy: the errors say what they are here.
+"""Names that hands know from PyTorch, Keras and NumPy, answered with ours.
 
 The names stand in `foreign.txt`, one table for all of it, and for the one in README. It
 is read when the first error needs it. A name that nobody lists may be ours in another
@@ -60,7 +60,8 @@ def markdown() -> str:
     return "\n".join(rows)
 
 
-def missing(owner: str, name: str, own: Iterable[str] = (), whose: str = "") -> AttributeError:
+def missing(owner: str, name: str, own: Iterable[str] = (), whose: str = ""
+            ) -> AttributeError:
     """The error for a name that `owner` lacks: what it is here, if that is known.
 
     `own` are the names that `owner` has, `whose` is its section of the table.
@@ -79,7 +80,7 @@ def missing(owner: str, name: str, own: Iterable[str] = (), whose: str = "") -> 
         text += f": did you mean {close!r}?"
     else:
         text = f"{owner} has no attribute {name!r}"
-    # An `obj` without names of its own, so that Python does not add a guess to the answer.
+    # An `obj` without names of its own, so that Python adds no guess to the answer.
     return AttributeError(text, name=name, obj=None)
 
 
@@ -117,7 +118,8 @@ def closest(name: str, own: Iterable[str]) -> str:
     known = {each.lower(): each for each in own}
     found = get_close_matches(name, own, n=1, cutoff=0.8)
     if not found:
-        found = [known[each] for each in get_close_matches(name.lower(), known, n=1, cutoff=0.65)]
+        lower = get_close_matches(name.lower(), known, n=1, cutoff=0.65)
+        found = [known[each] for each in lower]
     return found[0] if found else ""
 
 
@@ -146,7 +148,7 @@ def of_package(package: str, also: str = "") -> Callable[[str], Any]:
 
 
 def _imports(frame: Any) -> bool:
-    """Whether `frame` is at ``from package import name``, which would hide an AttributeError."""
+    """Whether `frame` is at ``from package import name``: that hides AttributeErrors."""
     from dis import opmap
 
     return bool(frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"])
@@ -178,14 +180,14 @@ class Elsewhere:
 
 
 class Unset(Elsewhere):
-    """The same for objects with attributes of any name, of which this would change nothing."""
+    """The same where any attribute can be set, and this one would change nothing."""
 
     def __set__(self, instance: Any, value: Any) -> None:
         raise missing(type(instance).__name__, self.name, whose=self.whose)
 
 
 class Count(int):
-    """How many elements there are; called as PyTorch's x.size(0), it says what is meant."""
+    """How many elements there are; called, as in x.size(0), it says what is meant."""
 
     __slots__ = ()
 
@@ -195,7 +197,7 @@ class Count(int):
 
 
 def explain(options: Iterable[str], known: Iterable[str]) -> str:
-    """What the first of `options` that is not `known` is called here; "" if that is unknown.
+    """What the first of `options` that is not `known` is called here; "" if nothing is.
 
     >>> explain(["dim"], ["x", "axis"]), explain(["hidden"], ["x"])
     ('call it axis', '')
@@ -206,7 +208,7 @@ def explain(options: Iterable[str], known: Iterable[str]) -> str:
 
 
 def _meaning(option: str, known: list[str]) -> str:
-    """What an argument is called here: ours that it means, or a sentence (with a colon)."""
+    """What an argument is called here, or a sentence (which has a colon)."""
     names, _, sentence = table()["arguments"].get(option, "").rpartition(" / ")
     if ":" not in sentence:
         names = f"{names} {sentence}"
@@ -229,8 +231,8 @@ def answering(function: Callable[P, R]) -> Callable[P, R]:
     TypeError: <lambda>() has no argument 'dim': call it axis
     """
     parameters = inspect.signature(function).parameters
-    names = [str(p).partition(":")[0].partition("=")[0].strip() for p in parameters.values()]
-    names = [name for name in names if name not in ("self", "/", "*")]
+    texts = [str(p).partition(":")[0].partition("=")[0] for p in parameters.values()]
+    names = [text.strip() for text in texts if text != "self"]
     takes_any = names[-1:] and names[-1].startswith("**")
     kinds = [p.kind for p in parameters.values()]
     most = sum(kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)
@@ -240,7 +242,7 @@ def answering(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **options: P.kwargs) -> R:
         if len(args) > most:
-            raise _too_many(_name_of(function, args), names, len(args) - len(parameters))
+            raise _too_many(_name_of(function, args), names, len(args) - most)
         if options and not parameters.keys() >= options.keys():
             unknown = [option for option in options if option not in parameters]
             if not takes_any or "call it" in explain(unknown, parameters):

@@ -115,8 +115,8 @@ def _check_shares(target: Any) -> None:
     low = values.min()
     high = values.max()
     if low < 0 or high > 1:
-        raise ValueError("binary_cross_entropy_with_logits: targets must lie between 0 and 1, "
-                         f"got {low:g} to {high:g}: class numbers take cross_entropy")
+        raise ValueError("binary_cross_entropy_with_logits: targets must lie between 0 "
+                         f"and 1, got {low:g} to {high:g}: class numbers take cross_entropy")
 
 
 @widened
@@ -139,9 +139,9 @@ def _rows(what: str, scores: Any) -> Any:
         raise ValueError(f"{what}: the scores must have shape (N, C), N > 0 samples "
                          f"and C > 0 classes, got {tuple(scores.shape)}")
     if scores.shape[1] == 1:
-        raise ValueError(f"{what}: scores of shape {tuple(scores.shape)} have one column, so "
-                         "one class: the loss is 0 whatever they say. Two classes take two "
-                         "columns, or one and binary_cross_entropy_with_logits")
+        raise ValueError(f"{what}: scores of shape {tuple(scores.shape)} have one column, "
+                         "so one class: the loss is 0 whatever they say. Two classes take "
+                         "two columns, or one and binary_cross_entropy_with_logits")
     if len(scores.shape) == 2:
         return scores
     return reshape(moveaxis(scores, 1, -1), (-1, scores.shape[1]))

@@ -272,8 +272,8 @@ class Softmax(Module):
 
     def forward(self, x: Any) -> Tensor:
         if x.shape[self.axis] == 1:
-            raise ValueError(f"Softmax over one column, of shape {tuple(x.shape)}, is 1 "
-                             "whatever the score: use Sigmoid")
+            raise ValueError(f"Softmax over one column, of shape {tuple(x.shape)}, is "
+                             "1 whatever the score: use Sigmoid")
         return F.softmax(x, self.axis)
 
 
@@ -462,7 +462,7 @@ class _Listed(Module):
         if isinstance(index, slice):
             return self._like(items[index])
         if isinstance(index, str):
-            raise TypeError(f"a number picks a module, not {index!r}: its names are those of "
+            raise TypeError(f"a number picks a module, not {index!r}: by name it is "
                             f"dict(model.named_children())[{index!r}]")
         if not -len(items) <= index < len(items):
             raise IndexError(f"index {index} is out of range for {len(items)} modules")

@@ -27,7 +27,8 @@ _FOREIGN_HOOKS = ("on_", "before_", "after_", "at_", "begin_")
 _MEANT = {  # of Keras, Lightning and fastai
     "on_epoch_end": "on_epoch", "on_train_epoch_end": "on_epoch",
     "on_validation_end": "on_epoch", "after_epoch": "on_epoch",
-    "on_batch_end": "on_step", "on_train_batch_end": "on_step", "after_batch": "on_step",
+    "on_batch_end": "on_step", "on_train_batch_end": "on_step",
+    "after_batch": "on_step",
     "on_train_begin": "on_start", "on_fit_start": "on_start", "before_fit": "on_start",
     "on_train_start": "on_start", "on_train_end": "on_end", "on_fit_end": "on_end",
     "after_fit": "on_end", "on_before_optimizer_step": "before_update",
@@ -72,7 +73,7 @@ def _shown(value: Any) -> str:
 
 
 def with_own(defaults: list[Callback], given: Any) -> list[Callback]:
-    """The default callbacks but those of a kind that is `given`, and then the given ones.
+    """The default callbacks but those of a kind that is `given`, then the given ones.
 
     Two of a kind would record, report or remember everything twice.
     """
@@ -88,18 +89,21 @@ def with_own(defaults: list[Callback], given: Any) -> list[Callback]:
 def check_callback(callback: Any) -> None:
     """TypeError for what is no callback, or has a hook that nobody would call."""
     if not isinstance(callback, Callback):
-        raise TypeError(f"callbacks must be objects such as NanGuard(), got {callback!r}")
+        raise TypeError("callbacks must be objects such as NanGuard(), got "
+                        f"{callback!r}")
     kind = type(callback).__name__
     for name in sorted({*dir(type(callback)), *vars(callback)}):
-        hook = name.startswith(_FOREIGN_HOOKS) and callable(getattr(callback, name, None))
-        if hook and name not in _HOOKS:
+        if name in _HOOKS or not name.startswith(_FOREIGN_HOOKS):
+            continue
+        if callable(getattr(callback, name, None)):
             meant = _MEANT.get(name) or closest(name, _HOOKS)
-            fix = f"the hook is called {meant}; all of them are " if meant else "the hooks are "
-            raise TypeError(f"{kind}.{name} would never be called: {fix}{', '.join(_HOOKS)}")
+            fix = f"the hook is called {meant}; " if meant else ""
+            raise TypeError(f"{kind}.{name} would never be called: {fix}the hooks are "
+                            f"{', '.join(_HOOKS)}")
 
 
 def rate_note(optimizer: Any, steps: int) -> str:
-    """A line if a schedule will have come to 0, or to its end, long before `steps` are done."""
+    """A line if a schedule comes to 0, or to its end, long before `steps` are done."""
     groups = getattr(optimizer, "param_groups", [])
     for schedule in {id(group["lr"]): group["lr"] for group in groups}.values():
         pure = isinstance(schedule, Schedule) and not any(
@@ -131,17 +135,18 @@ def _end_of(schedule: Schedule, start: int, stop: int) -> str:
             else:
                 low = middle + 1
         if stop - low > max(1, steps // 100):
-            return f"lr is {schedule(low):.2g} from step {low} of {stop} on ({schedule.text})"
+            return (f"lr is {schedule(low):.2g} from step {low} of {stop} on "
+                    f"({schedule.text})")
     elif schedule.length is not None and schedule.length - start <= steps // 4:
-        return (f"lr stays {schedule(stop - 1):.2g} from step {schedule.length} of {stop} on, "
-                f"where its schedule ends ({schedule.text})")
+        return (f"lr stays {schedule(stop - 1):.2g} from step {schedule.length} of "
+                f"{stop} on, where its schedule ends ({schedule.text})")
     return ""
 
 
 # At the first batches
 
 def has_accuracy(outputs: Any, labels: Any) -> bool:
-    """Whether the largest output of a row can be right: labels are classes, or shares of them.
+    """Whether the largest output of a row can be right: labels are classes, or shares.
 
     Of floats and bools it reads the numbers: they are shares if each row adds up to 1.
     """
@@ -160,20 +165,21 @@ def are_shares(rows: Any) -> bool:
 
 
 def score_note(model: Module, loss: Any, outputs: Any) -> str:
-    """A line if the loss takes scores and the net ends in probabilities, or the reverse."""
+    """A line if the loss takes scores and the net ends in probabilities, or so."""
     if on_gpu or outputs.ndim < 2:  # there the numbers are not read inside a step
         return ""
     name = getattr(loss, "__name__", type(loss).__name__)
     if loss is losses.cross_entropy or isinstance(loss, CrossEntropyLoss):
         if are_shares(outputs):
-            return (f"the outputs are probabilities already, and {name} takes scores: leave "
-                    "the Softmax at the end of the net out")
+            return (f"the outputs are probabilities already, and {name} takes scores: "
+                    "leave the Softmax at the end of the net out")
     elif loss is losses.nll_loss or isinstance(loss, NLLLoss):
         if outputs.max() > 0:
-            return (f"the outputs are no log-probabilities, which {name} takes: end the net "
-                    "with nn.LogSoftmax(), or use cross_entropy, which takes scores")
-    elif (loss is losses.binary_cross_entropy_with_logits or isinstance(loss, BCEWithLogitsLoss)) \
-            and isinstance(_last_layer(model), Sigmoid):
+            return (f"the outputs are no log-probabilities, which {name} takes: end the "
+                    "net with nn.LogSoftmax(), or use cross_entropy, which takes scores")
+    elif isinstance(_last_layer(model), Sigmoid) and (
+            loss is losses.binary_cross_entropy_with_logits
+            or isinstance(loss, BCEWithLogitsLoss)):
         return f"{name} takes scores: leave the Sigmoid at the end of the net out"
     return ""
 
@@ -202,8 +208,8 @@ def most_right(labels: Any) -> int:
 class Counting:
     """The metric of a run: how many outputs are right, where that means something.
 
-    `own` is the user's: it must count. The usual one (`own` False) is left out where the
-    targets have no classes; of float targets that is seen at the first batch of a shape.
+    `own` is the user's: it must count. The usual one (`own` False) is left out where
+    the targets have no classes; of float targets the first batch of a shape tells.
     """
 
     def __init__(self, metric: Any, own: bool) -> None:
@@ -224,14 +230,15 @@ class Counting:
         return self.metric(outputs, labels)
 
     def check(self, right: float, most: int) -> None:
-        """ValueError for a metric that returned a share, or more than there are labels."""
+        """ValueError for a metric that returned a share, or more than all labels."""
         if not self.own or math.isnan(right):
             return
         wrong = most < 0 and 0 < right < 1
         if most > 0:
-            wrong = not (math.isfinite(right) and right == round(right) and 0 <= right <= most)
+            wrong = not (math.isfinite(right) and right == round(right))
+            wrong = wrong or not 0 <= right <= most
         if wrong:
             name = getattr(self.metric, "__name__", type(self.metric).__name__)
             raise ValueError(
-                f"the metric {name} returned {right:.4g} for {abs(most)} labels: it must count "
-                "the right ones, as .sum() does where .mean() is a share")
+                f"the metric {name} returned {right:.4g} for {abs(most)} labels: it must "
+                "count the right ones, as .sum() does where .mean() is a share")

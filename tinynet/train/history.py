@@ -233,8 +233,10 @@ class History:
         """The history that `to_dict` wrote; ValueError for anything else."""
         history = cls()
         if not isinstance(values, Mapping) or "version" not in values:
-            found = ", ".join(map(str, values)) if isinstance(values, Mapping) else "no names"
-            raise ValueError(f"no history of tinynet, which has a version; there is {found:.100}. "
+            found = "no names"
+            if isinstance(values, Mapping):
+                found = f"{', '.join(map(str, values)):.100}"
+            raise ValueError(f"no history of tinynet, which has a version; there is {found}. "
                              "The curves of a run are in its history.json")
         try:
             if values["version"] > _VERSION:
