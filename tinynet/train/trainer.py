@@ -318,7 +318,6 @@ class Trainer:
         self._counting.check(right, round(most))
         return Evaluation(float(loss) / seen, right / seen)
 
-    @answering
     def predict(self, images: Any, batch_size: int = 256) -> HostArray:
         """The model's outputs, in evaluation mode, batch by batch, on the host.
 
