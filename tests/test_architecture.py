@@ -30,7 +30,7 @@ FLOORS = {
     "backend": 0, "checks": 0, "files": 0, "foreign": 0, "locks": 0, "names": 0, "random": 0,
     "text": 0,
     "kernels": 1,
-    "graph": 2, "tensor": 2, "operation": 2, "rules": 2, "fast_calls": 2, "ops": 2,
+    "graph": 2, "tensor": 2, "operation": 2, "rules": 2, "late": 2, "fast_calls": 2, "ops": 2,
     "functional": 3, "calculus": 3,
     "gradcheck": 4, "nn": 4, "optim": 4, "data": 4,
     "train": 5, "models": 5,
@@ -39,7 +39,7 @@ FLOORS = {
     "__init__": 8, "__main__": 8,
 }
 # data knows arrays only, although tensors live below it.
-ENGINE = ("graph", "tensor", "operation", "rules", "fast_calls", "ops")
+ENGINE = ("graph", "tensor", "operation", "rules", "late", "fast_calls", "ops")
 NEVER = {("data", room) for room in (*ENGINE, "functional")}
 
 # Imported inside functions, by those who need them; PIL is Pillow.

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from operator import attrgetter
 from typing import Any, Protocol, TypeAlias
 
-from .backend import Array, DType
+from .backend import Array, DType, sum_to
 from .kernels.threads import shared_count
 
 Pullbacks: TypeAlias = tuple[Iterable[Any], Iterable[Any]]
@@ -67,6 +67,7 @@ class Operation(Protocol):
 
     name: str
     signature: inspect.Signature
+    by_blocks: bool  # whether it takes gradients that are pending
 
     def pullbacks(self, g: Any, node: Node, path: Set[Node | None], graph: bool) -> Pullbacks:
         """The vjps of `node`, and what each is applied to besides g."""
@@ -153,6 +154,18 @@ def _refuse_changed(node: Node) -> None:
                 "result anew")
 
 
+def unbroadcast(g: Any, shape: tuple[int, ...], vjp: Any) -> Any:
+    """The gradient of an argument that was stretched: broadcasting is undone for all operations."""
+    try:
+        if hasattr(g, "sum_to"):  # a tensor
+            return g.sum_to(shape)
+        return sum_to(g, shape)
+    except ValueError as error:
+        error.add_note(f"the derivative {place_of(vjp)} returned shape {g.shape} for an "
+                       f"argument of shape {shape}")
+        raise
+
+
 class Watcher:
     """Is told of each operation that is recorded and of each derivative; see `watching`.
 
@@ -173,6 +186,11 @@ class Watcher:
 
 
 watcher: Watcher | None = None
+
+
+def is_watched() -> bool:
+    """Whether there is a watcher: then all values and gradients are arrays that are there."""
+    return watcher is not None
 
 
 @contextlib.contextmanager

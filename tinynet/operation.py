@@ -50,8 +50,10 @@ from typing import Any, Literal, ParamSpec, overload
 
 from .backend import Array, out_of_memory
 from .fast_calls import fast_call
-from .graph import Node, Pullbacks
+from .graph import Node, Pullbacks, is_watched
 from .kernels import kernel
+from .kernels.pending import Pending, array_of
+from .late import late
 from .rules import FLOAT64, NDARRAY, Rules, Vjp, as_arrays, as_data, unpack
 from .tensor import Tensor, grad, record, wrap
 
@@ -124,12 +126,13 @@ def _enlist(registry: dict[str, Callable[..., Any]], forward: Callable[..., Any]
 
 
 @overload
-def fused(*, reference: Callable[..., Any], has_aux: Literal[False] = False
+def fused(*, reference: Callable[..., Any], has_aux: Literal[False] = False,
+          by_blocks: bool = False
           ) -> Callable[[Callable[..., Any]], Callable[..., Tensor]]: ...
 @overload
-def fused(*, reference: Callable[..., Any], has_aux: bool
+def fused(*, reference: Callable[..., Any], has_aux: bool, by_blocks: bool = False
           ) -> Callable[[Callable[..., Any]], Callable[..., Any]]: ...
-def fused(*, reference: Callable[..., Any], has_aux: bool = False
+def fused(*, reference: Callable[..., Any], has_aux: bool = False, by_blocks: bool = False
           ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make an operation of array code with its own backward; see the module's text.
 
@@ -140,24 +143,28 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False
     input; with `has_aux` it returns ``(y, backward, aux)`` and the call ``(Tensor,
     aux)``: aux is for statistics, never differentiated. `reference` takes the same
     arguments and options, and returns y, with `has_aux` ``(y, aux)``; inside `plain()`
-    it is what is called.
+    it is what is called. One that reads `by_blocks` is given arrays or what is
+    `kernels.pending`, as inputs and as g, and may return it as y and as gradients.
     """
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
-        fusion = Fusion(forward, reference, has_aux)
+        fusion = Fusion(forward, reference, has_aux, by_blocks)
         compute = explain_memory(fusion.name, forward)
 
         @functools.wraps(forward)
         def call(*args: Any, **options: Any) -> Any:
             if kernel.reading:
                 return reference(*args, **options)
-            raw, nodes, tensors, recorded = unpack(args, fusion.name)
+            raw, nodes, tensors, recorded = unpack(args, fusion.name, by_blocks)
             if not tensors:
                 raw = as_arrays(raw, fusion.name)
             needs = tuple([recorded and n is not None for n in nodes])
             y, backward, *aux = compute(*raw, needs=needs, **options)
-            if tensors:
-                y = as_data(y, raw)
+            if isinstance(y, Pending) and recorded and not is_watched():
+                saved = (backward, raw, options)
+                y = late(y, record(y, nodes, None, saved, fusion, args).node)
+            elif tensors:
+                y = as_data(array_of(y), raw)
                 if recorded:
                     y = record(y, nodes, None, (backward, raw, options), fusion, args)
                 else:
@@ -175,11 +182,12 @@ class Fusion:
     """What is known of a fused operation before it is called: its name, and its reference."""
 
     def __init__(self, forward: Callable[..., Any], reference: Callable[..., Any],
-                 has_aux: bool) -> None:
+                 has_aux: bool, by_blocks: bool) -> None:
         self.name = forward.__name__.strip("_")  # as errors call it
         self.signature = inspect.signature(forward)
         self.reference = reference
         self.has_aux = has_aux
+        self.by_blocks = by_blocks
 
     def pullbacks(self, g: Any, node: Node, path: Set[Node | None], graph: bool) -> Pullbacks:
         """All gradients at once; the vjps only hand them out."""
@@ -198,11 +206,14 @@ class Fusion:
             raise ValueError(f"the backward of {self.name} returned {len(gradients)} "
                              f"gradients for {len(wanted)} inputs: return None for "
                              "those not wanted")
+        if is_watched():
+            gradients = [array_of(gradient) for gradient in gradients]
         return itertools.repeat(hand_out), [(gradient,) for gradient in gradients]
 
     def _through_reference(self, g: Any, node: Node, wanted: Sequence[bool], raw: Sequence[Any],
                            options: dict[str, Any]) -> list[Any]:
         """The gradients as functions of the inputs: a gradient of the reference."""
+        raw = [array_of(r) for r in raw]
         args = [r if i is None else wrap(r, i) for r, i in zip(raw, node.inputs, strict=True)]
         # Aliases: an argument that appears twice, or further down, must count once
         # here.

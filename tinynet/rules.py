@@ -11,7 +11,7 @@ tensor becomes (Python numbers stay numbers, so that a float32 net stays float32
 them. `unpack` takes the arrays and the nodes out of all arguments, and `as_data` makes an
 array of whatever NumPy returned.
 
-Read next: `fast_calls.py`.
+Read next: `late.py`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import numpy as np
 from .backend import Array, asarray, get_default_dtype, xp
 from .foreign import answering, explain
 from .graph import Node, Pullbacks, mode
+from .late import Late
 from .tensor import Tensor, wrap
 from .text import shown
 
@@ -38,6 +39,8 @@ Vjp = Callable[..., Any] | None
 
 class Rules:
     """What is known of a primitive before it is called: its parameters, and what its vjps name."""
+
+    by_blocks = False
 
     def __init__(self, forward: Callable[..., Array], vjps: Sequence[Vjp]) -> None:
         self.name = forward.__name__
@@ -157,8 +160,11 @@ class Operands(NamedTuple):
     recorded: bool  # does any of them want a gradient, and is this thread recording?
 
 
-def unpack(args: Sequence[Any], name: str) -> Operands:
-    """The arrays of `args` and their nodes, for the operation `name`."""
+def unpack(args: Sequence[Any], name: str, by_blocks: bool = False) -> Operands:
+    """The arrays of `args` and their nodes, for the operation `name`.
+
+    One that reads `by_blocks` is given what is pending as it is.
+    """
     raw: list[Any] = []
     nodes: list[Node | None] = []
     tensors = False
@@ -166,7 +172,7 @@ def unpack(args: Sequence[Any], name: str) -> Operands:
     for a in args:
         if isinstance(a, Tensor):
             tensors = True
-            raw.append(a.data)
+            raw.append(a.unread() if by_blocks and isinstance(a, Late) else a.data)
             nodes.append(a.node)
             if a.node is not None:
                 traced = True

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from . import graph
-from .backend import Array, DType, asarray, out_of_memory, sum_to, to_numpy, xp
+from .backend import Array, DType, asarray, out_of_memory, to_numpy, xp
 from .foreign import Count
-from .graph import Leaf, Node, Operation, clock, mode, newest_first, place_of, recording
+from .graph import Leaf, Node, Operation, clock, mode, newest_first, recording
 from .kernels.elementwise import add as add_arrays
+from .kernels.pending import Pending
 
 Axis = int | tuple[int, ...] | None
 
@@ -368,6 +369,9 @@ def grad(output: Tensor, inputs: Any, grad_output: Any = None, create_graph: boo
         if not isinstance(x, Tensor) or x.node is None:
             raise RuntimeError(f"input {place} of grad() needs no gradient: make it "
                                "with requires_grad=True before it is used")
+        source = getattr(x, "source", None)
+        if source is not None:  # see `late.py`
+            source.exact = True
     found: dict[Node | None, Any] = {}
     if output.node is not None:
         g = _seed(output, grad_output)
@@ -424,6 +428,8 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, create_graph: 
             continue
         if targets is not None and node in targets:
             asked[node] = g
+        if isinstance(g, Pending) and not node.operation.by_blocks:
+            g = g.array()
         inputs = node.inputs
         vjps = node.vjps
         saved = node.saved
@@ -444,26 +450,14 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, create_graph: 
                 else:
                     gi = watcher.pull(node, vjp, g, *values)
             except MemoryError as error:
-                raise out_of_memory(f"the derivative {place_of(vjp)}", (g,), error) from None
+                raise out_of_memory(f"the derivative {graph.place_of(vjp)}", (g,), error) from None
             if gi is None:
                 continue
             if gi.shape != i.shape:
-                gi = _unbroadcast(gi, i.shape, vjp)
+                gi = graph.unbroadcast(gi, i.shape, vjp)
             if gi.dtype is not i.dtype:
                 gi = gi.astype(i.dtype)
             if i in grads:
                 gi = grads[i] + gi if create_graph else add_arrays(grads[i], gi)
             grads[i] = gi
     return grads | asked
-
-
-def _unbroadcast(g: Any, shape: tuple[int, ...], vjp: Any) -> Any:
-    """The gradient of an argument that was stretched: broadcasting is undone for all operations."""
-    try:
-        if isinstance(g, Tensor):
-            return g.sum_to(shape)
-        return sum_to(g, shape)
-    except ValueError as error:
-        error.add_note(f"the derivative {place_of(vjp)} returned shape {g.shape} for an "
-                       f"argument of shape {shape}")
-        raise

@@ -98,6 +98,9 @@ ROWS: list[Row] = [
     *((_layer_norm, [shape, gamma, beta], {"eps": 1e-2})
       for shape in ((4, 3), (300, 400))
       for gamma, beta in ((shape[1:],) * 2, (None, None), (shape[1:], None))),
+    *((_batch_norm, [shape, gamma, gamma], {"eps": 1e-2, "with_relu": with_relu, "wait": True})
+      for shape in ((4, 3, 3, 2), (4, 24, 20, 18)) for with_relu in (False, True)
+      for gamma in (shape[1:2], None)),
     (_softmax_cross_entropy, [(5, 4)], {"labels": xp.array([0, 3, 1, 1, 2])}),
 ]
 IDS = [f"{row[0].__name__}{i}" for i, row in enumerate(ROWS)]

@@ -29,6 +29,7 @@ from ..checks import (
 )
 from ..kernels import conv as fast
 from ..kernels.channels import channel_sum
+from ..kernels.pending import Pending, array_of
 from ..operation import fused, primitive
 from ..ops.shape import pad, reshape
 from ..rules import operands
@@ -117,16 +118,20 @@ def conv2d_reference(x: Any, weight: Any, bias: Any = None, *, stride: Pair, pad
     return y if bias is None else y + reshape(bias, (o, 1, 1))
 
 
-@fused(reference=conv2d_reference)
-def _conv2d(x: Array, weight: Array, bias: Array | None, *, stride: Pair, padding: Pair,
+@fused(reference=conv2d_reference, by_blocks=True)
+def _conv2d(x: Array | Pending, weight: Array, bias: Array | None, *, stride: Pair, padding: Pair,
             dilation: Pair, groups: int, needs: Sequence[bool]) -> Any:
+    if fast.get_algorithm() == "plain":
+        x = array_of(x)
     kept: list[Any] | None = [] if needs[1] else None
     y = fast.conv2d(x, weight, stride, padding, dilation, groups, kept)
     seen = kept[0] if kept else x
     if bias is not None:
         y += bias[:, None, None]
 
-    def backward(g: Array, wanted: Sequence[bool]) -> tuple[Array | None, ...]:
+    def backward(g: Array | Pending, wanted: Sequence[bool]) -> tuple[Any, ...]:
+        if wanted[2] or fast.get_algorithm() == "plain":
+            g = array_of(g)
         dx, dw = fast.conv2d_backward(
             g, seen, weight, stride, padding, dilation, groups, wanted[:2]
         ) if any(wanted[:2]) else (None, None)

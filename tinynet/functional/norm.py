@@ -10,12 +10,14 @@ Read next: `functional/regularize.py`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from ..backend import Array, DType, accumulator, wide, xp
 from ..checks import check_positive, check_probability, check_whole, float_of_one_dtype
+from ..graph import is_grad_enabled, is_watched
 from ..kernels import (
     channels,
     gpu,
@@ -24,6 +26,8 @@ from ..kernels import (
     norm as kernels,
 )
 from ..kernels.kernel import kernel
+from ..kernels.late_norm import Finished, Normed, NormGradient, may_wait, normed
+from ..kernels.pending import array_of
 from ..kernels.precision import centred, variance
 from ..operation import fused, primitive
 from ..ops.arithmetic import astype, square, widened
@@ -46,7 +50,8 @@ def _all_but_channels(x: Any) -> tuple[int, ...]:
 
 
 def batch_norm_reference(x: Any, weight: Any = None, bias: Any = None, *, eps: float,
-                         with_relu: bool) -> tuple[Any, tuple[Array, Array]]:
+                         with_relu: bool, wait: bool = False
+                         ) -> tuple[Any, tuple[Array, Array]]:
     """Centre, divide by the deviation, scale, shift, ReLU: a line each; and the statistics."""
     axes = _all_but_channels(x)
     dtype = x.dtype
@@ -69,17 +74,40 @@ def _scaled(y: Any, weight: Any, bias: Any, with_relu: bool) -> Any:
     return relu(y) if with_relu else y
 
 
-@fused(reference=batch_norm_reference, has_aux=True)
+@fused(reference=batch_norm_reference, has_aux=True, by_blocks=True)
 def _batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float,
-                with_relu: bool, needs: Sequence[bool]) -> Any:
+                with_relu: bool, wait: bool = False, needs: Sequence[bool]) -> Any:
+    """The norm, or with `wait` what its readers will compute (`kernels/pending.py`)."""
+    if wait:
+        of = kernels.measure(x, eps)
+        pending = normed(x, weight, bias, of, with_relu)
+        if pending is not None:
+            return pending, functools.partial(_gradients, pending), (of.mean, of.var)
     y, statistics = kernels.batch_norm(x, weight, bias, eps, with_relu)
     gate = y if with_relu else None
 
-    def backward(g: Array, wanted: Sequence[bool]) -> list[Array | None]:
-        found = kernels.batch_norm_backward(g, x, weight, statistics, wanted[0], gate)
+    def backward(g: Any, wanted: Sequence[bool]) -> list[Array | None]:
+        found = kernels.batch_norm_backward(array_of(g), x, weight, statistics, wanted[0], gate)
         return [dx if w else None for dx, w in zip(found, wanted, strict=True)]
 
     return y, backward, (statistics.mean, statistics.var)
+
+
+def _gradients(y: Normed, g: Any, wanted: Sequence[bool]) -> list[Any]:
+    """Of x, weight and bias; that of x is pending, too."""
+    if not isinstance(g, Finished):
+        g = y.collected(array_of(g))
+    dx = NormGradient(y, g)
+    found = (dx, dx.dw, dx.db)
+    return [gradient if w else None for gradient, w in zip(found, wanted, strict=True)]
+
+
+def _may_wait(x: Any) -> bool:
+    """Whether x is a fresh result of a convolution, which nobody else can write to."""
+    if not isinstance(x, Tensor) or x.node is None or x.is_leaf:
+        return False
+    kept = is_grad_enabled() and not is_watched()
+    return kept and x.node.operation.name == "conv2d" and may_wait(x.data)
 
 
 @primitive(lambda g, world, weight: over_ranks(g * weight, world, weight) * (1.0 / weight))
@@ -270,7 +298,8 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
     else:
         count = math.prod(shape) // max(1, shape[1])
         _check_count(count, shape)
-        y, (m, v) = _batch_norm(x, weight, bias, eps=eps, with_relu=with_relu)
+        y, (m, v) = _batch_norm(x, weight, bias, eps=eps, with_relu=with_relu,
+                                wait=_may_wait(x))
     if training:
         move(_data(running_mean), _data(running_var), m, v, momentum, count / (count - 1))
     return y

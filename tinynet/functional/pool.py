@@ -15,6 +15,8 @@ from typing import Any
 from ..backend import Array, accumulator, add_up, float_dtype, on_gpu, wide, xp
 from ..checks import Pair, float_of_one_dtype, images, pair, pool_windows, window_count
 from ..kernels import memory, pool as kernels
+from ..kernels.late_norm import Finished, Normed, Spread
+from ..kernels.pending import array_of
 from ..operation import fused, primitive
 from ..ops.arithmetic import logical_and, logical_or
 from ..ops.indexing import take_along_axis
@@ -67,11 +69,39 @@ def max_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair) -
     return reshape(first_largest(windows, 2, inner), (*x.shape[:2], *count))
 
 
-@fused(reference=max_pool2d_reference)
-def _max_pool2d(x: Array, *, kernel: Pair, stride: Pair, padding: Pair,
+@fused(reference=max_pool2d_reference, by_blocks=True)
+def _max_pool2d(x: Any, *, kernel: Pair, stride: Pair, padding: Pair,
                 needs: Sequence[bool]) -> Any:
+    if isinstance(x, Normed) and _halves(x, kernel, stride, padding):
+        return _pool_of_norm(x)
+    x = array_of(x)
     y = kernels.max_pool2d(x, kernel, stride, padding)
-    return y, lambda g, wanted: (kernels.max_pool2d_backward(g, x, y, kernel, stride, padding),)
+
+    def backward(g: Any, wanted: Sequence[bool]) -> tuple[Array]:
+        return (kernels.max_pool2d_backward(array_of(g), x, y, kernel, stride, padding),)
+
+    return y, backward
+
+
+def _halves(x: Normed, kernel: Pair, stride: Pair, padding: Pair) -> bool:
+    """Whether these are 2x2 windows side by side, whose largest y is that of the largest z."""
+    even = x.shape[2] % 2 == x.shape[3] % 2 == 0
+    return x.grows and even and kernel == stride == (2, 2) and padding == (0, 0)
+
+
+def _pool_of_norm(x: Normed) -> tuple[Normed, Any]:
+    """2x2 windows of a batch norm that waits for its readers (`kernels/late_norm.py`)."""
+    y = x.pooled()
+
+    def backward(g: Any, wanted: Sequence[bool]) -> tuple[Array | Spread]:
+        if x.exact:  # not only what passes the ReLU
+            arrays = (array_of(g), x.array(), y.array())
+            return (kernels.max_pool2d_backward(*arrays, (2, 2), (2, 2), (0, 0)),)
+        if not isinstance(g, Finished):
+            g = y.collected(array_of(g))
+        return (Spread(x, y, g),)
+
+    return y, backward
 
 
 def avg_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:

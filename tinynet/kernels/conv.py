@@ -32,6 +32,7 @@ from ..checks import Pair
 from . import depthwise, gpu_windows, im2col, kernel as bodies, winograd
 from .im2col import Shape
 from .kernel import kernel
+from .pending import Pending, array_of, scale_of
 
 ALGORITHMS = ("plain", "im2col", "depthwise", "winograd")
 MIN_CHANNELS = 16  # of input and of output, for Winograd
@@ -105,7 +106,7 @@ def _parted(dw: Array, groups: int, m: int) -> Array:
 
 
 @kernel(plain=im2col.plain_conv2d, gpu=gpu_windows.conv2d, small=0, wide=True)
-def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
+def conv2d(x: Array | Pending, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
            dilation: Pair = (1, 1), groups: int = 1, kept: list[Any] | None = None) -> Array:
     """y[n, o, p, q] = sum over c, i, j of w[o, c, i, j] x[n, c, P(p, i), Q(q, j)]
 
@@ -120,30 +121,51 @@ def conv2d(x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
     """
     s = Shape(x, w, stride, padding, dilation, groups)
     algorithm = choose(s)
-    if algorithm == "winograd":
-        return winograd.conv2d(x, w, padding)
     if algorithm == "depthwise":
-        return depthwise.conv2d(x, w, s)
+        return depthwise.conv2d(array_of(x), w, s)
     m = _merge(s)
     if m > 1:
         return conv2d(x, _merged(w, groups, m), stride, padding, dilation, groups // m)
+    w = _scaled(w, None, scale_of(x), groups)
+    if algorithm == "winograd":
+        return winograd.conv2d(x, w, padding)
     return im2col.conv2d(x, w, s)
 
 
 @kernel(plain=im2col.plain_conv2d_backward, gpu=gpu_windows.conv2d_backward, small=0, wide=True)
-def conv2d_backward(g: Array, x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
-                    dilation: Pair = (1, 1), groups: int = 1,
-                    wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
-    """Gradients (dx, dw) from the gradient `g` of y; None for what is not `wanted`."""
+def conv2d_backward(g: Array | Pending, x: Array | Pending, w: Array, stride: Pair = (1, 1),
+                    padding: Pair = (0, 0), dilation: Pair = (1, 1), groups: int = 1,
+                    wanted: Sequence[bool] = (True, True)
+                    ) -> tuple[Array | Pending | None, Array | None]:
+    """Gradients (dx, dw) from the gradient `g` of y; None for what is not `wanted`.
+
+    Of an x that is pending dx is what its collector makes of it, where there is one.
+    """
     s = Shape(x, w, stride, padding, dilation, groups)
     algorithm = choose(s)
-    if algorithm == "winograd":
-        return winograd.conv2d_backward(g, x, w, padding, wanted)
     if algorithm == "depthwise":
-        return depthwise.conv2d_backward(g, x, w, s, wanted)
+        return depthwise.conv2d_backward(array_of(g), array_of(x), w, s, wanted)
     m = _merge(s)
-    if m == 1:
-        return im2col.conv2d_backward(g, x, w, s, wanted)
-    dx, dw = conv2d_backward(g, x, _merged(w, groups, m), stride, padding, dilation, groups // m,
-                             wanted)
-    return dx, None if dw is None else _parted(dw, groups, m)
+    if m > 1:
+        dx, dw = conv2d_backward(g, x, _merged(w, groups, m), stride, padding, dilation,
+                                 groups // m, wanted)
+        return dx, None if dw is None else _parted(dw, groups, m)
+    w = _scaled(w, scale_of(g), None, groups)
+    if algorithm == "winograd":
+        dx, dw = winograd.conv2d_backward(g, x, w, padding, wanted)
+    else:
+        dx, dw = im2col.conv2d_backward(g, x, w, s, wanted)
+    if dw is not None:
+        dw = _scaled(dw, scale_of(g), scale_of(x), groups)
+    return dx, dw
+
+
+def _scaled(w: Array, of_outputs: Array | None, of_inputs: Array | None, groups: int) -> Array:
+    """Weights (O, C / groups, kH, kW) times a factor for each channel of outputs and of inputs."""
+    if of_outputs is not None:
+        w = w * of_outputs.astype(w.dtype)[:, None, None, None]
+    if of_inputs is not None:
+        by_group = w.reshape(groups, -1, *w.shape[1:])  # each group has inputs of its own
+        factors = of_inputs.astype(w.dtype).reshape(groups, 1, -1, 1, 1)
+        w = (by_group * factors).reshape(w.shape)
+    return w

@@ -28,6 +28,7 @@ import numpy as np
 from ..backend import Array, xp
 from ..checks import Pair, count, taps
 from .memory import as_nchw, as_nhwc, empty, scratch
+from .pending import Pending, reader
 from .sums import sum_if
 from .threads import pmap
 from .windows import bordered, inside, view
@@ -39,9 +40,10 @@ FEW_CHANNELS = 8  # below this, runs of channels are shorter than those of pixel
 class Shape:
     """All sizes of a convolution."""
 
-    def __init__(self, x: Array, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
+    def __init__(self, x: Array | Pending, w: Array, stride: Pair = (1, 1), padding: Pair = (0, 0),
                  dilation: Pair = (1, 1), groups: int = 1) -> None:
-        self.n, self.c, *self.size = x.shape
+        shape: tuple[int, ...] = x.shape
+        self.n, self.c, *self.size = shape
         self.o, self.inner, *kernel = w.shape  # inner: input channels of one group
         self.kernel = (kernel[0], kernel[1])
         self.stride = stride
@@ -101,22 +103,26 @@ def _images(s: Shape, itemsize: int) -> int:
     return max(1, CHUNK_BYTES // columns)
 
 
-def conv2d(x: Array, w: Array, s: Shape) -> Array:
+def conv2d(x: Array | Pending, w: Array, s: Shape) -> Array:
     """x (N, C, H, W) with weights (O, C / groups, kH, kW)."""
     matrix = matrix_of(w, s)
+    images = reader(x, "images")
     y = empty((s.n, *s.out, s.o), x.dtype)
 
     def block(i: int, j: int) -> None:
-        np.matmul(columns_of(x[i:j], s), matrix, out=by_group(y[i:j], s))
+        np.matmul(columns_of(images(i, j), s), matrix, out=by_group(y[i:j], s))
 
-    pmap(block, s.n, _images(s, x.itemsize))
+    pmap(block, s.n, _images(s, y.itemsize))
     return as_nchw(y)
 
 
-def conv2d_backward(g: Array, x: Array, w: Array, s: Shape,
+def conv2d_backward(g: Array | Pending, x: Array | Pending, w: Array, s: Shape,
                     wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
     """Gradients (dx, dw) of `conv2d`; one that is not `wanted` is None."""
-    g = as_nhwc(g)
+    if not isinstance(g, Pending):
+        g = as_nchw(as_nhwc(g))
+    gradient = reader(g, "gradient")
+    images = reader(x, "images")
     matrix = matrix_of(w, s)
     dx = None
     turned = wanted[0] and _as_convolution(s)
@@ -124,21 +130,20 @@ def conv2d_backward(g: Array, x: Array, w: Array, s: Shape,
         # Windows of g with the weights turned by half a turn: no columns to add back.
         around = [d * (k - 1) - p for d, k, p in zip(s.dilation, s.kernel, s.padding, strict=True)]
         back = w[:, :, ::-1, ::-1].swapaxes(0, 1)
-        image = as_nchw(g)
-        found = conv2d(image, back, Shape(image, back, (1, 1), (around[0], around[1]), s.dilation))
+        found = conv2d(g, back, Shape(g, back, (1, 1), (around[0], around[1]), s.dilation))
         if not wanted[1]:
             return found, None
     elif wanted[0]:
         dx = empty((s.n, *s.size, s.c), x.dtype)
 
     def block(i: int, j: int, out: Array | None = None) -> None:
-        dy = by_group(g[i:j], s)
+        dy = by_group(as_nhwc(gradient(i, j)), s)
         if out is not None:
-            np.matmul(columns_of(x[i:j], s).swapaxes(1, 2), dy, out=out)
+            np.matmul(columns_of(images(i, j), s).swapaxes(1, 2), dy, out=out)
         if dx is not None:
             columns_back(dy, matrix.swapaxes(1, 2), dx[i:j], s)
 
-    dw = sum_if(wanted[1], block, s.n, _images(s, x.itemsize), matrix.shape, x.dtype)
+    dw = sum_if(wanted[1], block, s.n, _images(s, matrix.itemsize), matrix.shape, x.dtype)
     if dx is not None:
         dx = as_nchw(dx)
     if turned:

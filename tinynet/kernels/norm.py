@@ -20,7 +20,7 @@ Cost for n numbers: forward 5 n operations and 3 n numbers read or written, back
 and 5 n; with ReLU 6 n and 3 n, 9 n and 7 n (g behind the ReLU is kept between the
 passes). Source: Ioffe and Szegedy 2015, algorithm 1; lecture id E10.
 
-Read next: `kernels/layer_norm.py`.
+Read next: `kernels/late_norm.py`.
 """
 
 from __future__ import annotations
@@ -91,14 +91,25 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float,
 
     weight and bias (C,), or None for 1 and 0; with `relu` y is max(y, 0).
     """
+    of = measure(x, eps)
+    centre = far_centre(of.mean, of.deviation, x.dtype)
+    scale, shift = scale_and_shift_of(weight, bias, of, centre)
+    return scale_and_shift(x, scale, shift, relu, centre), of
+
+
+def measure(x: Array, eps: float) -> Statistics:
     mean, var = statistics(x)
-    deviation = xp.sqrt(var + eps)
-    scale = _or_one(weight) / deviation
-    centre = far_centre(mean, deviation, x.dtype)
-    shift = -_rest(mean, centre) * scale
+    return Statistics(mean, var, xp.sqrt(var + eps))
+
+
+def scale_and_shift_of(weight: Array | None, bias: Array | None, of: Statistics,
+                       centre: Array | None) -> tuple[Array, Array]:
+    """A and B of y = (x - c) A + B."""
+    scale = _or_one(weight) / of.deviation
+    shift = -_rest(of.mean, centre) * scale
     if bias is not None:
         shift += bias
-    return scale_and_shift(x, scale, shift, relu, centre), Statistics(mean, var, deviation)
+    return scale, shift
 
 
 def _rest(mean: Array, centre: Array | None) -> Array:
@@ -110,8 +121,8 @@ def _or_one(weight: Array | None) -> Any:
     return 1.0 if weight is None else weight
 
 
-def _coefficients(dw: Array, db: Array, weight: Array | None, of: Statistics, n: int,
-                  rest: Array) -> tuple[Array, Array, Array]:
+def coefficients(dw: Array, db: Array, weight: Array | None, of: Statistics, n: int,
+                 rest: Array) -> tuple[Array, Array, Array]:
     """A, P and Q of dx = A g + P (x - c) + Q, for `rest` = m - c."""
     a = _or_one(weight) / of.deviation
     p = -a * dw / (n * of.deviation)
@@ -132,8 +143,8 @@ def plain_batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Stat
     dw = ((g * d).sum(axes, dtype=np.float64) - rest * db) / of.deviation
     dx = None
     if want_x:
-        coefficients = _coefficients(dw, db, weight, of, x.size // x.shape[1], rest)
-        a, p, q = (per_channel(v, x) for v in coefficients)
+        factors = coefficients(dw, db, weight, of, x.size // x.shape[1], rest)
+        a, p, q = (per_channel(v, x) for v in factors)
         dx = g * a + d * p + q
     return dx, dw.astype(x.dtype), db.astype(x.dtype)
 
@@ -172,8 +183,8 @@ def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics
     db, dw = r.total(parts)
     rest = _rest(of.mean, centre)
     dw = (dw - rest * db) / of.deviation
-    coefficients = _coefficients(dw, db, weight, of, x.size // r.channels, rest)
-    a, p, q = (r.tile(v) for v in coefficients)
+    factors = coefficients(dw, db, weight, of, x.size // r.channels, rest)
+    a, p, q = (r.tile(v) for v in factors)
 
     def apply(i: int, j: int) -> None:
         out = np.multiply(dz[i:j], a, out=dx[i:j])

@@ -4,7 +4,7 @@ Convolution and pooling share this arithmetic, for windows of one `kernel` size,
 by `stride`, over an image with `padding` around it; a convolution's `dilation` spreads
 the pixels of a window. All of them are (rows, columns).
 
-Read next: `kernels/im2col.py`.
+Read next: `kernels/pending.py`.
 """
 
 from __future__ import annotations

@@ -39,7 +39,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from ..backend import Array, DType
 from ..checks import Pair
-from .memory import as_nchw, as_nhwc, empty, per_thread, scratch
+from .memory import as_nchw, empty, per_thread, scratch
+from .pending import Pending, filler
 from .sums import sum_if
 from .threads import pmap
 
@@ -220,8 +221,10 @@ def _transformed_back(du: Array, shape: tuple[int, ...]) -> Array:
 class Cut:
     """How a convolution is cut: output pixels, tiles each way, images of a block, its scratch."""
 
-    def __init__(self, x: Array, o: int, padding: Pair, most: int = TILES) -> None:
-        self.n, self.c, *pixels = x.shape
+    def __init__(self, x: Array | Pending, o: int, padding: Pair, most: int = TILES) -> None:
+        shape: tuple[int, ...] = x.shape
+        self.n, self.c, *pixels = shape
+        self.pixels = pixels
         self.o = o
         self.dtype = x.dtype
         self.padding = padding
@@ -232,6 +235,14 @@ class Cut:
         # least.
         self.images = min(most, max(1, int(min(TILES, max(64, each * self.n // 4)) // each)))
 
+    def inputs(self) -> Array:
+        """Pixels of a block of inputs: (images, H, W, C)."""
+        return scratch("inputs", (self.images, *self.pixels, self.c), self.dtype)
+
+    def outputs(self) -> Array:
+        """And of outputs, which only their gradients need."""
+        return scratch("outputs", (self.images, *self.out, self.o), self.dtype)
+
     def scratch(self) -> tuple[Array, Array]:
         """V and M: (images, rows, columns, j, i, channels) of transformed inputs and products."""
         shape = (self.images, *self.tiles, WINDOW, WINDOW)
@@ -239,22 +250,25 @@ class Cut:
         return scratch("v", v, self.dtype), scratch("m", m, self.dtype)
 
 
-def convolve(x: Array, cut: Cut, weights: Weights) -> Array:
+def convolve(x: Array | Pending, cut: Cut, weights: Weights) -> Array:
     """The convolution of x (N, C, H, W) with the transformed weights of each block."""
     bt, at, *_ = matrices(x.dtype)
-    x = as_nhwc(x)
+    fill = filler(x)
     y = empty((cut.n, *cut.out, cut.o), x.dtype)
 
     def prepare() -> tuple[Any, ...]:
         v, m = cut.scratch()
-        return _to_tiles(bt, x, v, cut.padding), v, m, _to_pixels(at, m, y, 0, (0, 0))
+        pixels = cut.inputs()
+        to_tiles = _to_tiles(bt, pixels, v, cut.padding)
+        return pixels, to_tiles, v, m, _to_pixels(at, m, y, 0, (0, 0))
 
     prepared = per_thread(prepare)
 
     def block(i: int, j: int) -> None:
-        to_tiles, v, m, to_pixels = prepared()
+        pixels, to_tiles, v, m, to_pixels = prepared()
         n = j - i
-        _compute(to_tiles, slice(i, j), n, slice(n))
+        fill(i, j, pixels[:n])
+        _compute(to_tiles, slice(n), n, slice(n))
         _products(v, weights(i, j), m)
         _compute(to_pixels, slice(n), n, slice(i, j))
 
@@ -262,42 +276,55 @@ def convolve(x: Array, cut: Cut, weights: Weights) -> Array:
     return as_nchw(y)
 
 
-def differentiate(g: Array, x: Array, cut: Cut, weights: Weights, wanted: Sequence[bool],
-                  shape: tuple[int, ...], collect: Callable[..., None]
-                  ) -> tuple[Array | None, Array | None]:
+def differentiate(g: Array | Pending, x: Array | Pending, cut: Cut, weights: Weights,
+                  wanted: Sequence[bool], shape: tuple[int, ...], collect: Callable[..., None]
+                  ) -> tuple[Array | Pending | None, Array | None]:
     """dx from the transposed weights of each block, and the sum of what `collect` makes of it.
 
     By the adjoint of each step, last first; both share the transformed gradient dM = A
     g A^T: dV[tap] = dM[tap] U[tap]^T and dx = B dV B^T; collect(i, j, V, dM, out) fills
-    out (of `shape`).
+    out (of `shape`). The gradient of a pending x is finished in the block that makes it.
     """
     bt, _, a, b, _ = matrices(x.dtype)
-    x = as_nhwc(x)
-    g = as_nhwc(g)
+    fill_g = filler(g)
+    fill_x = filler(x)
     dx = None
     if wanted[0]:
-        dx = empty(x.shape, x.dtype)
+        dx = empty((cut.n, *cut.pixels, cut.c), x.dtype)
+    finish = None
+    if isinstance(x, Pending) and all(wanted):
+        finish = x.collector(cut.images)
 
     def prepare() -> tuple[Any, ...]:
         v, dm = cut.scratch()
-        return (_to_tiles(a, g, dm, (0, 0)), dm, _to_tiles(bt, x, v, cut.padding), v,
+        dy = cut.outputs()
+        pixels = cut.inputs()
+        return (dy, _to_tiles(a, dy, dm, (0, 0)), dm, pixels,
+                _to_tiles(bt, pixels, v, cut.padding), v,
                 None if dx is None else _to_pixels(b, v, dx, -WINDOW, cut.padding))
 
     prepared = per_thread(prepare)
 
     def block(i: int, j: int, out: Array | None = None) -> None:
-        g_to_tiles, dm, x_to_tiles, v, to_pixels = prepared()
+        dy, g_to_tiles, dm, pixels, x_to_tiles, v, to_pixels = prepared()
         n = j - i
-        _compute(g_to_tiles, slice(i, j), n, slice(n))
+        fill_g(i, j, dy[:n])
+        _compute(g_to_tiles, slice(n), n, slice(n))
         if out is not None:
-            _compute(x_to_tiles, slice(i, j), n, slice(n))
+            fill_x(i, j, pixels[:n])
+            _compute(x_to_tiles, slice(n), n, slice(n))
             collect(i, j, v[:n], dm[:n], out)
         if dx is not None:
             _products(dm, weights(i, j), v)
             _compute(to_pixels, slice(n), n, slice(i, j))
+            if finish is not None:
+                finish.take(i, j, dx[i:j], pixels[:n])
 
     total = sum_if(wanted[1], block, cut.n, cut.images, shape, x.dtype)
-    return None if dx is None else as_nchw(dx), total
+    if dx is None:
+        return None, total
+    gradient = as_nchw(dx)
+    return gradient if finish is None else finish.found(gradient), total
 
 
 def weight_products(v: Array, dm: Array, du: Array) -> None:
@@ -305,14 +332,15 @@ def weight_products(v: Array, dm: Array, du: Array) -> None:
     _multiply(_by_tap(v, du.ndim == 4).swapaxes(-2, -1), _by_tap(dm, du.ndim == 4), du)
 
 
-def conv2d(x: Array, w: Array, padding: Pair) -> Array:
+def conv2d(x: Array | Pending, w: Array, padding: Pair) -> Array:
     """x (N, C, H, W) with weights (O, C, 3, 3), stride 1, padding 0 to 2 each way."""
     u = _transformed(w)
     return convolve(x, Cut(x, len(w), padding), lambda i, j: [(slice(j - i), u)])
 
 
-def conv2d_backward(g: Array, x: Array, w: Array, padding: Pair,
-                    wanted: Sequence[bool] = (True, True)) -> tuple[Array | None, Array | None]:
+def conv2d_backward(g: Array | Pending, x: Array | Pending, w: Array, padding: Pair,
+                    wanted: Sequence[bool] = (True, True)
+                    ) -> tuple[Array | Pending | None, Array | None]:
     """Gradients (dx, dw) of `conv2d`; one that is not `wanted` is None. dw = G^T dU G."""
     ut = _transformed(w.swapaxes(0, 1)) if wanted[0] else None
     dx, du = differentiate(g, x, Cut(x, len(w), padding), lambda i, j: [(slice(j - i), ut)], wanted,

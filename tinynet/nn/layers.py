@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Self, overload
 
 from .. import functional as F
@@ -23,10 +24,19 @@ from ..checks import (
     pair,
     pool_windows,
 )
+from ..graph import is_watched
 from ..ops.shape import reshape
 from ..tensor import Tensor
 from . import init
-from .module import Buffer, Module, Parameter, check_dtype, empty, empty_parameter
+from .module import (
+    Buffer,
+    Module,
+    Parameter,
+    check_dtype,
+    empty,
+    empty_parameter,
+    is_observed,
+)
 
 # Linear, and two layers without numbers of their own
 
@@ -334,14 +344,16 @@ class _BatchNorm(_Norm):
         init.ones_(self.running_var)
         return self
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Any, relu: bool = False) -> Tensor:
+        """The norm of x; max(0, y) with `relu`, here or of the layer."""
         check_dtype(x, self.running_mean)
         if len(x.shape) not in self.axes or x.shape[1] != self.num_features:
             raise ValueError(f"{type(self).__name__}({self.num_features}) takes inputs "
                              f"of shape {self.layout} with C = {self.num_features}, "
                              f"got {tuple(x.shape)}")
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
-                            self.training, self.momentum, self.eps, with_relu=self.relu)
+                            self.training, self.momentum, self.eps,
+                            with_relu=relu or self.relu)
 
 
 class BatchNorm1d(_BatchNorm):
@@ -486,7 +498,8 @@ class Sequential(_Listed):
     """y = fn(... f2(f1(x))): layers one after the other, named "0", "1", ...
 
     A single dict gives them other names. Indexing gives a layer, a slice a shorter
-    Sequential that shares the layers.
+    Sequential that shares the layers. A ReLU behind a batch norm is computed with it,
+    in the same pass over memory, unless somebody watches the layers (`observe`).
 
     >>> from tinynet import nn
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
@@ -500,9 +513,20 @@ class Sequential(_Listed):
         super().__init__(layers[0] if named else _numbered(layers))  # type: ignore[arg-type]
 
     def forward(self, x: Any) -> Tensor:
-        for layer in self:
-            x = layer(x)
+        may_join = not is_observed() and not is_watched()
+        joined = False
+        for layer, behind in pairwise([*self, None]):
+            if joined:  # a ReLU that was computed with the norm before it
+                joined = False
+                continue
+            joined = may_join and _is_relu_of(layer, behind)
+            x = layer(x, relu=True) if joined else layer(x)
         return x
+
+
+def _is_relu_of(layer: Module, behind: Module | None) -> bool:
+    """Whether `behind` is a ReLU, and `layer` a batch norm of images: no subclass of either."""
+    return type(layer) is BatchNorm2d and type(behind) is ReLU
 
 
 class ModuleList(_Listed):
