@@ -86,3 +86,33 @@ def test_mistakes_are_named(options: dict[str, Any], message: str) -> None:
     random.manual_seed(0)
     with pytest.raises(ValueError, match=message):
         predict_views(net(), **({"images": IMAGES} | options))
+
+
+@pytest.mark.parametrize("given", ["array", "loader"])
+@pytest.mark.parametrize("average", ["probability", "score"])
+def test_only_the_least_sure_pictures_are_looked_at_again(average: str, given: str) -> None:
+    """Those whose two best classes are nearest; the rest keep the first view's answer."""
+    pictures = np.random.default_rng(5).normal(size=(10, 3, 9, 10)).astype("float32")
+    model = net()
+    images: Any = pictures
+    if given == "loader":
+        images = DataLoader(pictures, np.zeros(10, int), 3)
+    seen: list[int] = []
+
+    def views(x: Any) -> Any:
+        seen.append(len(x))
+        yield x
+        yield x[..., ::-1]
+
+    first = predict_views(model, pictures, lambda x: [x], average=average)
+    both = predict_views(model, pictures, flips, average=average)
+    found = predict_views(model, images, views, batch_size=3, average=average, unsure=0.25)
+    two = np.sort(first, axis=1)[:, -2:]
+    again = np.argsort(two[:, 1] - two[:, 0])[:3]
+    rest = np.setdiff1d(np.arange(10), again)
+    assert close(found[again], both[again], atol=1e-6)
+    assert close(found[rest], first[rest], atol=1e-6)
+    assert sum(seen) == 10 + 3
+    assert close(predict_views(model, images, views, average=average, unsure=0.0), first, atol=1e-6)
+    with pytest.raises(ValueError, match="unsure must be a probability"):
+        predict_views(model, pictures, unsure=25)

@@ -6,7 +6,6 @@ barrier, so a rank that stays away is noticed by a timeout.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -82,7 +81,3 @@ def on_ranks(size: int, work: Callable[[World], Any], **options: Any) -> list[An
         raise (broken or [error for _, error in errors])[0]
     return found
 
-
-@contextlib.contextmanager
-def as_is() -> Any:
-    yield
