@@ -310,6 +310,22 @@ def test_a_silent_network_is_given_up_after_five_seconds(tmp_path: Path,
     released.set()
 
 
+def test_a_machine_that_starts_no_thread_downloads_all_the_same(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    want = download.CONNECT_SECONDS
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert download._within(want, lambda: "answer") == "answer"
+    with pytest.raises(OSError, match="no route"):
+        download._within(want, raise_no_route)
+
+
+def raise_no_route() -> None:
+    raise OSError("no route")
+
+
 def test_only_the_expected_members_are_extracted(tmp_path: Path) -> None:
     evil = {"../evil.txt": b"x", "/tmp/evil.txt": b"x", f"{BINARY}/../../evil.txt": b"x"}
     path = tmp_path / "a.tar.gz"

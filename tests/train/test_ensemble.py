@@ -17,7 +17,15 @@ from tests.results import save
 from tests.train.toy import batches, net, trainer
 from tinynet import data, models, nn, optim, to_numpy
 from tinynet.optim.schedule import cosine, cyclic_cosine, warmup
-from tinynet.train import Ensemble, Evaluation, Snapshots, Trainer, load_model, read_model
+from tinynet.train import (
+    Checkpoints,
+    Ensemble,
+    Evaluation,
+    Snapshots,
+    Trainer,
+    load_model,
+    read_model,
+)
 
 
 class Fixed(nn.Module):
@@ -142,6 +150,15 @@ def test_D4_a_last_cycle_that_is_shorter_counts(tmp_path: Path, steps: int, peri
     last = load_model(snapshots.files()[-1], net(seed=5))
     assert all(np.array_equal(to_numpy(a), to_numpy(b)) for a, b in
                zip(last.state_dict().values(), t.model.state_dict().values(), strict=True))
+
+
+def test_two_runs_cannot_save_their_snapshots_to_one_folder(tmp_path: Path) -> None:
+    one = Snapshots(tmp_path, 3)
+    with pytest.raises(BlockingIOError, match="is in use by another run"):
+        trainer(callbacks=[one, Snapshots(tmp_path, 3)]).fit(batches(), epochs=1)
+    trainer(callbacks=[one, Checkpoints(tmp_path)]).fit(batches(), epochs=1)
+    trainer(callbacks=[Snapshots(tmp_path, 2)]).fit(batches(), epochs=1)
+    assert not list(tmp_path.glob("*.lock")) + list(tmp_path.glob(".*lock"))
 
 
 def test_wrong_use_is_named(tmp_path: Path) -> None:

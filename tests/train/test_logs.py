@@ -187,6 +187,34 @@ def test_a_silent_run_warns_of_a_log_that_was_removed(tmp_path: Path) -> None:
     assert len([row for row in lines(log) if row["table"] == "steps"]) == 12
 
 
+@pytest.mark.parametrize("harm, said", HARMS)
+@pytest.mark.parametrize("name", ["log.jsonl", "log.csv"])
+def test_a_log_that_others_change_after_its_last_flush_is_written_anew_at_the_end(
+        name: str, harm: Any, said: str, tmp_path: Path) -> None:
+    log = tmp_path / "logs" / name
+    log.parent.mkdir()
+
+    class AtTheLastEpoch(Callback):
+        def on_epoch(self, trainer: Any) -> None:
+            if trainer.epoch == 2:
+                harm(log)
+
+    table = "steps" if log.suffix == ".csv" else None
+    t = trainer(callbacks=[LogFile(log, table), AtTheLastEpoch()])
+    with pytest.warns(RuntimeWarning, match=said):
+        t.fit(batches(), epochs=2)
+    other = tmp_path / f"other{log.suffix}"
+    trainer(callbacks=[LogFile(other, table)]).fit(batches(), epochs=2)
+    columns = ("step", "loss")
+    texts = []
+    for path in (log, other):
+        if table is None:
+            texts.append([[row.get(c) for c in columns] for row in lines(path)])
+        else:
+            texts.append(path.read_text())
+    assert texts[0] == texts[1]
+
+
 def test_two_runs_cannot_write_one_log(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "log.jsonl")
     t = trainer(callbacks=[log, LogFile(tmp_path / "log.jsonl")])

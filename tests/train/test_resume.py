@@ -104,7 +104,7 @@ def test_a_second_process_in_the_folder_is_refused_and_harms_nothing(
         assert first.stdout is not None and first.stdout.readline() == "waiting\n"
         second = run_python("-m", "tests.train.resumable", str(tmp_path))
         assert second.returncode == 1
-        assert f"checkpoints is in use by process {first.pid} on " in second.stderr
+        assert f" is in use by process {first.pid} on " in second.stderr
         assert "BlockingIOError" in second.stderr.splitlines()[-1]
     finally:
         first.kill()
@@ -354,6 +354,22 @@ def test_the_time_of_training_is_that_of_the_whole_run(tmp_path: Path) -> None:
     assert second.history["seconds"][0] == first.history["seconds"][0]
     assert second.seconds == pytest.approx(sum(second.history["seconds"]))
     assert second.history["seconds"][1] >= 0.012  # two steps were of the first process
+
+
+def test_a_callback_that_fails_at_the_end_leaves_the_folder_to_the_next_run(tmp_path: Path) -> None:
+    class Fails(Callback):
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        def on_end(self, trainer: Any) -> None:
+            raise OSError(self.text)
+
+    callbacks = [Fails("first"), Checkpoints(tmp_path), Fails("second")]
+    with pytest.raises(OSError, match="first") as caught:
+        trainer(callbacks=callbacks).fit(batches(), epochs=1)
+    assert caught.value.__notes__ == ["a callback's end failed, too: OSError('second')"]
+    assert not (tmp_path / ".lock").exists()
+    trainer(callbacks=[Checkpoints(tmp_path)]).fit(batches(), epochs=2, resume=tmp_path)
 
 
 def test_a_used_folder_is_not_overwritten(tmp_path: Path) -> None:

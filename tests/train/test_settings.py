@@ -15,7 +15,7 @@ import pytest
 from tests.train.toy import batches
 from tinynet import data, functional as F, nn, optim, random
 from tinynet.optim.schedule import constant, cosine
-from tinynet.train import Checkpoints, ClipGradients, Trainer
+from tinynet.train import Checkpoints, ClipGradients, Trainer, WeightAveraging
 from tinynet.train.settings import describe, differences
 
 POINTS = np.random.default_rng(0).standard_normal((24, 2)).astype("float32")
@@ -50,15 +50,23 @@ class Shift:
 
 def run(folder: Path, resume: bool, *, p: float = 0.1, layer: Any = None, points: Any = POINTS,
         labels: Any = LABELS, transform: Any = doubled, loss: Any = F.cross_entropy,
-        progress: bool = False, clip: float = 9.0, val: Any = None, optimizer: Any = None,
+        progress: bool = False, clip: float | None = 9.0, val: Any = None, optimizer: Any = None,
+        decay: float | None = None, freeze: bool = False, loader: Any = None,
         **options: Any) -> Trainer:
     random.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 8), layer or nn.ReLU(), nn.Dropout(p), nn.Linear(8, 3))
     make = optimizer or optim.SGD
     options = {"lr": 0.1, "momentum": 0.9, **options} if make is optim.SGD else options
+    model[0].requires_grad_(not freeze)
+    callbacks: list[Any] = [Checkpoints(folder)]
+    if clip is not None:
+        callbacks.append(ClipGradients(norm=clip))
+    if decay is not None:
+        callbacks.append(WeightAveraging(optim.EMA(model.named_parameters(), decay)))
     trainer = Trainer(model, make(model.named_parameters(), **options), loss, progress=progress,
-                      callbacks=[ClipGradients(norm=clip), Checkpoints(folder)])
-    loader = data.DataLoader(points, labels, 8, transform=transform)
+                      callbacks=callbacks)
+    if loader is None:
+        loader = data.DataLoader(points, labels, 8, transform=transform)
     trainer.fit(loader, val, epochs=2 if resume else 1, resume=folder if resume else None)
     return trainer
 
@@ -94,6 +102,75 @@ def test_what_differs_is_said_with_the_value_that_is_used(
     assert len(lines) == 1, lines
 
     assert re.search(f"{line}.*; {whose}$", lines[0]), lines[0]
+
+
+class OwnLoader:
+    """A loader of one's own: batches of what it was made with, and a count of its epochs."""
+
+    def __init__(self, points: Any, labels: Any) -> None:
+        self.points = points
+        self.labels = labels
+        self.epochs = 0
+
+    def __iter__(self) -> Any:
+        self.epochs += 1
+        return iter([(self.points[i : i + 8], self.labels[i : i + 8]) for i in (0, 8, 16)])
+
+
+class OwnSet:
+    """A data set of one's own."""
+
+    def __init__(self, root: str, points: Any) -> None:
+        self.root = root
+        self.points = points
+
+    def __getitem__(self, i: int) -> Any:
+        return self.points[i]
+
+
+class SetLoader:
+    """A loader of one's own with a data set inside, and slots."""
+
+    def __init__(self, dataset: Any, size: int = 8) -> None:
+        self.dataset = dataset
+        self.size = size
+
+    def __iter__(self) -> Any:
+        for i in range(0, 24, self.size):
+            yield self.dataset[slice(i, i + self.size)], LABELS[i : i + self.size]
+
+    def __len__(self) -> int:
+        return 24 // self.size
+
+
+OTHERS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"decay": 0.9}, {"decay": 0.5},
+     r"callback WeightAveraging: .*EMA\(decay=0.9.* in the checkpoint, .*decay=0.5.* here"),
+    ({"clip": None}, {}, r"callback ClipGradients: none in the checkpoint, .*norm=9.0.* here"),
+    ({}, {"clip": None}, r"callback ClipGradients: .*norm=9.0.* in the checkpoint, none here"),
+    ({}, {"freeze": True}, r"frozen parameters: \[\] in the checkpoint, \['0.weight', '0.bias'\]"),
+    ({"loader": OwnLoader(POINTS, LABELS)}, {"loader": OwnLoader(POINTS + 1, LABELS)},
+     r"data of the training loader: OwnLoader\(points=float32 .*, OwnLoader\("),
+    ({"loader": SetLoader(OwnSet("a", POINTS))}, {"loader": SetLoader(OwnSet("b", POINTS))},
+     r"data of the training loader: SetLoader\(dataset=OwnSet\(root='a'.*root='b'"),
+    ({"loader": SetLoader(OwnSet("a", POINTS))}, {"loader": SetLoader(OwnSet("a", POINTS * 2))},
+     r"data of the training loader: SetLoader\(dataset=OwnSet\(root='a', points=.*"),
+]
+
+
+@pytest.mark.parametrize("before, after, line", OTHERS, ids=[
+    "decay of an average", "callback added", "callback removed", "parameter frozen",
+    "own loader", "own data set", "pictures of an own data set"])
+def test_what_stands_in_other_objects_is_compared(
+        before: dict[str, Any], after: dict[str, Any], line: str, tmp_path: Path,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path / "same", False, **before)
+    run(tmp_path / "same", True, **before)  # a warning would be an error
+    run(tmp_path / "other", False, **before)
+    capsys.readouterr()
+    run(tmp_path / "other", True, progress=True, **after)
+    lines = [found for found in capsys.readouterr().out.splitlines() if found.startswith("  ")]
+    assert len(lines) == 1 and re.search(line, lines[0]), lines
 
 
 def test_the_value_that_is_said_to_be_used_is_used(tmp_path: Path) -> None:

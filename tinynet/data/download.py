@@ -218,7 +218,10 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
         except BaseException as error:  # handed to the caller below
             result.set_exception(error)
 
-    threading.Thread(target=run, daemon=True, name="tinynet-connect").start()
+    try:
+        threading.Thread(target=run, daemon=True, name="tinynet-connect").start()
+    except RuntimeError:  # no thread can be started: then without a limit
+        return call()
     done, _ = wait([result], seconds)
     if not done:
         raise TimeoutError(f"no answer within {seconds:g} s")

@@ -24,6 +24,8 @@ import numpy as np
 from .. import text
 from ..backend import check_range, to_numpy
 from ..checks import check_whole
+from ..files import explained
+from ..locks import Lock
 from ..nn.module import Module
 from .callbacks import Callback, Run
 from .checkpoint import read_model, save_model
@@ -206,7 +208,8 @@ class Snapshots(Callback):
 
     A cycle must be long enough to train a net: of four cycles of three epochs the last
     snapshot alone was better than the mean of all (`tests/results/snapshots.md`);
-    `Ensemble.table` tells how many to take.
+    `Ensemble.table` tells how many to take. A folder to which another run saves its
+    snapshots is refused (BlockingIOError).
     """
 
     writes_files = True
@@ -215,6 +218,7 @@ class Snapshots(Callback):
         self.folder = Path(folder)
         self.period = check_whole("period", period)
         self._count = 0
+        self._lock = Lock(self.folder / ".snapshots.lock", self.folder)
 
     def files(self) -> list[Path]:
         """The snapshots of the run so far, the oldest first."""
@@ -223,9 +227,15 @@ class Snapshots(Callback):
 
     def on_start(self, trainer: Run) -> None:
         """A resumed run has made some already; if it is over, its last cycle's, too."""
+        with explained(self.folder):
+            self._lock.acquire()
         self._count = trainer.step // self.period
         if trainer.epoch >= trainer.planned_epochs:
             self._count = math.ceil(trainer.step / self.period)
+
+    def on_end(self, trainer: Run) -> None:
+        """Let other runs use the folder."""
+        self._lock.release()
 
     def on_step(self, trainer: Run) -> None:
         """Save at the end of a cycle."""

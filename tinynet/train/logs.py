@@ -5,7 +5,7 @@ nothing to save of it: when a run goes on from a checkpoint, a file is written a
 the checkpoint's history, and what a killed process wrote after that moment is gone from
 it. TensorBoard's event files cannot be rewritten; there an event tells the reader to
 drop the later steps. A file that is removed, cut or replaced while the run goes on is
-written anew at the next flush, and the run says so. Two runs cannot write one file.
+written anew at the next flush, or at the end, and the run says so. Two runs cannot write one file.
 
 Read next: `train/averaging.py`.
 """
@@ -39,6 +39,7 @@ class _Rows(Callback):
     start leaves an older file alone.
     """
 
+    only_watches = True
     writes_files = True
 
     def __init__(self, tables: tuple[str, ...]) -> None:
@@ -72,10 +73,13 @@ class _Rows(Callback):
         self.on_log(trainer)
 
     def on_end(self, trainer: Run) -> None:
-        """Close the file; of a run that was over when resumed, write it first."""
-        if self._file is None and trainer.history.steps:
-            self.on_log(trainer)
-        self._close()
+        """Close the file; write it first if it is gone, or the run was over when resumed."""
+        missing = self._file is None and trainer.history.steps
+        try:
+            if missing or (self._file is not None and self.change()):
+                self.on_log(trainer)
+        finally:
+            self._close()
 
     def _close(self) -> None:
         if self._file is not None:

@@ -55,6 +55,7 @@ class Fit:
     sums: dict[str, float] = field(default_factory=dict)  # of the epoch that is begun
     unjudged: list[int] = field(default_factory=list)  # epochs: no finite val_loss
     settings: Settings = field(default_factory=dict)  # {}: not asked for yet
+    frozen: list[str] = field(default_factory=list)  # parameters, when the fit began
 
     @property
     def batches_done(self) -> int:

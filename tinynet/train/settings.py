@@ -10,6 +10,7 @@ Read next: `train/logs.py`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -24,11 +25,13 @@ from ..backend import is_array
 from ..data.dataset import digest
 from ..data.loader import DataLoader
 from ..nn.module import Module
+from ..optim.averaging import Average
 from ..random import Generator
 from ..tensor import Tensor
 
 Settings = dict[str, str]
 _OF_A_RUN = ("loss", "metric", "log_every")
+_CALLBACK = "callback "
 _OF_A_LOADER = ("batch_size", "shuffle", "seed", "drop_last", "augment", "transform",
                 "batch_transform")
 
@@ -48,6 +51,7 @@ def settings_of(run: Any, loaders: Mapping[str, Any]) -> Settings:
         if not _is_ours(forward):
             text += f" {describe(forward)}"
         found[f"layer {path!r}"] = text
+    found["frozen parameters"] = describe(run.fitting.frozen)
     for name, loader in loaders.items():
         data: Any = None
         if isinstance(loader, list | tuple):
@@ -58,16 +62,57 @@ def settings_of(run: Any, loaders: Mapping[str, Any]) -> Settings:
                 data = f"{len(loader.images)} samples {loader.digest()[:16]}"
             for key in _OF_A_LOADER:
                 found[f"{key} of the {name}"] = describe(getattr(loader, key))
+        elif loader is not None:
+            found[f"data of the {name}"] = _of_own(loader)
+            continue
         found[f"data of the {name}"] = describe(data)
     for callback in run.callbacks:
         if not callback.only_watches:
-            found[f"callback {type(callback).__name__}"] = _called(callback)
+            name = f"{_CALLBACK}{type(callback).__name__}"
+            if not _is_ours(type(callback)):  # it may only watch
+                name = f"own {name}"
+            while name in found:
+                name += ", another"
+            found[name] = _called(callback)
     return found
+
+
+def frozen(model: Module) -> list[str]:
+    """The parameters that are not trained, by name."""
+    return [name for name, p in model.named_parameters() if not p.requires_grad]
+
+
+def _of_own(loader: Any) -> str:
+    """A loader of your own, or a data set in it: by what it was made with, and its length."""
+    if isinstance(loader, types.GeneratorType):
+        return "generator"
+    held = vars(loader) if hasattr(loader, "__dict__") else {}
+    texts = []
+    for name, value in held.items():
+        if name.startswith("_") or name not in _arguments(loader):
+            continue
+        plain = value is None or isinstance(value, tuple(kinds for kinds, _ in _TEXTS[:2]))
+        if is_array(value) or isinstance(value, np.ndarray | Tensor | list | tuple) or plain:
+            texts.append(f"{name}={describe(value)}")
+        elif hasattr(value, "__getitem__"):  # a data set
+            texts.append(f"{name}={_of_own(value)}")
+    with contextlib.suppress(TypeError):  # it has none
+        texts.append(f"len={len(loader)}")
+    return f"{type(loader).__name__}({', '.join(texts)})"
+
+
+def _arguments(owner: Any) -> list[str]:
+    """What the class of an object is called with."""
+    try:
+        return list(inspect.signature(type(owner)).parameters)
+    except (TypeError, ValueError):  # of some classes written in C
+        return []
 
 
 def differences(saved: Mapping[str, str], mine: Mapping[str, str],
                 used: Mapping[str, str]) -> list[str]:
-    """A line for each setting that the checkpoint and this run have both, not alike.
+    """A line for each setting that the checkpoint and this run have both, not alike, and
+    for each callback of the library that only one of them has.
 
     >>> differences({"lr": "0.1", "seed": "1"}, {"lr": "0.2", "seed": "1"}, {"lr": "0.1"})
     ["lr: 0.1 in the checkpoint, 0.2 here; the checkpoint's is used"]
@@ -80,6 +125,11 @@ def differences(saved: Mapping[str, str], mine: Mapping[str, str],
                 whose = "the checkpoint's"
             lines.append(f"{name}: {saved[name]} in the checkpoint, {mine[name]} here; "
                          f"{whose} is used")
+    for name in sorted(saved.keys() ^ mine.keys()):
+        if saved and name.startswith(_CALLBACK):
+            there = saved.get(name, "none")
+            here = mine.get(name, "none")
+            lines.append(f"{name}: {there} in the checkpoint, {here} here; this run's is used")
     return lines
 
 
@@ -141,10 +191,17 @@ def _is_ours(function: Any) -> bool:
 
 
 def _called(owner: Any) -> str:
-    """An object by the plain attributes its class was called with: others change."""
-    arguments = inspect.signature(type(owner)).parameters
-    return _held(owner, [name for name in arguments if isinstance(
-        vars(owner).get(name), bool | int | float | str | types.FunctionType)])
+    """An object by the plain attributes its class was called with (others change), and
+    by those of an average or a loader in it."""
+    plain = bool | int | float | str | types.FunctionType | Average | DataLoader
+    return _held(owner, [name for name in _arguments(owner)
+                         if isinstance(vars(owner).get(name), plain)], _inside)
+
+
+def _inside(value: Any) -> str:
+    if isinstance(value, Average | DataLoader):
+        return _called(value)
+    return describe(value)
 
 
 def _held(owner: Any, names: Iterable[str], inner: Any = describe) -> str:

@@ -61,6 +61,7 @@ from .predict import (
 )
 from .progress import Progress
 from .resume import Fit, load_run_state, read_newest, run_facts, run_state
+from .settings import frozen
 from .state import SUMS
 
 Batches = Iterable[tuple[Any, Any]]
@@ -202,8 +203,9 @@ class Trainer:
         if val_loader is not None:
             planned_batches("val_loader", val_loader, epochs)
         why = "error"
+        failed: BaseException | None = None
         self._pending = []
-        self.fitting = Fit([train_loader, val_loader], self.epoch)
+        self.fitting = Fit([train_loader, val_loader], self.epoch, frozen=frozen(self.model))
         if resume is not None:
             found = self.world.of_first(lambda: read_newest(resume))
             if found:
@@ -231,12 +233,15 @@ class Trainer:
                 why = "interrupted"
                 self.read_metrics()
                 self.say(f"interrupted at step {self.step}")
+            except BaseException as error:
+                failed = error
+                raise
             finally:
                 self.history.stopped = why
                 self.batch = None
                 self.batch_loss = None
                 self.model.eval()
-                self._call("on_end")
+                self._end(failed)
         return self.history
 
     @property
@@ -482,6 +487,21 @@ class Trainer:
                     f"the loss became {row['loss']} at step {s.step} (epoch "
                     f"{self.epoch + 1}) with lr {s.lr:.4g}. " + _CAUSES.format(s.lr / 10))
         self._call("on_log")
+
+    def _end(self, failed: BaseException | None) -> None:
+        """`on_end` of every callback, also behind one that fails: the first error, that of
+        the run if it `failed`, is raised when all have let go of files and folders."""
+        errors = [failed] if failed else []
+        for callback in self.callbacks:
+            try:
+                if self.world.is_first or not callback.writes_files:
+                    callback.on_end(self)
+            except BaseException as error:
+                errors.append(error)
+        for other in errors[1:]:
+            errors[0].add_note(f"a callback's end failed, too: {other!r}")
+        if errors and not failed:
+            raise errors[0]
 
     def _call(self, hook: str) -> None:
         for callback in self.callbacks:
