@@ -338,6 +338,21 @@ class UpdateRatio(Callback):
             trainer.say(f"update ratio {typical:.1e}, {advice}")
 
 
+def end(callbacks: Iterable[Callback], run: Run, failed: BaseException | None) -> None:
+    """`on_end` of every callback, also behind one that fails: the first error, that of the
+    run if it `failed`, is raised when all have let go of files and folders."""
+    errors = [failed] if failed else []
+    for callback in callbacks:
+        try:
+            callback.on_end(run)
+        except BaseException as error:
+            errors.append(error)
+    for other in errors[1:]:
+        errors[0].add_note(f"a callback's end failed, too: {other!r}")
+    if errors and not failed:
+        raise errors[0]
+
+
 def _median(values: Iterable[float]) -> float:
     finite = [v for v in values if math.isfinite(v)]
     return median(finite) if finite else math.nan

@@ -9,11 +9,12 @@ Read next: `train/settings.py`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any
 
-from ..backend import on_gpu, xp
+from ..backend import on_gpu, to_numpy, xp
 from ..foreign import closest
 from ..functional import loss as losses
 from ..nn.layers import Sequential, Sigmoid
@@ -37,6 +38,21 @@ _MEANT = {  # of Keras, Lightning and fastai
 
 
 # Before the first step
+
+def spoilt(model: Module) -> list[str]:
+    """The trained weights that are not finite, and the buffers with a nan, by name.
+
+    A buffer may hold infinities on purpose, as a mask does; nan is what running
+    statistics become. Reads one array.
+    """
+    found = {name: ~xp.isfinite(p.data).all() for name, p in model.named_parameters()
+             if p.requires_grad}
+    found |= {name: xp.isnan(b.data).any() for name, b in model.named_buffers()
+              if b.data.dtype.kind == "f"}
+    if not found:
+        return []
+    return list(itertools.compress(found, to_numpy(xp.stack(list(found.values()))).tolist()))
+
 
 def check_parts(model: Any, optimizer: Any, loss: Any, metric: Any) -> None:
     """TypeError for a class in place of an object, a text in place of a function."""

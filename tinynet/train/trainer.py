@@ -35,6 +35,7 @@ from .callbacks import (
     EarlyStopping,
     ReportToSchedule,
     UpdateRatio,
+    end,
 )
 from .distributed import World, as_world, share_loader
 from .given import (
@@ -44,6 +45,7 @@ from .given import (
     most_right,
     rate_note,
     score_note,
+    spoilt,
     with_own,
 )
 from .history import History
@@ -241,7 +243,7 @@ class Trainer:
                 self.batch = None
                 self.batch_loss = None
                 self.model.eval()
-                self._end(failed)
+                end(self._called(), self, failed)
         return self.history
 
     @property
@@ -258,15 +260,7 @@ class Trainer:
         A buffer may hold infinities on purpose, as a mask does; nan is what running
         statistics become. Reads one array.
         """
-        parameters = self.model.named_parameters()
-        spoilt = {name: ~xp.isfinite(p.data).all() for name, p in parameters if p.requires_grad}
-        spoilt |= {name: xp.isnan(b.data).any() for name, b in self.model.named_buffers()
-                   if b.data.dtype.kind == "f"}
-        if not spoilt:
-            return
-        found = to_numpy(xp.stack(list(spoilt.values())))
-        names = list(itertools.compress(spoilt, found.tolist()))
-        if names:
+        if names := spoilt(self.model):
             lr = self.history.steps.get("lr", [self.optimizer.lr])[-1]
             raise FloatingPointError(
                 f"weights that are not finite, {_listed(names, 3)}, after {self.step} "
@@ -488,25 +482,13 @@ class Trainer:
                     f"{self.epoch + 1}) with lr {s.lr:.4g}. " + _CAUSES.format(s.lr / 10))
         self._call("on_log")
 
-    def _end(self, failed: BaseException | None) -> None:
-        """`on_end` of every callback, also behind one that fails: the first error, that of
-        the run if it `failed`, is raised when all have let go of files and folders."""
-        errors = [failed] if failed else []
-        for callback in self.callbacks:
-            try:
-                if self.world.is_first or not callback.writes_files:
-                    callback.on_end(self)
-            except BaseException as error:
-                errors.append(error)
-        for other in errors[1:]:
-            errors[0].add_note(f"a callback's end failed, too: {other!r}")
-        if errors and not failed:
-            raise errors[0]
+    def _called(self) -> list[Callback]:
+        """The callbacks of this rank: only the first one writes files."""
+        return [c for c in self.callbacks if self.world.is_first or not c.writes_files]
 
     def _call(self, hook: str) -> None:
-        for callback in self.callbacks:
-            if self.world.is_first or not callback.writes_files:
-                getattr(callback, hook)(self)
+        for callback in self._called():
+            getattr(callback, hook)(self)
 
 
 def _listed(names: list[Any], most: int) -> str:
