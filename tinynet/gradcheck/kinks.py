@@ -32,16 +32,16 @@ _AWAY = 64.0  # steps, so far are they
 
 
 def locate(level: Level, v: Array, c: Array, gradient: Array) -> tuple[Array, str]:
-    """The element of `v` where the sides differ most, by halving; a note if it is excused.
-
-    If no half differs, a part of `v` and the note that excuses it; no note if none does.
+    """The element of `v` where the sides differ most, by halving; or, if no half
+    differs, a part of `v` and the note that excuses it, if one does.
     """
     whole = _part(level, v, np.nonzero(v)[0], c, gradient)
     while len(whole.places) > 1:
-        halves = [_part(level, v, half, c, gradient) for half in np.array_split(whole.places, 2)]
+        two = np.array_split(whole.places, 2)
+        halves = [_part(level, v, half, c, gradient) for half in two]
         if not any(half.differs for half in halves):
             return whole.places, _excuse(whole, halves)
-        whole = max(halves, key=lambda half: (half.differs, half.found.resolved, half.miss))
+        whole = max(halves, key=Part.rank)
     return whole.places, ""
 
 
@@ -55,6 +55,9 @@ class Part(NamedTuple):
     @property
     def differs(self) -> bool:
         return not self.found.passed
+
+    def rank(self) -> tuple[bool, bool, float]:
+        return self.differs, self.found.resolved, self.miss
 
 
 def _part(level: Level, v: Array, places: Array, c: Array, gradient: Array) -> Part:
@@ -90,7 +93,8 @@ def element(level: Level, place: int, c: Array, gradient: Array,
     return found.excused(note) if note else found
 
 
-def kink(level: Level, v: Array, c: Array, found: Comparison, tried: Sequence[Tried]) -> str:
+def kink(level: Level, v: Array, c: Array, found: Comparison,
+         tried: Sequence[Tried]) -> str:
     """What to say if a kink or a jump at the point explains a difference along `v`, or "".
 
     It is looked for with the smallest of the steps that agreed whose rounding does not
@@ -103,7 +107,8 @@ def kink(level: Level, v: Array, c: Array, found: Comparison, tried: Sequence[Tr
     for look in looks:
         for t in (*tried[2::-1], tried[0]):
             noise = 4 * level.noise(c, 0.1 * found.miss * t.h)
-            noise = np.maximum(noise, 4 * ROUNDING * float(np.abs(level.y).max(initial=0.0)))
+            largest = float(np.abs(level.y).max(initial=0.0))
+            noise = np.maximum(noise, 4 * ROUNDING * largest)
             if float(np.abs(c * noise).sum()) < 0.5 * found.miss * t.h:
                 break
         note = _kink_within(level, v, c, t.step, noise / t.h, look)

@@ -40,7 +40,8 @@ _PARTS = np.arange(10, 17) / 16  # of a step, where rounding is measured
 _SAFETY = 2.0  # a slope's rounding is below this many fourth differences, over the step
 
 # Steps, as parts of eps, and at most such a part of the number that moves.
-_SMALLER = [(10.0**-k, math.inf) for k in range(13)] + [(1e-12, 10.0**-k) for k in (2, 3, 4)]
+_SMALLER = [*((10.0**-k, math.inf) for k in range(13)), (1e-12, 1e-2), (1e-12, 1e-3),
+            (1e-12, 1e-4)]
 _LARGER = [(10.0, math.inf), (100.0, math.inf), (1000.0, math.inf)]
 _FOR_NOISE = [(10.0**-k, math.inf) for k in (0, 2, 4, 6, 8, 10)] + [(1e-12, 1e-3)]
 _MOST_ROUNDING = 1e-3  # of a function, as a part of it
@@ -63,7 +64,7 @@ class Tried(NamedTuple):
     step: Array
     h: float
     found: Comparison
-    moved: Array  # c of the outputs that it moves, else 0: what does not move has no rounding
+    moved: Array  # c of the outputs that it moves, else 0: they alone have a rounding
 
 
 class Level:
@@ -135,12 +136,12 @@ class Level:
     # The numeric side
 
     def value(self, x: Array) -> Array:
-        """f at the flat point `x`, perhaps beyond the edge of its domain, as an array."""
+        """f at a flat point, perhaps beyond the edge of its domain, as an array."""
         with np.errstate(all="ignore"):
             return self.call(x)[0].numpy()
 
     def step(self, v: Array, shrink: float = 1.0, share: float = math.inf) -> Array:
-        """eps v times `shrink`, enlarged where it would vanish beside the number that moves.
+        """eps v times `shrink`, enlarged where it would vanish beside a number.
 
         At most `share` of a number is added to it; 0 has no share. Sixteenths of a step
         are multiples of the spacing of the numbers.
@@ -199,8 +200,8 @@ class Level:
         return ROUNDING * float(np.abs(c * self.y).sum())
 
     def hides(self, c: Array, enough: float) -> float:
-        """The rounding of sum(c * f), of what happens inside f too; looked at closely if
-        it is more than `enough`."""
+        """The rounding of sum(c * f), of what happens inside f too; looked at closely
+        if it is more than `enough`."""
         inside = _SAFETY * float(np.abs(c * self.noise(c, enough / _SAFETY)).sum())
         return float(np.maximum(self.rounding(c), inside))
 
@@ -236,9 +237,10 @@ class Level:
         wrong, steps = self.verdict(tried)
         if wrong.resolved and wrong.numeric != 0.0:
             return wrong, steps
-        smaller = len(tried)  # too few of them, or nothing moved: perhaps it does farther away
+        smaller = len(tried)  # too few, or nothing moved: perhaps it does farther away
         for shrink, share in _LARGER:
-            found = self.at_step(self.step(v, shrink, share), where, v, c, gradient, tried, alone)
+            step = self.step(v, shrink, share)
+            found = self.at_step(step, where, v, c, gradient, tried, alone)
             if found.passed:
                 return found, tried
         if wrong.resolved and not any(t.found.error < _NEARLY for t in tried[smaller:]):
@@ -279,7 +281,8 @@ class Level:
         """What to say if the last step passed, and the first did not."""
         if len(tried) == 1:
             return ""
-        why = "f has a kink in between (a max or a ReLU changes its winner), or bends strongly"
+        why = ("f has a kink in between (a max or a ReLU changes its winner), or bends "
+               "strongly")
         if not math.isfinite(tried[0].found.numeric):
             why = "f is not a number as far away as that"
         return (f"differences agree with a step of {tried[-1].h:.0e}, not of "

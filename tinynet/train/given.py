@@ -51,7 +51,8 @@ def spoilt(model: Module) -> list[str]:
               if b.data.dtype.kind == "f"}
     if not found:
         return []
-    return list(itertools.compress(found, to_numpy(xp.stack(list(found.values()))).tolist()))
+    answers = to_numpy(xp.stack(list(found.values())))
+    return list(itertools.compress(found, answers.tolist()))
 
 
 def check_parts(model: Any, optimizer: Any, loss: Any, metric: Any) -> None:

@@ -5,7 +5,8 @@ nothing to save of it: when a run goes on from a checkpoint, a file is written a
 the checkpoint's history, and what a killed process wrote after that moment is gone from
 it. TensorBoard's event files cannot be rewritten; there an event tells the reader to
 drop the later steps. A file that is removed, cut or replaced while the run goes on is
-written anew at the next flush, or at the end, and the run says so. Two runs cannot write one file.
+written anew at the next flush, or at the end, and the run says so. Two runs cannot
+write one file.
 
 Read next: `train/averaging.py`.
 """

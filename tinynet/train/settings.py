@@ -92,7 +92,8 @@ def _of_own(loader: Any) -> str:
         if name.startswith("_") or name not in _arguments(loader):
             continue
         plain = value is None or isinstance(value, tuple(kinds for kinds, _ in _TEXTS[:2]))
-        if is_array(value) or isinstance(value, np.ndarray | Tensor | list | tuple) or plain:
+        many = is_array(value) or isinstance(value, np.ndarray | Tensor | list | tuple)
+        if many or plain:
             texts.append(f"{name}={describe(value)}")
         elif hasattr(value, "__getitem__"):  # a data set
             texts.append(f"{name}={_of_own(value)}")
@@ -129,7 +130,8 @@ def differences(saved: Mapping[str, str], mine: Mapping[str, str],
         if saved and name.startswith(_CALLBACK):
             there = saved.get(name, "none")
             here = mine.get(name, "none")
-            lines.append(f"{name}: {there} in the checkpoint, {here} here; this run's is used")
+            lines.append(f"{name}: {there} in the checkpoint, {here} here; this run's "
+                         "is used")
     return lines
 
 
