@@ -161,6 +161,18 @@ def test_pictures_of_files_are_decoded_in_the_threads(tmp_path: Path) -> None:
     assert "sample 2 of Files" in found.value.__notes__[0]
 
 
+def test_a_table_of_pandas_is_its_numbers() -> None:
+    class Table:  # what of a DataFrame is asked
+        iloc = None
+        shape = (6, 2)
+
+        def to_numpy(self) -> Any:
+            return np.arange(12.0).reshape(6, 2)
+
+    ((x, y),) = host(DataLoader(Table(), np.arange(6), batch_size=6, shuffle=False))
+    assert (x == Table().to_numpy()).all() and y.tolist() == list(range(6))
+
+
 class Own(Dataset):
     """A class of the user's that derives from `Dataset`, as one would from PyTorch's."""
 

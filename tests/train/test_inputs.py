@@ -318,6 +318,24 @@ def test_statistics_stay_after_an_error_and_where_no_batch_comes_by() -> None:
 
 # What a loader may be
 
+class RandomSampler:
+    """As PyTorch's loader has one when it shuffles."""
+
+
+class OfPyTorch(list[Any]):
+    """Looks as PyTorch's loader does."""
+
+    def __init__(self, batches: Any, sampler: Any) -> None:
+        super().__init__(batches)
+        self.sampler = sampler
+
+
+def test_predictions_of_a_shuffling_loader_of_pytorch_are_refused() -> None:
+    assert small().predict(OfPyTorch(PAIRS, None)).shape == (21, 3)
+    with pytest.raises(ValueError, match="this OfPyTorch shuffles: make it with shuffle=False"):
+        small().predict(OfPyTorch(PAIRS, RandomSampler()))
+
+
 PAIRS = [(POINTS[:10], LABELS[:10]), (POINTS[10:], LABELS[10:])]
 
 

@@ -107,6 +107,8 @@ class DataLoader:
                  augment: bool = True,
                  batch_transform: BatchCall | None = None,
                  num_workers: int | None = None) -> None:
+        if hasattr(images, "iloc"):  # a table of pandas; its own d[i] is a column
+            images = images.to_numpy()
         if isinstance(labels, int) and batch_size == 1 and _is_set(images):
             batch_size = labels  # DataLoader(dataset, 64), in PyTorch's order
             labels = None

@@ -181,8 +181,14 @@ def pictures_of(batch: Any) -> Any:
 
 
 def check_keeps_order(loader: Any) -> None:
-    """ValueError for a loader that says it shuffles, and can do nothing else."""
-    if getattr(loader, "shuffle", False) is True and not isinstance(loader, DataLoader):
+    """ValueError for a loader that says it shuffles, and can do nothing else.
+
+    PyTorch's says so by its sampler.
+    """
+    if isinstance(loader, DataLoader):
+        return
+    sampler = type(getattr(loader, "sampler", None)).__name__
+    if getattr(loader, "shuffle", False) is True or "Random" in sampler:
         raise ValueError(
             "predictions come in the order of the data, and this "
             f"{type(loader).__name__} shuffles: make it with shuffle=False, or give "
