@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import pickle
 import re
@@ -166,6 +167,22 @@ def test_an_import_of_a_foreign_name_says_the_same() -> None:
     assert not hasattr(data, "ImageFolder")
 
 
+def test_an_import_of_a_foreign_module_says_the_same() -> None:
+    for line, answer in [("from tinynet.optim.lr_scheduler import StepLR", r"optim\.schedule"),
+                         ("from tinynet.utils.data import Dataset", r"data\.DataLoader"),
+                         ("import tinynet.keras", "`nn`"),
+                         ("import tinynet.nn.utils", "clip_grad_norm_")]:
+        with pytest.raises(ModuleNotFoundError, match=answer):
+            exec(line, {})
+    assert importlib.util.find_spec("tinynet.no_such_file") is None
+
+
+def test_the_import_line_of_pytorch_works() -> None:
+    names: dict[str, Any] = {}
+    exec("import tinynet.nn.functional as F\nfrom tinynet.nn.functional import relu", names)
+    assert names["F"] is F and names["relu"] is F.relu
+
+
 def test_a_name_that_nobody_knows_is_a_plain_attribute_error() -> None:
     with pytest.raises(AttributeError, match="tinynet has no attribute 'qqqqq'"):
         tn.qqqqq  # type: ignore[attr-defined]  # noqa: B018
@@ -282,6 +299,7 @@ def test_what_would_run_and_mean_nothing_is_refused(call: Callable[[], Any]) -> 
     (lambda: optim.schedule.cosine(0.1, T_max=5), "call it T"),
     (lambda: optim.schedule.step_decay(0.1, step_size=5), "call it every"),
     (lambda: tn.norm(tn.zeros(3), p=2), "call it ord"),
+    (lambda: data.DataLoader((X, np.array([0, 1])), batch_size=2), r"DataLoader\(X, y"),
     (lambda: np.sum(tn.zeros(3)), r"x\.sum\(\)"),
     (lambda: F.cross_entropy(tn.zeros((2, 3)), [0, 1], ignore_index=-1), "leave it out: give"),
     (lambda: OBJECTS["Trainer"]().fit([], verbose=1), "has no argument 'verbose': it has"),

@@ -124,10 +124,24 @@ def closest(name: str, own: Iterable[str]) -> str:
 
 
 def attach() -> None:
-    """Give all packages their `__getattr__`, unseen by type checkers: they would allow any name."""
+    """Give all packages their `__getattr__`, which type checkers do not see: they would
+    allow any name. ``import tinynet.nn.functional`` is the habit it looks like."""
     for package in _PACKAGES:
         also = "tinynet.tune" if package == "tinynet.train" else ""
         vars(sys.modules[package])["__getattr__"] = of_package(package, also)
+    sys.modules["tinynet.nn.functional"] = sys.modules["tinynet.functional"]
+    sys.meta_path.append(_Modules)
+
+
+class _Modules:
+    """The last that is asked for a module: one that is called otherwise here is named."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+        """ModuleNotFoundError with the answer, if there is one."""
+        package, _, last = name.rpartition(".")
+        if package in _PACKAGES and _answer(package, last):
+            raise ModuleNotFoundError(str(missing(package, last)), name=name)
 
 
 def of_package(package: str, also: str = "") -> Callable[[str], Any]:

@@ -112,6 +112,9 @@ class DataLoader:
         if isinstance(labels, int) and batch_size == 1 and _is_set(images):
             batch_size = labels  # DataLoader(dataset, 64), in PyTorch's order
             labels = None
+        if labels is None and _is_two_arrays(images):
+            raise TypeError("images and labels are two arguments: write DataLoader(X, y, "
+                            "batch_size=64)")
         if transform is not None:
             check_call("transform", transform, "images", "keys")
         if batch_transform is not None:
@@ -410,6 +413,14 @@ class DataLoader:
                 error.add_note("the transform was called with keys=None, as in every "
                                "test: then it must leave out what is random")
             raise
+
+
+def _is_two_arrays(images: Any) -> bool:
+    """Whether it is (X, y), as many labels as samples, and not two samples."""
+    if not isinstance(images, tuple) or len(images) != 2:
+        return False
+    lengths = {getattr(each, "shape", ())[:1] for each in images}
+    return len(lengths) == 1 and lengths != {()}
 
 
 def _is_set(images: Any) -> bool:
