@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from operator import attrgetter
 from typing import Any, Protocol, TypeAlias
 
-from .backend import Array, DType, sum_to
+from .backend import Array, DType
+from .kernels.sums import sum_to
 from .kernels.threads import shared_count
 
 Pullbacks: TypeAlias = tuple[Iterable[Any], Iterable[Any]]

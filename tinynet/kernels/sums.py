@@ -10,6 +10,10 @@ Cost for b blocks and p lanes of n numbers: b n additions in the cache, and p n 
 written and read again: at most 64 MB, or four partial sums where one is larger than 16
 MB.
 
+Sums over the leading axes of one array, of many rows, need no such lanes: a block is
+folded in halves, whose rounding grows with the logarithm of their number, and the few
+partial sums are added in float64.
+
 Read next: `kernels/precision.py`.
 """
 
@@ -20,7 +24,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..backend import Array, DType, on_gpu, xp
+from .. import backend
+from ..backend import MANY, PLAIN, Array, DType, on_gpu, xp
 from . import kernel as bodies
 from .kernel import kernel
 from .memory import empty, scratch
@@ -28,6 +33,7 @@ from .threads import BLOCK_BYTES, pmap
 
 LANES = 16  # at most
 PARTS_BYTES = 1 << 26  # of partial sums
+SHORT = 8  # numbers of a row below which folding rows gains nothing
 
 
 def plain_sum_parts(parts: Array) -> Array:
@@ -45,6 +51,34 @@ def sum_parts(parts: Array) -> Array:
 
     pmap(block, total.size, max(1, BLOCK_BYTES // (4 * len(parts))))
     return total.reshape(parts.shape[1:])
+
+
+@kernel(plain=backend.sum_to)
+def sum_to(x: Array, shape: tuple[int, ...]) -> Array:
+    """`backend.sum_to`, over leading axes in blocks: the gradient of a bias."""
+    n = math.prod(shape)
+    leading = x.shape[x.ndim - len(shape) :] == shape and x.flags.c_contiguous
+    many = x.size > MANY * n  # which plainly would be added in float64, at a quarter of the speed
+    if not leading or not many or n < SHORT or x.dtype.char not in PLAIN:
+        return backend.sum_to(x, shape)
+    rows = x.reshape(-1, n)
+    step = max(1, BLOCK_BYTES // (n * x.itemsize))
+    parts = np.empty((-(-len(rows) // step), n), x.dtype)
+    pmap(lambda i, j: _fold(rows[i:j], parts[i // step]), len(rows), step)
+    return parts.sum(axis=0, dtype=np.float64).astype(x.dtype).reshape(shape)
+
+
+def _fold(x: Array, out: Array) -> None:
+    """The sum of the rows of x, its second half added to the first one, again and again."""
+    folded = scratch("folded", (-(-len(x) // 2), x.shape[1]), x.dtype)
+    while len(x) > 1:
+        pairs = len(x) // 2
+        half = len(x) - pairs  # one more than the pairs if the number is odd
+        np.add(x[:pairs], x[half:], out=folded[:pairs])
+        if half > pairs:
+            folded[pairs] = x[pairs]
+        x = folded[:half]
+    out[...] = x[0]
 
 
 def sum_if(wanted: bool, work: Callable[..., None], n: int, step: int, shape: tuple[int, ...],

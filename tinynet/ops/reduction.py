@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, accumulator, add_up, float_dtype, on_gpu, total, xp
+from ..backend import MANY, Array, accumulator, add_up, float_dtype, on_gpu, total, xp
 from ..checks import check_flag, check_number
 from ..foreign import answering
-from ..kernels import precision
+from ..kernels import precision, sums
 from ..operation import primitive
 from ..rules import operands
 from ..tensor import Tensor
@@ -77,7 +77,11 @@ def _wide(g: Any) -> Any:
 @primitive(lambda g, x_shape, axis: _spread(g, x_shape, axis))
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The sum over `axis`."""
-    return add_up(x, as_axis(axis), check_flag("keepdims", keepdims))
+    check_flag("keepdims", keepdims)
+    axis = as_axis(axis)
+    if axis == 0 and not keepdims and x.size > MANY:
+        return sums.sum_to(x, x.shape[1:])
+    return add_up(x, axis, keepdims)
 
 
 @primitive(lambda g, x_shape, axis: _spread(_wide(g) / (_count(x_shape, axis) or 1), x_shape,
