@@ -188,6 +188,28 @@ def total(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     return x.sum(axis=axis, dtype=accumulator(x.dtype, count), keepdims=keepdims)
 
 
+def average(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """The mean over `axis` in the dtype in which it was added up."""
+    if on_gpu and x.dtype.kind == "f":  # one launch instead of two
+        dtype = None if x.dtype.char in PLAIN else accumulator(x.dtype)
+        return x.mean(axis=axis, dtype=dtype, keepdims=keepdims)
+    added = total(x, axis, keepdims)
+    n = _count(x.shape, axis)
+    return added / n if n else added + math.nan
+
+
+_ones: dict[Any, Array] = {}
+
+
+def seed_of(y: Any) -> Array:
+    """Ones like y, which nobody writes to: on a GPU a single one is made once for a dtype."""
+    if not on_gpu:
+        return xp.ones(y.shape, y.dtype)
+    if y.dtype not in _ones:
+        _ones[y.dtype] = xp.ones((), y.dtype)
+    return _ones[y.dtype].reshape(y.shape)
+
+
 def add_up(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """The sum over `axis`, added up in the accumulator; of floats rounded back to their dtype.
 
@@ -211,7 +233,7 @@ def _count(shape: tuple[int, ...], axis: Any) -> int:
 def broadcast_to(x: Array, shape: tuple[int, ...]) -> Array:
     """`x` stretched to `shape`: a view where the result is large."""
     try:
-        if math.prod(shape) > FILL or x.ndim > len(shape):
+        if on_gpu or math.prod(shape) > FILL or x.ndim > len(shape):
             return xp.broadcast_to(x, shape)
         y = xp.empty(shape, x.dtype)
         y[...] = x

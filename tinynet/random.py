@@ -93,6 +93,18 @@ def _check_64_bits(what: str, number: int) -> int:
     return number
 
 
+@functools.cache
+def _gpu_mask() -> Any:
+    """A CuPy kernel: whether the halves of the hashes, the lower one first, are below a limit."""
+    mix = "".join(f"z = (z ^ (z >> {shift})) * {factor}ULL; " for shift, factor in _MIX)
+    return xp.ElementwiseKernel(
+        "uint64 first, uint64 left_out, uint64 limit", "bool out",
+        "unsigned long long k = (unsigned long long)i + left_out;"
+        f"unsigned long long z = first + (k / 2 + 1) * {_GOLDEN}ULL; {mix}"
+        "z ^= z >> 31; out = (k % 2 ? z >> 32 : z & 0xffffffffULL) < limit;",
+        "tinynet_mask")
+
+
 def check_seed(seed: Any) -> int:
     """`seed`, which must be an integer that 64 bits hold: each is a seed of its own."""
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool):
@@ -304,6 +316,9 @@ def mask(key: Any, p: float, shape: Shape, width: int = 32, *, offset: int = 0,
         if p != 0.5:
             raise ValueError(f"with width=1, p must be 0.5, got {p}")
         return _coins(key, shape, start)
+    if on_gpu and width == 32 and isinstance(key, int) and 0 <= key <= _MASK:
+        first = xp.uint64(key + (start // 2) * _GOLDEN & _MASK)
+        return _gpu_mask()(first, start % 2, int(p * 2.0**width), xp.empty(shape, bool))
     words = _words(key, shape, width, start)
     return words < words.dtype.type(int(p * 2.0**width))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from . import graph
-from .backend import Array, DType, asarray, out_of_memory, to_numpy, xp
+from .backend import Array, DType, asarray, out_of_memory, seed_of, to_numpy, xp
 from .foreign import Count
 from .graph import Leaf, Node, Operation, clock, mode, newest_first, recording
 from .kernels.elementwise import add as add_arrays
@@ -127,7 +127,7 @@ class Tensor:
             raise RuntimeError(f"backward() needs a scalar, got shape {self.shape}: "
                                "reduce it with .sum() or .mean(), or pass grad_output "
                                "of that shape")
-        g = _seed(self, grad_output).data
+        g = seed_of(self) if grad_output is None else _seed(self, grad_output).data
         taken = {id(g), id(g.base)}  # .grad shares no memory with anything
         free = not retain_graph
         for leaf, gx in _walk(self.node, g, None, create_graph=False, free=free).items():

@@ -95,8 +95,8 @@ def launches_of_a_step(model: Any, optimizer: Optimizer, x: Any, y: Any) -> tupl
 
 
 @pytest.mark.parametrize(("make", "passes", "update"), [
-    (lambda: models.net_s(widths=(4, 8, 8), image_size=16), 84, 20),
-    (lambda: models.net_r(width=4), 115, 26),
+    (lambda: models.net_s(widths=(4, 8, 8), image_size=16), 69, 1),
+    (lambda: models.net_r(width=4), 90, 1),
 ])
 def test_launches_of_a_training_step(make: Callable[[], Any], passes: int, update: int) -> None:
     model = make()
@@ -111,15 +111,15 @@ def test_launches_of_a_training_step(make: Callable[[], Any], passes: int, updat
     assert not any("Batched" in name for name in found[0].kernels)
 
 
-@pytest.mark.parametrize(("make", "each"), [
-    (lambda p: optim.SGD(p, 0.1), 1),
-    (lambda p: optim.SGD(p, 0.1, momentum=0.9, nesterov=True, weight_decay=0.1), 1),
-    (lambda p: optim.Adagrad(p, weight_decay=0.1), 1),
-    (lambda p: optim.RMSprop(p, compat="keras"), 1),
-    (lambda p: optim.Adam(p, weight_decay=0.1), 1),
-    (lambda p: optim.AdamW(p), 2),  # the decay is a launch of its own
+@pytest.mark.parametrize("make", [
+    lambda p: optim.SGD(p, 0.1),
+    lambda p: optim.SGD(p, 0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
+    lambda p: optim.Adagrad(p, weight_decay=0.1),
+    lambda p: optim.RMSprop(p, compat="keras"),
+    lambda p: optim.Adam(p, weight_decay=0.1),
+    lambda p: optim.AdamW(p),
 ])
-def test_an_optimizer_launches_once_for_each_parameter(make: Any, each: int) -> None:
+def test_an_optimizer_launches_once_for_all_parameters(make: Any) -> None:
     params = [Tensor(np.ones(n, "f4"), requires_grad=True) for n in (3, 5, 7)]
     optimizer = make(params)
     for _ in range(2):
@@ -127,7 +127,7 @@ def test_an_optimizer_launches_once_for_each_parameter(make: Any, each: int) -> 
             p.grad = Tensor(p.data * 0.5)
         with counting() as traffic:
             optimizer.step()
-    assert (traffic.launches, traffic.h2d, traffic.d2h) == (3 * each, 0, 0)
+    assert (traffic.launches, traffic.h2d, traffic.d2h) == (1, 0, 0)
 
 
 def test_a_clipped_step_stays_on_the_device() -> None:
@@ -140,7 +140,7 @@ def test_a_clipped_step_stays_on_the_device() -> None:
         optimizer.step()
     assert (traffic.d2h, traffic.syncs) == (0, 0)
     assert traffic.h2d <= 1  # the addresses of the 20 norms, to stack them
-    assert traffic.launches <= 4 * len(params) + 6  # square, stack, scale, update
+    assert traffic.launches <= 3 * len(params) + 6  # square, stack, scale; update
 
 
 def test_small_operations_launch_once_or_twice() -> None:

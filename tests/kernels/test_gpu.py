@@ -11,8 +11,8 @@ from tests.arrays import close, equal, host
 from tinynet import Tensor
 from tinynet.backend import asarray, xp
 from tinynet.functional.norm import move
-from tinynet.kernels import channels, conv, gpu_norm, gpu_windows, im2col, loss, norm, pool
-from tinynet.optim import SGD, Adagrad, Adam, RMSprop
+from tinynet.kernels import channels, conv, gpu, gpu_norm, gpu_windows, im2col, loss, norm, pool
+from tinynet.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
 pytestmark = pytest.mark.cupy_only
 
@@ -166,6 +166,29 @@ def test_max_pool(shape: Any, options: Any, layout: str, dtype: str, ties: bool)
     assert found.dtype == dtype and same(found, exact, dtype)
 
 
+@pytest.mark.parametrize("layout", ["c", "t"])
+def test_global_max_pool(layout: str) -> None:
+    x = xp.sign(numbers(4, 3, 5, 6, layout=layout))
+    x[1, 2, 3, 3:] = xp.nan
+    g, y = numbers(4, 3), x.max(axis=(2, 3))
+    found = gpu_windows.global_max_pool2d_backward(g, x, y)
+    first = host(x == y[:, :, None, None]) | np.isnan(host(x))
+    wanted = np.zeros((4, 3, 30), "f4")
+    for n, c in np.ndindex(4, 3):
+        wanted[n, c, first[n, c].ravel().argmax()] = host(g)[n, c]
+    assert equal(found, wanted.reshape(4, 3, 5, 6))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "f2"])
+def test_masked(dtype: str) -> None:
+    x = numbers(5, 6, dtype=dtype)
+    x[0, 0] = xp.inf
+    mask = numbers(5, 6, seed=1) > 0
+    found = gpu.masked(x, mask, 1.25)
+    assert found.dtype == dtype
+    assert close(found, x * mask * np.dtype(dtype).type(1.25), equal_nan=True)
+
+
 def softmax_losses(z: Any, labels: Any) -> Any:
     e = xp.exp(z)
     return -xp.log((e / e.sum(axis=1, keepdims=True))[xp.arange(len(z)), labels])
@@ -180,6 +203,8 @@ def test_softmax_cross_entropy(dtype: str) -> None:
     assert same(p.sum(1), np.ones(7), dtype)
     dz = loss.softmax_cross_entropy_backward(losses, p, labels)
     assert same(dz, losses[:, None] * (p.astype("f8") - xp.eye(10)[labels]), dtype, 3)
+    of_mean = loss.softmax_cross_entropy_backward(losses[0], p, labels, 7)
+    assert same(of_mean, losses[0] / 7 * (p.astype("f8") - xp.eye(10)[labels]), dtype, 3)
     large = xp.array([[1e4, 0, -1e4]], "f4")
     assert loss.softmax_cross_entropy(large, asarray(np.array([1])))[0].tolist() == [1e4]
     assert bool(xp.isnan(loss.softmax_cross_entropy(large, asarray(np.array([3])))[0]).all())
@@ -208,12 +233,44 @@ def test_updates_equal_the_rules(make: Any, dtype: str) -> None:
         assert a.dtype == dtype and same(a, b, dtype)
 
 
-def test_move() -> None:
-    mean, var = numbers(5), numbers(5, seed=2)
-    m, v = (numbers(5, dtype="f8", seed=s) for s in (1, 3))
-    wanted = 0.9 * mean + 0.1 * m, 0.9 * var + 0.1 * 1.25 * v
-    only_var = var.copy()
-    move(mean, var, m, v, 0.1, 1.25)
-    move(None, only_var, m, v, 0.1, 1.25)
-    for found, exact in zip((mean, var, only_var), (*wanted, wanted[1]), strict=True):
-        assert found.dtype == np.float32 and same(found, exact, "f4")
+@pytest.mark.parametrize("make", [lambda p: AdamW(p, 0.05), lambda p: SGD(p, 0.05, momentum=0.9)])
+def test_updates_of_many_and_of_large_parameters_in_one_run(make: Any) -> None:
+    shapes = [(5000,), *((k + 1,) for k in range(150)), (3, 700), (0,), ()]
+    ends = []
+    for fused in (True, False):
+        params = [Tensor(numbers(*shape, seed=3), requires_grad=True) for shape in shapes]
+        params.append(Tensor(numbers(6, 7, dtype="f8").copy().T, requires_grad=True))
+        optimizer = make(params)
+        optimizer.fused = fused
+        for step in range(2):
+            for p in params:
+                p.grad = Tensor(numbers(*p.shape, dtype=str(p.dtype), seed=step))
+            optimizer.step()
+        ends.append([p.data for p in params])
+    for a, b in zip(*ends, strict=True):
+        assert a.size == 0 or same(a, b, "f4")
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2"])
+@pytest.mark.parametrize("of", ["f4", "f8"])
+def test_running_statistics_move_in_the_launch_of_batch_norm(dtype: str, of: str) -> None:
+    x = numbers(4, 5, 3, 3, dtype=dtype)
+    running = channels.Running(numbers(5, dtype=of), numbers(5, dtype=of, seed=2), 0.1, 1.25)
+    mean, var = running.mean.copy(), running.var.copy()
+    for _ in range(2):  # they move once
+        _, (m, v, _) = gpu_norm.batch_norm(x, None, None, 1e-5, False, running)
+    assert running.is_done and running.mean.dtype == of
+    assert same(running.mean, 0.9 * mean + 0.1 * m, of if of == "f4" else "f8")
+    assert same(running.var, 0.9 * var + 0.1 * 1.25 * v, of if of == "f4" else "f8")
+
+
+@pytest.mark.parametrize(("mean", "var"), [
+    (None, numbers), (lambda n: numbers(n, dtype="f8"), numbers),
+    (lambda n: numbers(2 * n)[::2], numbers)])
+def test_running_statistics_that_it_cannot_move_are_left_to_the_caller(mean: Any, var: Any) -> None:
+    running = channels.Running(mean and mean(5), var(5), 0.1, 1.25)
+    _, (m, v, _) = gpu_norm.batch_norm(numbers(4, 5, 3, 3), None, None, 1e-5, False, running)
+    assert not running.is_done
+    wanted = 0.9 * running.var + 0.1 * 1.25 * v
+    move(running, m, v)
+    assert running.is_done and same(running.var, wanted, "f4")

@@ -17,7 +17,7 @@ import tinynet as tn
 from tests.kernels import test_gpu, test_layouts
 from tests.project import below
 from tinynet.backend import xp
-from tinynet.kernels import gpu, gpu_norm, gpu_windows, kernel as bodies
+from tinynet.kernels import gpu, gpu_norm, gpu_update, gpu_windows, kernel as bodies
 from tinynet.kernels.conv import force_algorithm, get_algorithm
 from tinynet.kernels.kernel import kernel, kernels
 
@@ -101,13 +101,14 @@ def test_every_kernel_is_compared_with_plain_numpy() -> None:
 
 
 def test_every_body_for_a_gpu_is_compared_with_its_twin() -> None:
-    ours = {name for home in (gpu, gpu_norm, gpu_windows) for name, f in vars(home).items()
+    homes = (gpu, gpu_norm, gpu_update, gpu_windows)
+    ours = {name for home in homes for name, f in vars(home).items()
             if inspect.isfunction(f) and f.__module__ == home.__name__
             and not name.startswith("_")}
     compared = inspect.getsource(test_gpu)
     with_twins = {found.gpu.__name__ for found in kernels.values() if found.gpu}
     assert {"sgd", "adam", "squares"} == ours - with_twins
-    assert with_twins - ours <= {"_fresh", "_one_by_one", "describe"}
+    assert with_twins - ours <= {"_fresh", "describe"}
     assert all(name in compared for name in ours & with_twins - {"keep", "erf"})
 
 

@@ -322,6 +322,7 @@ for _name, _sizes in CONVOLUTIONS.items():
 OTHERS = {  # functions of kernels/ that take no operands in an order of their own, and why
     "allocator": "memory itself", "threads": "threads", "memory": "makes the orders",
     "gpu": "the GPU's", "gpu_norm": "the GPU's", "gpu_windows": "the GPU's",
+    "gpu_update": "the GPU's",
     "kernel": "the choice of a body",
     "pending.": "what readers compute: test_late_norm.py", "late_norm.": "the same",
     "norm.measure": "part of batch_norm", "norm.coefficients": "of vectors",
@@ -332,6 +333,7 @@ OTHERS = {  # functions of kernels/ that take no operands in an order of their o
     "channels.sum_rows": "part of channel_sum", "channels.far_centre": "of vectors",
     "channels.sum_products": "part of batch_norm", "precision.variance": "part of moments",
     "softmax.at_once": "part of softmax", "softmax.row_sums": "part of softmax",
+    "pool.global_max_pool2d_backward": "of an op whose own tests try all orders",
 }
 MIXED = ("C", "channels last", "transposed", "flipped")
 

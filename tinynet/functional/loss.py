@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..backend import Array, asarray, check_range, on_gpu, xp
+from ..backend import Array, asarray, average, check_range, on_gpu, xp
 from ..checks import check_choice, check_probability, check_scalar
 from ..kernels import loss as fast
 from ..operation import fused, primitive
@@ -223,15 +223,24 @@ def nll_loss(log_probs: Any, target: Any, weight: Any = None, reduction: str = "
     return _reduce_weighted(losses, weights, reduction, shape)
 
 
-def cross_entropy_reference(logits: Any, *, labels: Array) -> Tensor:
-    """-log softmax, at the place of the label."""
-    return -_pick(log_softmax(logits), labels)
+def cross_entropy_reference(logits: Any, *, labels: Array, averaged: bool = False) -> Tensor:
+    """-log softmax, at the place of the label; the mean of the rows if `averaged`."""
+    losses = -_pick(log_softmax(logits), labels)
+    return mean(losses) if averaged else losses
 
 
 @fused(reference=cross_entropy_reference)
-def _softmax_cross_entropy(logits: Array, *, labels: Array, needs: Sequence[bool]) -> Any:
+def _softmax_cross_entropy(logits: Array, *, labels: Array, averaged: bool = False,
+                           needs: Sequence[bool]) -> Any:
     losses, p = fast.softmax_cross_entropy(logits, labels)
-    return losses, lambda g, wanted: (fast.softmax_cross_entropy_backward(g, p, labels),)
+    rows = len(losses)
+    if averaged:
+        losses = average(losses).astype(logits.dtype, copy=False)
+
+    def backward(g: Array, wanted: Sequence[bool]) -> tuple[Array]:
+        return (fast.softmax_cross_entropy_backward(g, p, labels, rows if averaged else 1),)
+
+    return losses, backward
 
 
 @widened
@@ -264,6 +273,8 @@ def cross_entropy(logits: Any, target: Any, weight: Any = None, label_smoothing:
     else:
         labels = _labels("cross_entropy", target, shape)
         if weights is None and not label_smoothing:  # the same, fused
+            if reduction == "mean":
+                return _softmax_cross_entropy(rows, labels=labels, averaged=True)
             losses = _softmax_cross_entropy(rows, labels=labels)
             return _reduce_weighted(losses, None, reduction, shape)
         q = one_hot(labels, classes, logits.dtype).data

@@ -20,12 +20,10 @@ from ..checks import check_positive, check_probability, check_whole, float_of_on
 from ..graph import is_grad_enabled, is_watched
 from ..kernels import (
     channels,
-    gpu,
     group_norm as group_kernels,
     layer_norm as rows,
     norm as kernels,
 )
-from ..kernels.kernel import kernel
 from ..kernels.late_norm import Finished, Normed, NormGradient, may_wait, normed
 from ..kernels.pending import array_of
 from ..kernels.precision import centred, variance
@@ -50,7 +48,8 @@ def _all_but_channels(x: Any) -> tuple[int, ...]:
 
 
 def batch_norm_reference(x: Any, weight: Any = None, bias: Any = None, *, eps: float,
-                         with_relu: bool, wait: bool = False
+                         with_relu: bool, wait: bool = False,
+                         running: channels.Running | None = None
                          ) -> tuple[Any, tuple[Array, Array]]:
     """Centre, divide by the deviation, scale, shift, ReLU: a line each; and the statistics."""
     axes = _all_but_channels(x)
@@ -76,14 +75,15 @@ def _scaled(y: Any, weight: Any, bias: Any, with_relu: bool) -> Any:
 
 @fused(reference=batch_norm_reference, has_aux=True, by_blocks=True)
 def _batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float,
-                with_relu: bool, wait: bool = False, needs: Sequence[bool]) -> Any:
+                with_relu: bool, wait: bool = False,
+                running: channels.Running | None = None, needs: Sequence[bool]) -> Any:
     """The norm, or with `wait` what its readers will compute (`kernels/pending.py`)."""
     if wait:
         of = kernels.measure(x, eps)
         pending = normed(x, weight, bias, of, with_relu)
         if pending is not None:
             return pending, functools.partial(_gradients, pending), (of.mean, of.var)
-    y, statistics = kernels.batch_norm(x, weight, bias, eps, with_relu)
+    y, statistics = kernels.batch_norm(x, weight, bias, eps, with_relu, running)
     gate = y if with_relu else None
 
     def backward(g: Any, wanted: Sequence[bool]) -> list[Array | None]:
@@ -293,26 +293,29 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
         y = _scale_and_shift(x, *folded)
         return relu(y) if with_relu else y
     share = current_share()
+    arrays = (_data(running_mean), _data(running_var))
     if training and share is not None and share.over is not None:
         y, (m, v), count = _batch_norm_over(share.over, x, weight, bias, eps, with_relu)
+        running = channels.Running(*arrays, momentum, count / (count - 1))
     else:
         count = math.prod(shape) // max(1, shape[1])
         _check_count(count, shape)
+        running = channels.Running(*arrays, momentum, count / (count - 1))
+        moving = running if training else None
         y, (m, v) = _batch_norm(x, weight, bias, eps=eps, with_relu=with_relu,
-                                wait=_may_wait(x))
-    if training:
-        move(_data(running_mean), _data(running_var), m, v, momentum, count / (count - 1))
+                                wait=_may_wait(x), running=moving)
+    if training and not running.is_done:
+        move(running, m, v)
     return y
 
 
-@kernel(gpu=gpu.move)
-def move(running_mean: Array | None, running_var: Array | None, m: Array, v: Array,
-         share: float, factor: float) -> None:
-    """running <- (1 - share) running + share batch, in place; `factor` makes v unbiased."""
-    for running, value in ((running_mean, m), (running_var, v * factor)):
-        if running is not None:
-            running *= 1.0 - share
-            running += (share * value).astype(running.dtype)
+def move(running: channels.Running, m: Array, v: Array) -> None:
+    """running <- (1 - share) running + share batch, in place, for the mean and the variance."""
+    for array, value in ((running.mean, m), (running.var, v * running.factor)):
+        if array is not None:
+            array *= 1.0 - running.share
+            array += (running.share * value).astype(array.dtype)
+    running.is_done = True
 
 
 def _folded(running_mean: Array, running_var: Array, weight: Any, bias: Any, eps: float,

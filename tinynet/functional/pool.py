@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..backend import Array, accumulator, add_up, float_dtype, on_gpu, wide, xp
+from ..backend import Array, accumulator, average, float_dtype, on_gpu, wide, xp
 from ..checks import Pair, float_of_one_dtype, images, pair, pool_windows, window_count
 from ..kernels import memory, pool as kernels
 from ..kernels.late_norm import Finished, Normed, Spread
@@ -127,24 +127,12 @@ def global_max_pool2d_reference(x: Any) -> Tensor:
 @fused(reference=global_max_pool2d_reference)
 def _global_max_pool2d(x: Array, *, needs: Sequence[bool]) -> Any:
     y = x.max(axis=(2, 3))
-
-    def backward(g: Array, wanted: Sequence[bool]) -> tuple[Array]:
-        n, c, h, w = x.shape
-        rows = memory.as_nhwc(x).reshape(n, h * w, c)
-        won = rows == y[:, None]
-        if on_gpu or bool(xp.isnan(y).any()):  # to look would mean to wait for a GPU
-            won |= rows != rows
-        winner = won.argmax(axis=1)  # the first pixel that equals the maximum, or is nan
-        dx = xp.zeros_like(rows)
-        dx[xp.arange(n)[:, None], winner, xp.arange(c)] = g
-        return (memory.as_nchw(dx.reshape(n, h, w, c)),)
-
-    return y, backward
+    return y, lambda g, wanted: (kernels.global_max_pool2d_backward(g, x, y),)
 
 
 @primitive(lambda g, x_shape: _spread_evenly(g, x_shape[2:]))
 def _pixel_mean(x: Array) -> Array:
-    return (add_up(wide(x), (2, 3)) / (x.shape[2] * x.shape[3])).astype(float_dtype(x.dtype))
+    return average(wide(x), (2, 3)).astype(float_dtype(x.dtype), copy=False)
 
 
 @primitive(lambda g: _pixel_mean(g))
@@ -152,8 +140,11 @@ def _spread_evenly(x: Array, size: Pair) -> Array:
     """x (N, C) shared equally by the pixels of images of `size`: the adjoint of the mean."""
     n, c = x.shape
     h, w = size
+    share = (wide(x) / (h * w))[:, :, None, None].astype(x.dtype, copy=False)
+    if on_gpu:  # nothing to copy
+        return xp.broadcast_to(share, (n, c, h, w))
     y = memory.empty_nhwc(n, c, h, w, x.dtype)
-    y[...] = (wide(x) / (h * w))[:, :, None, None]
+    y[...] = share
     return y
 
 

@@ -43,6 +43,18 @@ class Statistics(NamedTuple):
     deviation: Array
 
 
+class Running:
+    """Running statistics: they move once, when a batch's statistics are first known."""
+
+    def __init__(self, mean: Array | None, var: Array | None, share: float, factor: float
+                 ) -> None:
+        self.mean = mean
+        self.var = var
+        self.share = share
+        self.factor = factor  # makes the batch's variance unbiased
+        self.is_done = False
+
+
 class Rows:
     """An array with channels in axis 1 as a matrix of long rows: some pixels, all channels each."""
 

@@ -123,6 +123,7 @@ def relu_backward(g: Array, y: Array) -> Array:
     return elementwise(keep_positive, g, y)
 
 
+@kernel(gpu=gpu.masked)
 def masked(x: Array, mask: Array, scale: float) -> Array:
     """x * mask * scale for a boolean mask: dropout, and its gradient."""
 

@@ -15,7 +15,7 @@ The threads of a block read neighbours: arrays may lie as (N, C, pixels) or as (
 pixels), which is how convolutions leave them, and results lie as x does. `tn_walk`
 counts images and pixels without dividing.
 
-Read next: `functional/dropconnect.py`.
+Read next: `kernels/gpu_update.py`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import functools
 from typing import Any
 
 from ..backend import Array, xp
-from .channels import Statistics
-from .gpu import THREADS, raw
+from .channels import Running, Statistics
+from .gpu import NAMES, THREADS, raw
 
 PART = 2048  # numbers of a channel that are worth a block
 PARTS = 64  # of a channel, at most
@@ -126,7 +126,8 @@ _SUMS = _source(
 _APPLY = _source(
     "batch_norm", f"const T* x, {_strides('x')}, const double* sums, T* y, "
     "double* mean, double* var, double* deviation, const T* weight, const T* bias, "
-    "double eps, Size scaled, Size shifted, Size relu", f"""{_CHANNEL}{_OF_PARTS}
+    "R* running_mean, R* running_var, double share, double unbiased, double eps, "
+    "Size scaled, Size shifted, Size relu, Size moves", f"""{_CHANNEL}{_OF_PARTS}
   __shared__ A factor, summand, centre, rest;
   if (threadIdx.x == 0) {{
     const double m = (double)(n * pixels), near = u / m;
@@ -137,7 +138,16 @@ _APPLY = _source(
     rest = found - (double)centre;
     factor = (scaled ? (double)(A)weight[c] : 1.0) / root;
     summand = shifted ? (A)bias[c] : (A)0;
-    if (part == 0) {{ mean[c] = found; var[c] = square; deviation[c] = root; }}
+    if (part == 0) {{
+      mean[c] = found;
+      var[c] = square;
+      deviation[c] = root;
+      if (moves) {{
+        running_mean[c] = (R)((1 - share) * (double)running_mean[c] + share * found);
+        running_var[c] =
+          (R)((1 - share) * (double)running_var[c] + share * unbiased * square);
+      }}
+    }}
   }}
   __syncthreads();
   tn_walk walk(n, pixels, part, length);
@@ -204,8 +214,9 @@ _KERNELS = {"statistics": _SUMS, "batch_norm": _APPLY, "batch_norm_sums": _BACK_
 
 
 @functools.cache
-def _kernel(name: str, char: str) -> Any:
-    return raw(name, char, _HEAD + _KERNELS[name])
+def _kernel(name: str, char: str, running: str) -> Any:
+    """A kernel for arrays of dtype `char`, and running statistics of another (R)."""
+    return raw(name, char, f"typedef {NAMES[running]} R;{_HEAD}{_KERNELS[name]}")
 
 
 class _Planes:
@@ -220,12 +231,12 @@ class _Planes:
         steps = (*x.strides[:2], _pixel_stride(x) or 0)
         self.strides = [step // x.itemsize for step in steps]
 
-    def launch(self, name: str, *arguments: Any) -> None:
+    def launch(self, name: str, *arguments: Any, running: str = "f") -> None:
         size = self.images * self.pixels
         parts = self.parts()
         length = -(-size // (parts * THREADS)) * THREADS
         if size and self.channels:
-            _kernel(name, self.array.dtype.char)(
+            _kernel(name, self.array.dtype.char, running)(
                 (self.channels * parts,), (THREADS,),
                 (*arguments, self.images, self.pixels, parts, length))
 
@@ -261,9 +272,11 @@ def _dense(x: Array) -> Array:
 
 
 def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float,
-               relu: bool = False) -> tuple[Array, Statistics]:
+               relu: bool = False, running: Running | None = None
+               ) -> tuple[Array, Statistics]:
     """weight (x - mean) / deviation + bias, max(., 0) if `relu`; and the statistics.
 
+    In the same launch `running` moves, if its arrays are of one dtype and lie densely.
     Plain twins: `norm.plain_statistics`, `channels.plain_scale_and_shift`.
     """
     of = _Planes(_dense(x))
@@ -271,10 +284,24 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float,
     of.launch("statistics", of.array, *of.strides, sums)
     y = xp.empty_like(of.array)
     mean, var, deviation = xp.empty((3, of.channels))
+    moves = running is not None and not running.is_done and _can_move(running)
+    moving: tuple[Any, ...] = (mean, var, 0.0, 0.0)
+    if running is not None and moves:
+        moving = (running.mean, running.var, float(running.share), float(running.factor))
+        running.is_done = True
     of.launch("batch_norm", of.array, *of.strides, sums, y, mean, var, deviation,
-              _or(weight, y), _or(bias, y), float(eps), int(weight is not None),
-              int(bias is not None), int(relu))
+              _or(weight, y), _or(bias, y), *moving, float(eps), int(weight is not None),
+              int(bias is not None), int(relu), int(moves), running=moving[0].dtype.char)
     return y, Statistics(mean, var, deviation)
+
+
+def _can_move(running: Running) -> bool:
+    arrays: tuple[Any, Any] = (running.mean, running.var)
+    if any(a is None or a.dtype.char not in NAMES for a in arrays):
+        return False
+    of_mean, of_var = arrays
+    dense = of_mean.flags.c_contiguous and of_var.flags.c_contiguous
+    return bool(dense and of_mean.dtype == of_var.dtype)
 
 
 def _or(array: Array | None, other: Array) -> Array:

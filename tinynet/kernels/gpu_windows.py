@@ -78,7 +78,7 @@ _COLUMNS_BACK = """
 _MAX_POOL = """
   const U q = i % (U)OW, p = i / (U)OW % (U)OH;
   const I top = (I)(p * SH) - (I)PH, left = (I)(q * SW) - (I)PW;
-  const T* from = x + (i / (U)(OH * OW)) * (U)(H * W);
+  const T* from = x + tn_plane(i / (U)(OH * OW), C, (U)xn, (U)xc) * (H * W);
   A largest = -(A)CUDART_INF;
   #pragma unroll
   for (int a = 0; a < KH; a++) {
@@ -99,14 +99,17 @@ _WINDOWS = """
   const U p0 = row < (U)KH ? 0 : (row - (U)KH) / (U)SH + 1;
   const U q0 = column < (U)KW ? 0 : (column - (U)KW) / (U)SW + 1;
   const U p1 = min(row / (U)SH, (U)OH - 1), q1 = min(column / (U)SW, (U)OW - 1);
+  const T* gs = g + tn_plane(image, C, (U)gn, (U)gc) * (OH * OW);
   A sum = 0;
   for (U p = p0; p <= p1; p++)
     for (U q = q0; q <= q1; q++) {
-      const U window = (image * (U)OH + p) * (U)OW + q;"""
+      const U window = p * (U)OW + q;"""
 
 _MAX_POOL_BACK = """
-  const A mine = x[i];""" + _WINDOWS + """
-      const A top = y[window];
+  const A mine = x[i];
+  const T* ys = y + tn_plane(i / (U)(H * W), C, (U)yn, (U)yc) * (OH * OW);
+""" + _WINDOWS + """
+      const A top = ys[window];
       bool first = mine == top || mine != mine;
       const T* from = x + image * (U)(H * W);
       for (U a = max(p * (U)SH, (U)PH); first && a <= row; a++) {
@@ -116,14 +119,14 @@ _MAX_POOL_BACK = """
           first = before != top && before == before;
         }
       }
-      if (first) sum += (A)g[window];
+      if (first) sum += (A)gs[window];
     }
   dx[i] = sum;"""
 
 _MEAN_POOL = """
   const U q = i % (U)OW, p = i / (U)OW % (U)OH;
   const I top = (I)(p * SH) - (I)PH, left = (I)(q * SW) - (I)PW;
-  const T* from = x + (i / (U)(OH * OW)) * (U)(H * W);
+  const T* from = x + tn_plane(i / (U)(OH * OW), C, (U)xn, (U)xc) * (H * W);
   A sum = 0;
   #pragma unroll
   for (int a = 0; a < KH; a++) {
@@ -137,18 +140,24 @@ _MEAN_POOL = """
   y[i] = sum / (A)(KH * KW);"""
 
 _MEAN_POOL_BACK = _WINDOWS + """
-      sum += (A)g[window];
+      sum += (A)gs[window];
     }
   dx[i] = sum / (A)(KH * KW);"""
 
 _KERNELS = {
     "columns": ("const T* x, Size xn, Size xc, Size xh, Size xw, T* columns", _COLUMNS),
     "columns_back": ("const T* columns, T* x", _COLUMNS_BACK),
-    "max_pool": ("const T* x, T* y", _MAX_POOL),
-    "max_pool_backward": ("const T* g, const T* x, const T* y, T* dx", _MAX_POOL_BACK),
-    "mean_pool": ("const T* x, T* y", _MEAN_POOL),
-    "mean_pool_backward": ("const T* g, T* dx", _MEAN_POOL_BACK),
+    "max_pool": ("const T* x, Size xn, Size xc, T* y, Size C", _MAX_POOL),
+    "max_pool_backward": ("const T* g, Size gn, Size gc, const T* x, const T* y, Size yn, "
+                          "Size yc, T* dx, Size C", _MAX_POOL_BACK),
+    "mean_pool": ("const T* x, Size xn, Size xc, T* y, Size C", _MEAN_POOL),
+    "mean_pool_backward": ("const T* g, Size gn, Size gc, T* dx, Size C", _MEAN_POOL_BACK),
 }
+_PLANE = """
+// Plane k of an array is another one of an array with its axes in another order
+__device__ size_t tn_plane(U k, Size inner, U outer_step, U inner_step) {
+  return (size_t)(k / (U)inner * outer_step + k % (U)inner * inner_step);
+}"""
 
 
 @functools.cache
@@ -159,7 +168,7 @@ def _kernel(name: str, char: str, narrow: bool, fixed: tuple[tuple[str, int], ..
     sizes = ", ".join(f"Size {size}_" for size in _SIZES)
     kind = "int" if narrow else "Size"
     lines = [f"typedef {kind} I;",
-             f"typedef unsigned {kind.replace('Size', 'long long')} U;",
+             f"typedef unsigned {kind.replace('Size', 'long long')} U;", _PLANE,
              f'extern "C" __global__ void tinynet_{name}({arguments}, '
              f"Size total_, {sizes})", "{",
              "  const U i = (U)blockIdx.x * THREADS + threadIdx.x, total = total_;",
@@ -311,24 +320,28 @@ def _image_gradient(dy: Array, w: Array, s: Shape, n: int) -> Array:
 # Pooling: images and channels in whatever order they lie
 
 
-def _planes(x: Array) -> tuple[Array, bool]:
-    """Contiguous images, (N, C, H, W) or, as it says, (C, N, H, W)."""
-    if not x.flags.c_contiguous and x.swapaxes(0, 1).flags.c_contiguous:
-        return x.swapaxes(0, 1), True
-    return xp.ascontiguousarray(x), False
+class _Planes:
+    """x, or a copy, as planes that lie one after the other: by image, or by channel."""
 
+    def __init__(self, x: Array) -> None:
+        self.swapped = not x.flags.c_contiguous and x.swapaxes(0, 1).flags.c_contiguous
+        self.array = x if self.swapped else xp.ascontiguousarray(x)
 
-def _alike(x: Array, swapped: bool) -> Array:
-    return xp.ascontiguousarray(x.swapaxes(0, 1) if swapped else x)
+    def steps(self, swapped: bool) -> tuple[int, int]:
+        """Planes from one image and one channel to the next; reversed if `swapped`."""
+        n, c = self.array.shape[:2]
+        steps = (1, n) if self.swapped else (c, 1)
+        return steps[::-1] if swapped else steps
 
 
 def _pool(name: str, x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
-    x, swapped = _planes(x)
+    planes = _Planes(x)
+    x = planes.array
     out = count(x.shape[2:], kernel, stride, padding)
     y = xp.empty((*x.shape[:2], *out), x.dtype)
     windows = _Windows(1, x.shape[2:], out, kernel, stride, padding)
-    windows.launch(name, x, y.size, x.size, x, y)
-    return y.swapaxes(0, 1) if swapped else y
+    windows.launch(name, x, y.size, x.size, x, *planes.steps(False), y, x.shape[1])
+    return y
 
 
 def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
@@ -347,22 +360,33 @@ def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair
     order, it is.
 
     Where the largest value is nan, the first nan wins: only there a pixel differs from
-    itself. Plain twin: `pool.plain_max_pool2d_backward`.
+    itself. dx lies as x does. Plain twin: `pool.plain_max_pool2d_backward`.
     """
-    x, swapped = _planes(x)
-    g = _alike(g, swapped)
-    y = _alike(y, swapped)
-    dx = xp.empty(x.shape, x.dtype)
+    of = _Planes(x)
+    x = of.array
+    after = [_Planes(a) for a in (g, y)]
+    from_g, from_y = ((a.array, *a.steps(of.swapped)) for a in after)
+    dx = xp.empty_like(x)
     windows = _Windows(1, x.shape[2:], y.shape[2:], kernel, stride, padding)
-    windows.launch("max_pool_backward", x, x.size, y.size, g, x, y, dx)
-    return dx.swapaxes(0, 1) if swapped else dx
+    windows.launch("max_pool_backward", x, x.size, y.size, *from_g, x, *from_y, dx,
+                   x.shape[0 if of.swapped else 1])
+    return dx
+
+
+def global_max_pool2d_backward(g: Array, x: Array, y: Array) -> Array:
+    """The same with one window, the image; as `pool.global_max_pool2d_backward`."""
+    size = (x.shape[2], x.shape[3])
+    places = (slice(None), slice(None), None, None)
+    return max_pool2d_backward(g[places], x, y[places], size, size, (0, 0))
 
 
 def avg_pool2d_backward(g: Array, shape: tuple[int, ...], kernel: Pair, stride: Pair,
                         padding: Pair) -> Array:
     """dx, of shape (N, C, H, W). Plain twin: `pool.plain_avg_pool2d_backward`."""
-    g, swapped = _planes(g)
+    planes = _Planes(g)
+    g = planes.array
     dx = xp.empty((*g.shape[:2], *shape[2:]), g.dtype)
     windows = _Windows(1, shape[2:], g.shape[2:], kernel, stride, padding)
-    windows.launch("mean_pool_backward", g, dx.size, g.size, g, dx)
-    return dx.swapaxes(0, 1) if swapped else dx
+    windows.launch("mean_pool_backward", g, dx.size, g.size, g, *planes.steps(False), dx,
+                   g.shape[1])
+    return dx

@@ -229,13 +229,13 @@ class NormGradient(Pending):
 
 def may_wait(z: Array) -> bool:
     """Whether batch norm of z (N, C, H, W), a convolution's result, is left to its readers."""
-    return (bodies.forced != "plain" and z.nbytes >= bodies.SERIAL_BYTES
+    return (not on_gpu and bodies.forced != "plain" and z.nbytes >= bodies.SERIAL_BYTES
             and z.dtype in (np.float32, np.float64))
 
 
 def normed(z: Array, weight: Array | None, bias: Array | None, of: Statistics,
            relu: bool) -> Normed | None:
-    """Batch norm that waits for its readers; None where it needs a centre, and on a GPU."""
-    if on_gpu or far_centre(of.mean, of.deviation, z.dtype) is not None:
+    """Batch norm that waits for its readers; None where it needs a centre."""
+    if far_centre(of.mean, of.deviation, z.dtype) is not None:
         return None
     return Normed(z, weight, bias, of, relu)

@@ -56,8 +56,13 @@ def softmax_cross_entropy(z: Array, labels: Array) -> tuple[Array, Array]:
 
 
 @kernel(gpu=gpu.softmax_cross_entropy_backward)
-def softmax_cross_entropy_backward(g: Array, p: Array, labels: Array) -> Array:
-    """dz from the gradients g (N,) of the losses: g_i (p_i - onehot(y_i))."""
+def softmax_cross_entropy_backward(g: Array, p: Array, labels: Array, shared: int = 1
+                                   ) -> Array:
+    """dz from the gradients g (N,) of the losses: g_i / shared (p_i - onehot(y_i)).
+
+    g may be one for all, of their mean; `shared` is then their number.
+    """
+    g = xp.broadcast_to(g / p.dtype.type(shared), labels.shape)
     dz = p * g[:, None]
     dz[xp.arange(len(p)), labels] -= g
     return dz

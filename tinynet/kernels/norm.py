@@ -34,6 +34,7 @@ from . import gpu_norm
 from .channels import (
     NEAR,
     Rows,
+    Running,
     Statistics,
     far_centre,
     per_channel,
@@ -86,10 +87,12 @@ def _moments(r: Rows, rows: Array, shift: Array | None) -> tuple[Array, Array]:
 
 @kernel(gpu=gpu_norm.batch_norm, wide=True)
 def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float,
-               relu: bool = False) -> tuple[Array, Statistics]:
+               relu: bool = False, running: Running | None = None
+               ) -> tuple[Array, Statistics]:
     """y and the batch's statistics, for x (N, C), (N, C, L) or (N, C, H, W).
 
-    weight and bias (C,), or None for 1 and 0; with `relu` y is max(y, 0).
+    weight and bias (C,), or None for 1 and 0; with `relu` y is max(y, 0). `running` is
+    left to the caller, unless moving it costs nothing here (on a GPU).
     """
     of = measure(x, eps)
     centre = far_centre(of.mean, of.deviation, x.dtype)

@@ -163,6 +163,20 @@ def max_pool2d_backward(g: Array, x: Array, y: Array, kernel: Pair, stride: Pair
     return _backward(give, x.shape, x.dtype, kernel, stride, padding)
 
 
+@kernel(gpu=gpu_windows.global_max_pool2d_backward)
+def global_max_pool2d_backward(g: Array, x: Array, y: Array) -> Array:
+    """dx from the gradient g of y = x.max(axis=(2, 3)): to the first largest pixel, or nan."""
+    n, c, h, w = x.shape
+    rows = as_nhwc(x).reshape(n, h * w, c)
+    won = rows == y[:, None]
+    if bool(xp.isnan(y).any()):
+        won |= rows != rows
+    winner = won.argmax(axis=1)
+    dx = xp.zeros_like(rows)
+    dx[xp.arange(n)[:, None], winner, xp.arange(c)] = g
+    return as_nchw(dx.reshape(n, h, w, c))
+
+
 def plain_avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     out = count(x.shape[2:], kernel, stride, padding)
     found = view(bordered(x, padding), kernel, stride, out)

@@ -9,7 +9,7 @@ gradient is never written to. Cost for n numbers: 3 n read and 2 n written for m
 
 `sgd`, `adam` and `squares` describe the `Update` of one tensor, or return None if its
 arrays are small or do not lie in memory alike: the caller then takes the plain rule. On
-a GPU an update is one launch (`gpu.py`). `run` does all updates of a net at once: it
+a GPU all updates are one launch (`gpu_update.py`). `run` does all updates of a net at once: it
 has a few large tensors and many small ones, and cut into blocks together they keep all
 workers busy to the end. Blocks are larger than the cache alone would ask for, since a
 worker needs the interpreter lock between two calls: with calls shorter than some 20 us
@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array
-from . import gpu
+from . import gpu_update
 from .axpby import axpby
 from .elementwise import flat_rows
 from .kernel import SERIAL_BYTES, kernel
@@ -49,19 +49,15 @@ class Update(NamedTuple):
     """``step(*rows)`` overwrites rows[0], the weights, and the slots; rows[1] is the gradient.
 
     On a CPU all rows are flat, and `step` is called with equal blocks of them, after
-    the two rows of the same length that it may use: ``step(spare, work, *blocks)``.
+    the two rows of the same length that it may use: ``step(spare, work, *blocks)``. On a
+    GPU `step` is the rule that `gpu_update.run` launches.
     """
 
-    step: Callable[..., None]
+    step: Any
     rows: Sequence[Any]
 
 
-def _one_by_one(updates: Sequence[Update]) -> None:
-    for step, rows in updates:
-        step(*rows)
-
-
-@kernel(gpu=_one_by_one)
+@kernel(gpu=gpu_update.run)
 def run(updates: Sequence[Update]) -> None:
     """Do all updates; whatever can fail does so before the first number is written."""
     parts = []
@@ -115,24 +111,18 @@ def _decayed(g: Array, x: Array, l2: float, spare: Array) -> Array:
     return spare
 
 
-def _launched(launch: Callable[..., None], slots: int) -> Callable[..., Update]:
-    """What describes the update of x, g and `slots` more arrays by one launch on a GPU."""
+def _launched(rule: Callable[..., gpu_update.Rule], slots: int) -> Callable[..., Update]:
+    """What describes the update of x, g and `slots` more arrays for a GPU."""
 
     def describe(*given: Any) -> Update:
-        arrays = given[: 2 + slots]
+        arrays = [a for a in given[: 2 + slots] if a is not None]
         *settings, decay = given[2 + slots :]
-
-        def step(x: Array, *others: Array) -> None:
-            if decay.shrink != 1.0:
-                x *= decay.shrink
-            launch(x, *others, *settings, decay.l2)
-
-        return Update(step, arrays)
+        return Update(rule(len(arrays) - 2, *settings, decay.l2, decay.shrink), arrays)
 
     return describe
 
 
-@kernel(gpu=_launched(gpu.sgd, 1))
+@kernel(gpu=_launched(gpu_update.sgd, 1))
 def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nesterov: bool,
         decay: Decay) -> Update | None:
     """v <- momentum v + g;  x <- x - lr v  (nesterov: lr (g + momentum v)).
@@ -153,7 +143,7 @@ def sgd(x: Array, g: Array, v: Array | None, lr: float, momentum: float, nestero
     return _update(step, decay, (x, g) if v is None else (x, g, v))
 
 
-@kernel(gpu=_launched(gpu.adam, 2))
+@kernel(gpu=_launched(gpu_update.adam, 2))
 def adam(x: Array, g: Array, m: Array, v: Array, rate: float, betas: tuple[float, float],
          eps: float, decay: Decay) -> Update | None:
     """m, v <- leaky means of g and g^2;  x <- x - rate m / (sqrt(v) + eps).
@@ -175,7 +165,7 @@ def adam(x: Array, g: Array, m: Array, v: Array, rate: float, betas: tuple[float
     return _update(step, decay, (x, g, m, v))
 
 
-@kernel(gpu=_launched(gpu.squares, 1))
+@kernel(gpu=_launched(gpu_update.squares, 1))
 def squares(x: Array, g: Array, s: Array, lr: float, shares: tuple[float, float], eps: float,
             inside: bool, decay: Decay) -> Update | None:
     """s <- keep s + add g^2;  x <- x - lr g / (sqrt(s) + eps), or sqrt(s + eps) if `inside`.

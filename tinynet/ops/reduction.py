@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import MANY, Array, accumulator, add_up, float_dtype, on_gpu, total, xp
+from ..backend import MANY, Array, accumulator, add_up, average, float_dtype, on_gpu, xp
 from ..checks import check_flag, check_number
 from ..foreign import answering
 from ..kernels import precision, sums
@@ -89,9 +89,7 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
     """The mean over `axis`."""
     check_flag("keepdims", keepdims)
-    added = total(x, as_axis(axis), keepdims)
-    n = _count(x.shape, axis)
-    y = added / n if n else added + math.nan
+    y = average(x, as_axis(axis), keepdims)
     if y.dtype.char == x.dtype.char:
         return y
     return y.astype(float_dtype(x.dtype))
