@@ -42,6 +42,8 @@ def _leave_in_memory(descriptor: int) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     os.fsync = _leave_in_memory
+    # Else each of the processes that tests start would compile the library anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job: no ctrl-C
         signal.signal(signal.SIGINT, signal.default_int_handler)
     for name, entry in load().items():
