@@ -133,6 +133,17 @@ def test_a_metric_that_counts_passes() -> None:
     assert h["val_accuracy"] == usual["val_accuracy"]
 
 
+def test_one_column_of_scores_cannot_be_counted() -> None:
+    for outputs in (np.zeros((4, 1)), np.zeros(4)):
+        with pytest.raises(ValueError, match="none is the largest"):
+            train.count_correct(outputs, np.zeros(4, int))
+
+
+def test_an_ensemble_of_one_net_is_not_taken_for_its_layers() -> None:
+    with pytest.raises(TypeError, match="must be a list of nets, got one Sequential"):
+        train.Ensemble(models.mlp([8, 4]))  # type: ignore[arg-type]
+
+
 # Callbacks
 
 @pytest.mark.parametrize(("name", "ours"), [
@@ -207,6 +218,9 @@ def test_a_schedule_in_epochs_is_noticed() -> None:
     for lr in (s.linear(0.1, 5), s.one_cycle(0.1, 5), s.step_decay(0.1, 2), s.exponential(0.1, 3),
                s.warmup(s.cosine(0.1, 5), 2), 0.5 * s.cosine(0.1, 9)):
         assert "schedules count steps" in note(lr, 140), lr
+    assert "schedules count steps" in note(lambda epoch: 0.1 * 0.5 ** epoch, 140)
+    with pytest.raises(ValueError, match="warmup takes the schedule, then the steps"):
+        s.warmup(10, 0.1)  # type: ignore[arg-type]
     assert "lr stays 0.01 from step 5 of 140 on" in note(s.cosine(0.1, 5, end=0.01), 140)
 
 
@@ -214,9 +228,10 @@ def test_schedules_that_fit_the_run_are_not_noticed() -> None:
     s = optim.schedule
     for lr in (0.1, s.constant(0.1), s.cosine(0.1, 140), s.cosine(0.1, 139), s.cosine(0.1, 1000),
                s.warmup(0.1, 5), s.step_decay(0.1, 40), s.inverse_sqrt(0.1), s.Plateau(0.1),
-               s.linear(0.2, 5, end=0.1) >> s.cosine(0.1, 135), lambda t: 0.0,
+               s.linear(0.2, 5, end=0.1) >> s.cosine(0.1, 135), lambda t: 0.1,
                s.cyclic_cosine(0.1, 10), s.one_cycle(0.1, 140)):
         assert note(lr, 140) == "", lr
+    assert note(lambda t: {0: 0.1}[t], 140) == ""  # it fails later, or knows more by then
     assert "lr is 0 from step 0 of 140 on" in note(s.constant(0.0), 140)
 
 

@@ -384,6 +384,8 @@ def warmup(schedule: Schedule | float, steps: int) -> Schedule:
     [0.25, 0.5, 0.75, 1.0, 1.0, 0.5, 0.0]
     """
     _check(steps=steps)
+    if steps < 1:
+        raise ValueError(f"warmup takes the schedule, then the steps, at least 1; got {steps}")
     main = _as_schedule(schedule)
     return _Made(lambda t, main: (main, t - steps, min(1.0, (t + 1) / steps)),
                  f"warmup({main.text}, {steps})", steps + main.span,

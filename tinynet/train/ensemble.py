@@ -84,6 +84,9 @@ class Ensemble:
     """
 
     def __init__(self, members: Sequence[Any], model: Module | None = None) -> None:
+        if isinstance(members, Module):
+            raise TypeError("members must be a list of nets, got one "
+                            f"{type(members).__name__}: its layers are no nets")
         if not members:
             raise ValueError("an ensemble needs at least one member, got none")
         self.model = model

@@ -9,8 +9,10 @@ Read next: `train/settings.py`.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
+import types
 from collections.abc import Iterable
 from typing import Any
 
@@ -123,12 +125,16 @@ def rate_note(optimizer: Any, steps: int) -> str:
     """A line if a schedule comes to 0, or to its end, long before `steps` are done."""
     groups = getattr(optimizer, "param_groups", [])
     for schedule in {id(group["lr"]): group["lr"] for group in groups}.values():
+        if isinstance(schedule, types.FunctionType):
+            schedule = Schedule(schedule, "a function of the step", steps)
         pure = isinstance(schedule, Schedule) and not any(
             isinstance(leaf, Plateau) for leaf in schedule.leaves())
+        note = ""
         if pure and steps > 1:
-            note = _end_of(schedule, optimizer.t, optimizer.t + steps)
-            if note:
-                return f"{note}: schedules count steps, not epochs"
+            with contextlib.suppress(Exception):  # of a function that needs a run around it
+                note = _end_of(schedule, optimizer.t, optimizer.t + steps)
+        if note:
+            return f"{note}: schedules count steps, not epochs"
     return ""
 
 
@@ -172,6 +178,19 @@ def has_accuracy(outputs: Any, labels: Any) -> bool:
     if labels.dtype.kind not in "fb":
         return bool(labels.ndim < outputs.ndim)
     return labels.shape == outputs.shape and are_shares(labels)
+
+
+def check_columns(outputs: Any) -> None:
+    """ValueError for one column of scores, whose largest is always the first."""
+    if outputs.ndim < 2 or outputs.shape[-1] < 2:
+        raise ValueError(f"outputs of shape {tuple(outputs.shape)} have one score for each "
+                         "sample, and none is the largest: count as (outputs > 0) == labels")
+
+
+def listed(names: list[Any], most: int) -> str:
+    """The first of the names, and dots for the others."""
+    dots = " ..." * (len(names) > most)
+    return ", ".join(map(str, names[:most])) + dots
 
 
 def are_shares(rows: Any) -> bool:

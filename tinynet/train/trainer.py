@@ -40,8 +40,10 @@ from .callbacks import (
 from .distributed import World, as_world, share_loader
 from .given import (
     Counting,
+    check_columns,
     check_optimizer,
     check_parts,
+    listed,
     most_right,
     rate_note,
     score_note,
@@ -102,6 +104,7 @@ def count_correct(outputs: Array, labels: Array) -> Array:
     >>> int(count_correct(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1])))
     1
     """
+    check_columns(outputs)
     answers = outputs.argmax(axis=-1)
     if labels.ndim > 1:
         return xp.take_along_axis(labels, answers[..., None], -1).sum()
@@ -263,7 +266,7 @@ class Trainer:
         if names := spoilt(self.model):
             lr = self.history.steps.get("lr", [self.optimizer.lr])[-1]
             raise FloatingPointError(
-                f"weights that are not finite, {_listed(names, 3)}, after {self.step} "
+                f"weights that are not finite, {listed(names, 3)}, after {self.step} "
                 f"steps (epoch {self.epoch + 1}); the last lr was {lr:.4g}. "
                 + _CAUSES.format(lr / 10))
 
@@ -414,7 +417,7 @@ class Trainer:
         """What to add to why a run ended, if validation losses were not finite."""
         if not self.fitting.unjudged:
             return ""
-        epochs = _listed(self.fitting.unjudged, 5)
+        epochs = listed(self.fitting.unjudged, 5)
         return f", but val_loss was not finite in epoch {epochs}"
 
     def _fit_batch(self, images: Tensor, labels: Any) -> None:
@@ -489,8 +492,3 @@ class Trainer:
     def _call(self, hook: str) -> None:
         for callback in self._called():
             getattr(callback, hook)(self)
-
-
-def _listed(names: list[Any], most: int) -> str:
-    dots = " ..." * (len(names) > most)
-    return ", ".join(map(str, names[:most])) + dots
