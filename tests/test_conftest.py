@@ -62,8 +62,7 @@ def test_leaked_state_fails_the_test_that_leaks_and_no_other(
 
 
 def test_lecture_ids_select_tests(tmp_path: Path, run_python: Run) -> None:
-    for args in (["-k", "A7 or B1"], ["-m", "A7 or A19"]):
-        assert "1 passed, 5 deselected" in _run(tmp_path, run_python, *args)
+    assert "1 passed, 5 deselected" in _run(tmp_path, run_python, "-m", "A7 or A19")
 
 
 def test_a_lambda_among_the_parameters_is_named_by_its_source() -> None:
