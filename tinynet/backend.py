@@ -337,11 +337,16 @@ def out_of_memory(what: str, arrays: Iterable[Any], error: MemoryError) -> Memor
     if "ran out of memory" in str(error):  # an operation inside this one has said so
         return error
     shapes = ", ".join(f"{a.dtype} {a.shape}" for a in arrays if hasattr(a, "shape"))
+    pool = ""
+    if on_gpu:
+        pool = ("; CuPy's pool keeps what was freed: "
+                "tn.xp.get_default_memory_pool().free_all_blocks() gives it back to other "
+                "programs, and CUPY_GPU_MEMORY_LIMIT says how much it may take")
     return MemoryError(
         f"{what} of {shapes or 'numbers'} ran out of memory: {str(error).rstrip('.')}. "
         "Use a smaller batch; or compute under tn.no_grad() where no gradients are "
         "wanted; or drop tensors of earlier steps (a list of losses keeps their "
-        "graphs: append loss.item())")
+        f"graphs: append loss.item()){pool}")
 
 
 def check_range(what: str, values: Any, upper: int, hint: str = "") -> None:

@@ -191,7 +191,7 @@ def as_operand(a: Any, name: str) -> Any:
         return a
     if isinstance(a, np.generic):
         return a.item()
-    if isinstance(a, np.ndarray) and xp is not np:
+    if isinstance(a, np.ndarray) and xp is not np and a.dtype != bool:  # masks, as indices, may
         raise TypeError(f"{name} mixes a CuPy tensor with a NumPy array of shape "
                         f"{a.shape}: upload it with tn.tensor(array)")
     if isinstance(a, list | tuple | np.ndarray):

@@ -20,12 +20,20 @@ class Counts:
     d2d: int = 0
     syncs: int = 0  # waits for the device, those of d2h included
     allocations: int = 0  # of device memory, where CuPy's pool had none
+    records: int = 0  # of events, on a stream
+    waits: int = 0  # of streams for events: the host goes on
     kernels: Counter[str] = field(default_factory=Counter)
 
     def __sub__(self, before: Counts) -> Counts:
         values: dict[str, Any] = {f.name: getattr(self, f.name) - getattr(before, f.name)
                                   for f in fields(self)}
         return Counts(**values)
+
+    def recorded(self) -> None:
+        self.records += 1
+
+    def waited(self) -> None:
+        self.waits += 1
 
     def launched(self, name: str) -> None:
         self.launches += 1

@@ -129,8 +129,8 @@ RUNTIME: dict[str, Callable[..., Any]] = {
     "eventSynchronize": _synchronise,
     "streamQuery": lambda stream: 0,  # done
     "eventQuery": lambda event: 0,
-    "eventRecord": _nothing,
-    "streamWaitEvent": _nothing,
+    "eventRecord": lambda event, stream: counts.recorded(),
+    "streamWaitEvent": lambda stream, event, *flags: counts.waited(),
     "eventCreate": _handle,
     "eventCreateWithFlags": _handle,
     "streamCreate": _handle,

@@ -79,6 +79,10 @@ def test_pictures_on_the_device_are_not_uploaded_again(prefetch: int) -> None:
         list(batches)
     assert traffic.h2d == 2 * len(batches)  # labels, and which pictures
     assert traffic.d2h == 1  # the epoch's order
+    # what a thread prepares ends with an event, for which the stream waits, not the host
+    ahead = len(batches) if prefetch else 0
+    assert traffic.waits == ahead
+    assert traffic.records == ahead + traffic.h2d  # each upload ends with one of CuPy's
 
 
 # Launches

@@ -81,6 +81,15 @@ def test_powers_at_zero_and_below() -> None:
         assert second.tolist() == [want, want]
 
 
+def test_where_takes_a_mask_of_numpy_as_an_index_does() -> None:
+    mask = np.array([True, False, True])
+    x = Tensor(np.array([1.0, 2.0, 3.0]), requires_grad=True)
+    y = tn.where(mask, x, 0.0)
+    y.sum().backward()
+    assert y.tolist() == [1, 0, 3] and x[mask].tolist() == [1, 3]
+    assert x.grad is not None and x.grad.tolist() == [1, 0, 1]
+
+
 def test_where_passes_nothing_to_the_branch_not_taken() -> None:
     x = Tensor(np.array([0.0, 4.0]), requires_grad=True)
     safe = tn.where(x > 0, x, 1.0)

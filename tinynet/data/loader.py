@@ -304,25 +304,33 @@ class DataLoader:
             for k in range(start, len(self)):
                 yield self._batch(epoch, order, k)
             return
-        waiting: deque[Future[Batch]] = deque()
+        waiting: deque[Future[tuple[Batch, Any]]] = deque()
         pool = ThreadPoolExecutor(self.num_workers, thread_name_prefix="tinynet-loader")
-        device = None
-        if on_gpu:  # the current device is a thread's own
-            device = xp.cuda.Device()
+        place = None
+        if on_gpu:  # the current device and stream are a thread's own
+            place = (xp.cuda.Device(), xp.cuda.get_current_stream())
         try:
             for k in range(start, len(self)):
                 try:
-                    coming = pool.submit(self._batch, epoch, order, k, device)
+                    coming = pool.submit(self._ahead, epoch, order, k, place)
                 except RuntimeError:  # no thread can be started: then at once
                     coming = Future()
-                    coming.set_result(self._batch(epoch, order, k))
+                    coming.set_result((self._batch(epoch, order, k), None))
                 waiting.append(coming)
                 if len(waiting) > self.prefetch:
-                    yield waiting.popleft().result()  # raises what the thread did
+                    yield _arrived(waiting.popleft())
             while waiting:
-                yield waiting.popleft().result()
+                yield _arrived(waiting.popleft())
         finally:  # also when the loop over this pass is left early
             pool.shutdown(cancel_futures=True)
+
+    def _ahead(self, epoch: int, order: Any, k: int, place: Any) -> tuple[Batch, Any]:
+        """Batch k, made on a thread; on a GPU also the event after its last launch."""
+        if place is None:
+            return self._batch(epoch, order, k), None
+        device, stream = place
+        with device, stream:
+            return self._batch(epoch, order, k), stream.record()
 
     def _rows(self, k: int) -> tuple[int, int]:
         """The first sample of batch k, and how many there are."""
@@ -338,25 +346,24 @@ class DataLoader:
         share = self.part.world.sharing if self.part.world is not None else share_of_batch
         return share(rows.start, rows.stop - rows.start, total)
 
-    def _batch(self, epoch: int, order: Any, k: int, device: Any = None) -> Batch:
+    def _batch(self, epoch: int, order: Any, k: int) -> Batch:
         """Batch k of an epoch, or its rows: a pure function of its arguments."""
-        with device or contextlib.nullcontext():
-            start, total = self._rows(k)
-            indices = np.arange(start, start + total)
-            if order is not None:
-                indices = order[indices]
-            mix = self.batch_transform if self.augment else None
-            mine = key(self.seed, "batch", epoch, k)
-            if self.part is not None and isinstance(mix, BatchTransform):
-                return self._mixed_part(epoch, indices, self.part, mix, mine)
-            rows = slice(None)
-            if self.part is not None:
-                rows = self.part.of(total)
-            if mix is None:
-                return self._prepared(epoch, indices[rows], order is None)
-            # What another transform does with a batch is not known: it gets the whole.
-            images, labels = mix(*self._prepared(epoch, indices, order is None), mine)
-            return images[rows], labels[rows]
+        start, total = self._rows(k)
+        indices = np.arange(start, start + total)
+        if order is not None:
+            indices = order[indices]
+        mix = self.batch_transform if self.augment else None
+        mine = key(self.seed, "batch", epoch, k)
+        if self.part is not None and isinstance(mix, BatchTransform):
+            return self._mixed_part(epoch, indices, self.part, mix, mine)
+        rows = slice(None)
+        if self.part is not None:
+            rows = self.part.of(total)
+        if mix is None:
+            return self._prepared(epoch, indices[rows], order is None)
+        # What another transform does with a batch is not known: it gets the whole.
+        images, labels = mix(*self._prepared(epoch, indices, order is None), mine)
+        return images[rows], labels[rows]
 
     def _mixed_part(self, epoch: int, indices: HostArray, part: Part, mix: BatchTransform,
                     mine: int) -> Batch:
@@ -471,3 +478,11 @@ def _is_one_hot(labels: HostArray) -> bool:
     if labels.ndim != 2:
         return False
     return labels.shape[1] == 1 or bool(((labels != 0).sum(axis=1) == 1).all())
+
+
+def _arrived(coming: Future[tuple[Batch, Any]]) -> Batch:
+    """The batch, or what its thread raised; the current stream waits for it, the host not."""
+    batch, done = coming.result()
+    if done is not None:
+        xp.cuda.get_current_stream().wait_event(done)
+    return batch

@@ -251,7 +251,7 @@ def clip(x: Any, low: Any = None, high: Any = None) -> Tensor:
 @primitive(None, lambda g, condition: where(condition, g, 0.0),
            lambda g, condition: where(condition, 0.0, g))
 def where(condition: Array, a: Array, b: Array) -> Array:
-    """a where the condition holds, else b"""
+    """a where the condition holds, else b; on CuPy it may be NumPy's, as an index may"""
     return xp.where(condition, a, b)
 
 
