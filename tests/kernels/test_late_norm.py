@@ -284,6 +284,19 @@ def test_nobody_needs_a_gradient_of_it_later() -> None:
     assert np.allclose(to_numpy(top.data), to_numpy(F.max_pool2d(y.detach(), 2).data))
 
 
+@pytest.mark.parametrize("pool", [False, True])
+def test_what_is_written_to_weight_and_bias_comes_too_late(pool: bool) -> None:
+    case = Case(pool=pool)
+    wanted = chain(case).numpy()
+    y = F.batch_norm(case.z(), None, None, case.gamma, case.beta, True, with_relu=True)
+    case.gamma.copy_(case.gamma.numpy() * 3 - 2)
+    case.beta.copy_(7.0)
+    found = case.read(F.max_pool2d(y, 2) if pool else y)
+    assert np.allclose(found.numpy(), wanted, atol=1e-4)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        found.sum().backward()
+
+
 def test_what_is_written_into_its_data_is_read() -> None:
     case = Case()
     y = case.norm(case.z())

@@ -44,23 +44,26 @@ from .threads import pmap
 
 
 class Normed(Pending):
-    """Batch norm of z, with `relu` max(., 0); `of_pool` is what z are the largest values of."""
+    """Batch norm of z, y = z factor + shift, with `relu` max(., 0).
 
-    def __init__(self, z: Array, weight: Array | None, bias: Array | None, of: Statistics,
-                 relu: bool, of_pool: Normed | None = None) -> None:
+    `of_pool` is what z are the largest values of. Weight and bias are not kept: somebody
+    may write to them before y is read.
+    """
+
+    def __init__(self, z: Array, factor: Array, shift: Array, of: Statistics, relu: bool,
+                 of_pool: Normed | None = None) -> None:
         super().__init__(z.shape, z.dtype)
-        self.weight = weight
-        self.bias = bias
+        self.factor = factor
+        self.shift = shift
         self.of = of
         self.relu = relu
         self.of_pool = of_pool
         self.z = as_nhwc(z)
-        self.factor, shift = scale_and_shift_of(weight, bias, of, None)
-        self.grows = bool((self.factor > 0).all())  # y with z, in all channels
+        self.grows = bool((factor > 0).all())  # y with z, in all channels
         if self.grows:
-            self.scale = self.factor
-            shift = shift / self.factor
-        self.a = self.tile(self.factor)
+            self.scale = factor
+            shift = shift / factor
+        self.a = self.tile(factor)
         self.b = self.tile(shift)
         self.zeros = np.zeros_like(self.a)  # with the number 0 NumPy takes three times as long
 
@@ -109,7 +112,7 @@ class Normed(Pending):
             np.maximum(rows[:, :, 0::2], rows[:, :, 1::2], out=top[i:j])
 
         pmap(block, n, self.images())
-        return Normed(as_nchw(top), self.weight, self.bias, self.of, self.relu, self)
+        return Normed(as_nchw(top), self.factor, self.shift, self.of, self.relu, self)
 
 
 class NormCollector:
@@ -238,4 +241,5 @@ def normed(z: Array, weight: Array | None, bias: Array | None, of: Statistics,
     """Batch norm that waits for its readers; None where it needs a centre."""
     if far_centre(of.mean, of.deviation, z.dtype) is not None:
         return None
-    return Normed(z, weight, bias, of, relu)
+    factor, shift = scale_and_shift_of(weight, bias, of, None)
+    return Normed(z, factor, shift, of, relu)
