@@ -40,19 +40,25 @@ def measure(name: str, rounds: int) -> Line | None:
             "version": f"{ours['version']}, {theirs['version']}"}
 
 
+def behind(line: Line) -> float:
+    """The larger of both ratios: on a busy machine either contender's median may be the wait."""
+    return max(line["ratio"], line["quickest"])
+
+
 def row(line: Line) -> list[str]:
-    mark = "**" if line["ratio"] > GOOD else ""
+    mark = "**" if behind(line) > GOOD else ""
     return [line["layer"], f"{1e3 * line['torch']:.3g}", f"{1e3 * line['tinynet']:.3g}",
-            f"{mark}{line['ratio']:.2f}{mark}", f"{line['quickest']:.2f}", str(line["n"]),
-            str(line["load"])]
+            f"{mark}{line['ratio']:.2f}{mark}", f"{mark}{line['quickest']:.2f}{mark}",
+            str(line["n"]), str(line["load"])]
 
 
 def table(lines: list[Line]) -> str:
     """All layers, and how many of them are how far behind."""
-    ratios = [line["ratio"] for line in lines]
+    ratios = [behind(line) for line in lines]
     ahead, good, bad = (sum(r <= most for r in ratios) for most in (1.0, GOOD, BAD))
-    about = (f"Of {len(lines)} layers tinynet is ahead in {ahead}, within {GOOD} times PyTorch's "
-             f"time in {good}, within {BAD:g} in {bad}; the worst takes {max(ratios):.1f}.")
+    about = (f"By the larger of both ratios, of {len(lines)} layers tinynet is ahead in {ahead}, "
+             f"within {GOOD} times PyTorch's time in {good}, within {BAD:g} in {bad}; the worst "
+             f"takes {max(ratios):.1f}.")
     head = ["layer", "PyTorch ms", "tinynet ms", "ratio", "of the quickest", "n", "load"]
     return f"{about}\n\n{report.markdown(head, map(row, lines))}"
 

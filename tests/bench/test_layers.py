@@ -61,7 +61,7 @@ def test_rows_are_replaced_one_by_one(tmp_path: Path, monkeypatch: pytest.Monkey
     text = page.read_text()
     assert "tinynet is ahead in 1, within 1.5 times PyTorch's time in 1, within 2 in 1" in text
     assert text.count("| softplus 64 @32 | 2 | 1 | 0.50 | 0.50 | 1 |") == 1
-    assert text.count("| 1 | 3 | **3.00** | 3.00 | 1 |") == 2
+    assert text.count("| 1 | 3 | **3.00** | **3.00** | 1 |") == 2
     assert "3.00   3.00  GELU 64 @32" in capsys.readouterr().out
 
 
