@@ -82,7 +82,8 @@ def _gpu_hash() -> Any:
 @functools.lru_cache(4096)
 def _number_of(word: str) -> int:
     """64 bits of BLAKE2b: the same on every machine, unlike Python's own hash."""
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+    letters = word.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(letters, digest_size=8).digest(), "little")
 
 
 def _check_64_bits(what: str, number: int) -> int:

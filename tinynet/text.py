@@ -13,8 +13,8 @@ _GAP = "  "  # between two columns
 _LONGEST = 200  # letters of a value in an error
 
 
-def shown(value: object) -> str:
-    """`value` as an error shows it: its repr, in a bounded length, even if that fails.
+def shown(value: object, most: int | None = _LONGEST) -> str:
+    """`value` as an error shows it: its repr, of `most` letters, even if that fails.
 
     >>> shown("a"), shown(range(3))
     ("'a'", 'range(0, 3)')
@@ -23,7 +23,7 @@ def shown(value: object) -> str:
         text = repr(value)
     except Exception as error:
         return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return text if most is None or len(text) <= most else f"{text[:most]}..."
 
 
 def table(rows: Sequence[Sequence[object]], align: str = "lr",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinynet import nn
+from tinynet import nn, tune, viz
 from tinynet.functional import relu, tanh
 from tinynet.tune import Choice, LogUniform, When, grid_search, random_search, successive_halving
 from tinynet.tune.space import describe, distinct
@@ -140,3 +140,42 @@ def test_fractions_giants_and_objects_that_do_not_compare_are_choices() -> None:
     space = {"a": Choice(np.zeros(2), np.ones(2)), "m": When("a", np.zeros(2), Choice(1, 2))}
     found = random_search(lambda config: 1.0, space, trials=8)
     assert all(("m" in t.config) == (not t.config["a"].any()) for t in found.trials)
+
+
+class Mute:
+    """An object whose text cannot be had."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_an_object_without_a_text_is_a_choice_and_refused_by_a_journal_on_disk(
+        tmp_path: Path) -> None:
+    space = {"p": tune.Choice(Mute(), Mute()), "x": tune.Uniform(0, 1)}
+    found = tune.random_search(lambda c: c["x"], space, trials=4)
+    assert "whose repr raises RuntimeError" in found._repr_html_()
+    viz.plot_searches({"a": found}, tmp_path / "p.png", "x", "p")
+    with pytest.raises(TypeError, match=r"p, of trial 0, is <Mute whose repr raises RuntimeError>"):
+        tune.random_search(lambda c: c["x"], space, trials=4, journal=tmp_path / "j.jsonl")
+    with pytest.raises(TypeError, match=r"must be a Uniform.* got <Mute whose repr raises"):
+        tune.random_search(lambda c: 0.0, {"p": Mute()}, trials=1)
+
+
+@pytest.mark.parametrize("word", ["\ud800", "$x^", "$\\frac$", "a\nb", ""],
+                         ids=["half a letter", "open formula", "bad formula", "lines", "empty"])
+def test_any_word_is_a_choice_a_name_and_a_label(word: str, tmp_path: Path) -> None:
+    name = word or "x"
+    space = {name: tune.Choice(word, "b"), "lr": tune.LogUniform(1e-3, 1.0)}
+    found = tune.random_search(lambda c: c["lr"], space, trials=4)
+    for x, y in (("lr", name), (name, "lr")):
+        viz.plot_searches({word: found}, tmp_path / "p.svg", x, y)
+        viz.plot_searches({word: found}, tmp_path / "p.png", x, y)
+    assert {t.config[name] for t in found.trials} <= {word, "b"}
+
+
+def test_errors_show_any_value_and_not_all_of_it() -> None:
+    with pytest.raises(ValueError, match=r"trials must be .* got <Mute whose repr raises"):
+        tune.random_search(lambda c: 0.0, {"x": tune.Uniform(0, 1)}, trials=Mute())
+    with pytest.raises(ValueError) as caught:
+        tune.random_search(lambda c: 0.0, {"x": tune.Uniform(0, 1)}, trials="long " * 10_000)
+    assert len(str(caught.value)) < 400

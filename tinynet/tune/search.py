@@ -278,7 +278,7 @@ def _told(values: Mapping[str, Any]) -> dict[str, Any]:
         try:
             found[name] = describe(value)
         except TypeError:
-            found[name] = repr(value)
+            found[name] = text.shown(value, most=None)
     return found
 
 

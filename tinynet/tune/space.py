@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from ..random import check_seed, key
+from ..text import shown
 
 Config = dict[str, Any]
 
@@ -104,7 +105,12 @@ def label(value: Any) -> str:
     """A value as in tables and pictures: functions and classes by their name."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    return getattr(value, "__qualname__", None) or str(value)
+    name = getattr(value, "__qualname__", None)
+    try:
+        text = str(name or value)
+    except Exception:  # whatever an object's own text raises
+        text = shown(value)
+    return text.encode("utf-8", "backslashreplace").decode()  # half a letter has no glyph
 
 
 def distinct(values: Iterable[Any]) -> list[Any]:
@@ -150,8 +156,8 @@ def describe(value: Any, where: str = "the value") -> Any:
     name = getattr(value, "__qualname__", "<lambda>")
     if "<lambda>" not in name:
         return f"{getattr(value, '__module__', type(value).__module__)}.{name}"
-    text = repr(value)
-    if " at 0x" in text:
+    text = shown(value, most=None)
+    if " at 0x" in text or " whose repr raises " in text:
         raise TypeError(f"{where} is {text}, which a journal cannot tell from another "
                         "one: give the choice a name, and look the object up in the "
                         "objective")
@@ -180,7 +186,7 @@ def sample(space: Space, seed: int, i: int) -> Config:
             values = values.then
         if not isinstance(values, Uniform | Choice):
             raise TypeError(f"{name} must be a Uniform, LogUniform, Choice or When, "
-                            f"got {values!r}")
+                            f"got {shown(values)}")
         word = key(seed, "space", i, name)
         config[name] = values.at((word >> 11) * 2.0**-53)
     return config

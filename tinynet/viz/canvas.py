@@ -60,6 +60,15 @@ def look(i: int) -> dict[str, Any]:
     return {"color": PALETTE[i % len(PALETTE)], "linestyle": dashes}
 
 
+def drawn(text: str) -> str:
+    """A text of yours as a picture can hold it: no formula, and no half of a letter.
+
+    >>> drawn("5 $") == "5 " + chr(92) + "$"
+    True
+    """
+    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
+
+
 def save(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
     """Write the figure, if there is a `path`; its suffix says the kind (.png, .pdf, .svg)."""
     if path is not None:

@@ -20,7 +20,7 @@ import numpy as np
 from ..checks import check_choice
 from ..train.callbacks import RATIO_HIGH, RATIO_LOW
 from ..train.history import History, smooth as smooth_values
-from .canvas import GOOD, LARGEST, QUIET, TRAIN, VAL, entitle, look, new_figure, save
+from .canvas import GOOD, LARGEST, QUIET, TRAIN, VAL, drawn, entitle, look, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,7 +128,7 @@ def plot_panels(panels: Sequence[Panel], path: str | os.PathLike[str] | None = N
 def _draw_lines(panel: Axes, lines: Iterable[tuple[str, Any, Any]], legend: bool = True
                 ) -> None:
     for i, (name, x, y) in enumerate(lines):
-        panel.plot(x, y, label=name, linewidth=1.6, **look(i))
+        panel.plot(x, y, label=drawn(name), linewidth=1.6, **look(i))
     if legend:
         panel.legend(framealpha=0.75, edgecolor="none", ncols=1 + (len(panel.get_lines()) > 4))
 

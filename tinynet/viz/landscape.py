@@ -23,7 +23,7 @@ from ..calculus import hessian
 from ..graph import no_grad
 from ..optim.landscapes import Landscape, Path
 from ..tensor import Tensor
-from .canvas import QUIET, look, new_figure, save
+from .canvas import QUIET, drawn, look, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +52,7 @@ def plot_paths(landscape: Landscape, paths: Paths,
         if outside.size and outside[-1] == last:
             end = f"out at step {outside[0]}"
         label = f"{name}: {end}"
-        panel.plot(x, y, linewidth=1.4, marker=".", markersize=3, label=label, **look(i))
+        panel.plot(x, y, linewidth=1.4, marker=".", markersize=3, label=drawn(label), **look(i))
         panel.plot(x[-1:], y[-1:], "o", color=look(i)["color"], markersize=6)
     panel.set_title(title or describe(landscape), loc="left", fontsize=11, fontweight="bold")
     figure.legend(*panel.get_legend_handles_labels(), loc="outside right upper", frameon=False,

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..files import write_atomic
 from ..optim.landscapes import Landscape
-from .canvas import PALETTE, look, new_figure
+from .canvas import PALETTE, drawn, look, new_figure
 from .landscape import STAR, Paths, as_arrays, describe, draw_ground, losses
 
 WIDTH = 720  # of the drawing in the page, in its own units
@@ -53,7 +53,7 @@ def race_gif(landscape: Landscape, paths: Paths, path: str | os.PathLike[str], f
     figure, (panel,) = new_figure(1, 1, (6.4, 4.4))
     figure.set_dpi(100)
     draw_ground(panel, landscape)
-    runs = [(points, panel.plot([], [], linewidth=1.6, label=name, **look(i))[0],
+    runs = [(points, panel.plot([], [], linewidth=1.6, label=drawn(name), **look(i))[0],
              panel.plot([], [], "o", markersize=6, color=look(i)["color"])[0])
             for i, (name, points) in enumerate(paths.items())]
     step = panel.set_title(f"{landscape.name}: step 0", loc="left", fontsize=11)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..tune.search import Search, Trial
 from ..tune.space import LogUniform, distinct, is_number, label
-from .canvas import LARGEST, QUIET, VAL, new_figure, save
+from .canvas import LARGEST, QUIET, VAL, drawn, new_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,11 +63,12 @@ def plot_searches(searches: Mapping[str, Search], path: str | os.PathLike[str] |
                       for t in truth.trials]
             line = sorted(zip(axes[x].places(truth.trials), scored, strict=True))
             above.plot(*zip(*line, strict=True), color=QUIET, linewidth=1.2, zorder=1)
-        square.set(xlabel=x, ylabel=y)
+        square.set(xlabel=drawn(x), ylabel=drawn(y))
         above.set(ylim=(low - room, high + room), ylabel="score")
         beside.set(xlim=(low - room, high + room), xlabel="score")
-        above.set_title(f"{name}: best {found.best.score:.3g}\n{len(found.values(x))} values of "
-                        f"{x}, {len(found.values(y))} of {y}", loc="left", fontsize=10)
+        counts = f"{len(found.values(x))} values of {x}, {len(found.values(y))} of {y}"
+        above.set_title(drawn(f"{name}: best {found.best.score:.3g}\n{counts}"),
+                        loc="left", fontsize=10)
         for panel in (square, above):
             axes[x].scale(panel, "x")
         for panel in (square, beside):
@@ -120,4 +121,5 @@ class _Axis:
         panel.set(**{f"{kind}scale": "log" if self.log else "linear"})
         panel.set(**{f"{kind}lim": self.limits})
         if self.labels:
-            panel.set(**{f"{kind}ticks": range(len(self.labels)), f"{kind}ticklabels": self.labels})
+            panel.set(**{f"{kind}ticks": range(len(self.labels)),
+                         f"{kind}ticklabels": [drawn(text) for text in self.labels]})
