@@ -258,3 +258,13 @@ def test_hinge_loss_passes_over_classes_that_cannot_win() -> None:
     assert grad(y, scores).tolist() == [[0.0, -1.0, 1.0]]
     lost = Tensor(xp.asarray([[-math.inf, 1.0]]))
     assert F.hinge_loss(lost, [0]).item() == math.inf
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64", "bool"])
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.binary_cross_entropy_with_logits],
+                         ids=["mse", "l1", "bce"])
+def test_the_mean_loss_of_nothing_is_nan_without_a_warning(loss: Any, dtype: str) -> None:
+    nothing = Tensor(xp.zeros((0, 3), dtype))
+    assert np.isnan(float(loss(nothing, nothing)))
+    assert float(loss(nothing, nothing, reduction="sum")) == 0.0
+    assert loss(nothing, nothing, reduction="none").shape == (0, 3)
