@@ -99,7 +99,7 @@ def small_training(pictures: int) -> tuple[Any, Any, Any, Any]:
     training, _ = data.load_shapes(train=pictures, test=10)
     mean, deviation = data.channel_statistics(training.images)
     augment = data.Compose([data.RandomHorizontalFlip(), data.RandomCrop(32, 4),
-                            data.Normalize(mean, deviation), data.Cutout(8)])
+                            data.Normalize(mean, deviation)])
     loader = data.DataLoader(training, batch_size=64, transform=augment)
     model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
                           nn.MaxPool2d(2), nn.Dropout(0.2), nn.Flatten(), nn.Linear(8 * 256, 10))

@@ -8,18 +8,22 @@ Read next: `text.py`.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
 from operator import index
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from .backend import without_subclass
 from .text import shown
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Pair = tuple[int, int]
 _MOST_PIXELS = 2**31 - 1  # along an axis
 MOST_NUMBERS = 2**48  # in an array
@@ -322,3 +326,46 @@ def check_call(what: str, function: Any, *arguments: str) -> None:
         raise TypeError(f"{wanted}, but {name}{signature} cannot be called so "
                         f"({error}): give it these parameters, also where it ignores "
                         "some") from error
+
+
+# Names of arguments
+
+
+def answering(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`; an argument that has another name here is answered with that.
+
+    >>> answering(lambda x, axis=0: x)(1, dim=0)
+    Traceback (most recent call last):
+        ...
+    TypeError: <lambda>() has no argument 'dim': call it axis
+    """
+    parameters = inspect.signature(function).parameters
+    texts = [str(p).partition(":")[0].partition("=")[0] for p in parameters.values()]
+    names = [text.strip() for text in texts if text != "self"]
+    takes_any = names[-1:] and names[-1].startswith("**")
+    kinds = [p.kind for p in parameters.values()]
+    most = sum(kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        most = sys.maxsize
+
+    @functools.wraps(function)
+    def call(*args: P.args, **options: P.kwargs) -> R:
+        if len(args) > most:
+            from . import foreign
+
+            raise foreign.too_many(foreign.name_of(function, args), names, len(args) - most)
+        if options and not parameters.keys() >= options.keys():
+            from . import foreign
+
+            unknown = [option for option in options if option not in parameters]
+            if not takes_any or "call it" in foreign.explain(unknown, parameters):
+                raise foreign.refusal(foreign.name_of(function, args), unknown, names)
+        return function(*args, **options)
+
+    return call
+
+
+def answer_init(cls: type) -> None:
+    """Let the `__init__` of a class of ours answer, for an `__init_subclass__`."""
+    if "__init__" in vars(cls) and cls.__module__.startswith("tinynet."):
+        cls.__init__ = answering(cls.__init__)  # type: ignore[misc]

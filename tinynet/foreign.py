@@ -4,7 +4,7 @@ The names stand in `foreign.txt`, one table for all of it, and for the one in RE
 is read when the first error needs it. A name that nobody lists may be ours in another
 package, or misspelt; then the answer is that. Packages answer by `of_package`, objects
 by `of_class`, tensors by `Elsewhere` (a `__getattr__` would slow down all attributes of
-theirs), and calls by `answering`.
+theirs), and calls by `checks.answering`.
 
 Read next: `files.py`.
 """
@@ -12,7 +12,6 @@ Read next: `files.py`.
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -236,51 +235,15 @@ def _meaning(option: str, known: list[str]) -> str:
     return f"did you mean {close}?" if close else ""
 
 
-def answering(function: Callable[P, R]) -> Callable[P, R]:
-    """`function`; an argument that has another name here is answered with that.
-
-    >>> answering(lambda x, axis=0: x)(1, dim=0)
-    Traceback (most recent call last):
-        ...
-    TypeError: <lambda>() has no argument 'dim': call it axis
-    """
-    parameters = inspect.signature(function).parameters
-    texts = [str(p).partition(":")[0].partition("=")[0] for p in parameters.values()]
-    names = [text.strip() for text in texts if text != "self"]
-    takes_any = names[-1:] and names[-1].startswith("**")
-    kinds = [p.kind for p in parameters.values()]
-    most = sum(kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)
-    if inspect.Parameter.VAR_POSITIONAL in kinds:
-        most = sys.maxsize
-
-    @functools.wraps(function)
-    def call(*args: P.args, **options: P.kwargs) -> R:
-        if len(args) > most:
-            raise _too_many(_name_of(function, args), names, len(args) - most)
-        if options and not parameters.keys() >= options.keys():
-            unknown = [option for option in options if option not in parameters]
-            if not takes_any or "call it" in explain(unknown, parameters):
-                raise refusal(_name_of(function, args), unknown, names)
-        return function(*args, **options)
-
-    return call
-
-
-def _name_of(function: Any, args: Any) -> str:
+def name_of(function: Any, args: Any) -> str:
     name: str = function.__name__
     return type(args[0]).__name__ if name == "__init__" else name
 
 
-def _too_many(name: str, names: list[str], more: int) -> TypeError:
+def too_many(name: str, names: list[str], more: int) -> TypeError:
     taken = f"({', '.join(names)})"
     hint = table()["arguments"].get(taken.replace(" ", ""), "")
     return TypeError(f"{name}() takes {taken}, got {more} more{hint and ': '}{hint}")
-
-
-def answer_init(cls: type) -> None:
-    """Let the `__init__` of a class of ours answer, for an `__init_subclass__`."""
-    if "__init__" in vars(cls) and cls.__module__.startswith("tinynet."):
-        cls.__init__ = answering(cls.__init__)  # type: ignore[misc]
 
 
 def refusal(name: str, options: Iterable[str], known: Iterable[str]) -> TypeError:

@@ -26,7 +26,8 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import numpy as np
 
 from .backend import Array, asarray, get_default_dtype, xp
-from .foreign import answering, explain
+from .checks import answering
+from .foreign import explain
 from .graph import Node, Pullbacks, mode
 from .late import Late
 from .tensor import Tensor, wrap

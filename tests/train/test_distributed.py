@@ -67,6 +67,22 @@ def test_local_batch_norm_is_another_net_and_alike_on_all_ranks() -> None:
         assert (many[0]["weights"][name] == many[1]["weights"][name]).all()
 
 
+@pytest.mark.parametrize("weight", [1.0, 0.75])
+def test_batch_norm_over_ranks_has_the_gradients_of_order_1_and_2(weight: float) -> None:
+    """Ranks with the same rows: their sum is so many times the own, and nothing else changes."""
+    copies = SimpleNamespace(total=lambda x: 3.0 * x, weight=weight)
+    x = tn.randn(4, 2, 3, 3, dtype="float64")
+    scale, shift = tn.randn(2, dtype="float64"), tn.randn(2, dtype="float64")
+
+    def norm(x: Any, scale: Any, shift: Any) -> Any:
+        with random.share_of_batch(0, 4, 4, copies):
+            return tn.functional.batch_norm(x, None, None, scale, shift, training=True)
+
+    alone = tn.functional.batch_norm(x, None, None, scale, shift, training=True)
+    assert np.abs(norm(x, scale, shift).numpy() - alone.numpy()).max() < 1e-12
+    tn.gradcheck(norm, x, scale, shift, order=2)
+
+
 def test_64_ranks_add_shard_and_cut_masks_as_one() -> None:
     """With the messages of MPI's interface: every sample once, the mask of the whole batch."""
     images = np.arange(256.0).reshape(256, 1)

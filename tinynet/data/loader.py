@@ -26,13 +26,13 @@ import numpy as np
 
 from ..backend import Array, asarray, check_range, is_array, on_gpu, to_numpy, xp
 from ..checks import (
+    answering,
     check_call,
     check_labels,
     check_not_masked,
     check_whole,
     sample_word,
 )
-from ..foreign import answering
 from ..random import check_seed, key, permutation, share_of_batch
 from .dataset import Dataset, digest
 from .lazy import LazyImages

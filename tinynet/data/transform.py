@@ -21,8 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, float_dtype, xp
-from ..checks import check_call, check_images, check_probability
-from ..foreign import answer_init
+from ..checks import answer_init, check_call, check_images, check_probability
 from ..random import key, mask
 from .pixels import Numbers, choose, in_blocks, per_channel
 

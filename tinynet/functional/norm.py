@@ -110,8 +110,8 @@ def _may_wait(x: Any) -> bool:
     return kept and x.node.operation.name == "conv2d" and may_wait(x.data)
 
 
-@primitive(lambda g, world, weight: over_ranks(g * weight, world, weight) * (1.0 / weight))
-def over_ranks(x: Array, world: Any, weight: float) -> Array:
+@primitive(lambda g, world, weight: _over_ranks(g * weight, world, weight) * (1.0 / weight))
+def _over_ranks(x: Array, world: Any, weight: float) -> Array:
     """The sum of x over all ranks, to each of them.
 
     What moves one x moves the losses of all ranks. Of these a rank has the weight w_r,
@@ -133,7 +133,7 @@ def _batch_norm_over(world: Any, x: Any, weight: Any, bias: Any, eps: float, wit
     _check_count(count, x.shape)
 
     def mean_over(a: Any) -> Any:
-        return _channels(over_ranks(total(a, axes), world, world.weight) / count, ndim)
+        return _channels(_over_ranks(total(a, axes), world, world.weight) / count, ndim)
 
     m = mean_over(x)
     rest = mean_over(x - m)
@@ -387,6 +387,7 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
         raise ValueError("group_norm: x must have shape (N, C, ...) with C a multiple "
                          f"of num_groups, got shape {shape} and "
                          f"num_groups={num_groups}")
+    check_positive("group_norm: eps", eps)
     float_of_one_dtype("group_norm", x=x)
     _check_channels("group_norm", shape, weight=weight, bias=bias)
     return _group_norm_of(x, weight, bias, int(num_groups), eps)

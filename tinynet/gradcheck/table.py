@@ -200,7 +200,7 @@ TABLES: dict[str, list[Case]] = {
             (2,)),
         row("_batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b, with_relu=True),
             (5, 3), (3,), (3,)),
-        row("over_ranks", lambda x: norm.over_ranks(x, _two_alike, 0.5), (2, 3)),
+        row("_over_ranks", lambda x: norm._over_ranks(x, _two_alike, 0.5), (2, 3)),
         row("_scale_and_shift", norm._scale_and_shift, (4, 2, 3, 2), (2,), (2,)),
         row("_group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), (2, 4, 3), (4,), (4,)),
         row("_normalise", lambda x: norm.group_norm_reference(x, groups=2, eps=1e-5), (2, 4, 3)),

@@ -22,6 +22,7 @@ Read next: `kernels/matmul.py`.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -43,16 +44,15 @@ class Statistics(NamedTuple):
     deviation: Array
 
 
+@dataclass
 class Running:
     """Running statistics: they move once, when a batch's statistics are first known."""
 
-    def __init__(self, mean: Array | None, var: Array | None, share: float, factor: float
-                 ) -> None:
-        self.mean = mean
-        self.var = var
-        self.share = share
-        self.factor = factor  # makes the batch's variance unbiased
-        self.is_done = False
+    mean: Array | None
+    var: Array | None
+    share: float
+    factor: float  # makes the batch's variance unbiased
+    is_done: bool = False
 
 
 class Rows:

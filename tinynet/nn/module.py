@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from ..backend import Array, DType, asarray, get_default_dtype, is_array, synchronize, xp
-from ..foreign import answer_init, of_class
+from ..checks import answer_init
+from ..foreign import of_class
 from ..random import Generator
 from ..tensor import Tensor
 

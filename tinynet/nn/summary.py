@@ -16,7 +16,7 @@ import numpy as np
 
 from .. import random, text
 from ..backend import DType, xp
-from ..foreign import answering
+from ..checks import answering
 from ..graph import no_grad
 from ..tensor import Tensor
 from .module import Call, Module, modes_kept, observe, parameter_dtype

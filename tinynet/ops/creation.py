@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import DType, check_range, get_default_dtype, xp
-from ..checks import MOST_NUMBERS, check_number, check_whole
-from ..foreign import answering
+from ..checks import MOST_NUMBERS, answering, check_number, check_whole
 from ..random import default_generator
 from ..rules import operand
 from ..tensor import Tensor, raw

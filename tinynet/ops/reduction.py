@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import MANY, Array, accumulator, add_up, average, float_dtype, on_gpu, xp
-from ..checks import check_flag, check_number
-from ..foreign import answering
+from ..checks import answering, check_flag, check_number
 from ..kernels import precision, sums
 from ..operation import primitive
 from ..rules import operands

@@ -16,8 +16,7 @@ import numpy as np
 
 from .. import backend
 from ..backend import Array, xp
-from ..checks import check_whole
-from ..foreign import answering
+from ..checks import answering, check_whole
 from ..operation import primitive
 from ..rules import operand_list, operands
 from ..tensor import Tensor

@@ -34,8 +34,8 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from ..backend import Array, accumulator, on_gpu, out_of_memory, wide, xp
-from ..checks import check_number, check_positive, check_whole
-from ..foreign import Unset, answer_init, explain, table
+from ..checks import answer_init, check_number, check_positive, check_whole
+from ..foreign import Unset, explain, table
 from ..graph import enable_grad
 from ..kernels import kernel, update
 from ..tensor import Tensor

@@ -36,8 +36,8 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .. import text
-from ..checks import check_choice
-from ..foreign import answering, of_class
+from ..checks import answering, check_choice
+from ..foreign import of_class
 from ..names import lister as _lister
 
 __dir__ = _lister(__name__)

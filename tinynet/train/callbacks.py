@@ -27,8 +27,8 @@ from statistics import median
 from typing import Any, Protocol
 
 from ..backend import Array, to_numpy, xp
-from ..checks import check_whole
-from ..foreign import answer_init, closest
+from ..checks import answer_init, check_whole
+from ..foreign import closest
 from ..nn.module import Module
 from ..optim import Optimizer
 from ..optim.clip import clip_grad_norm_, clip_grad_value_

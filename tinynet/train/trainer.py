@@ -23,8 +23,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backend import Array, to_numpy, xp
-from ..checks import check_whole
-from ..foreign import answering, of_class
+from ..checks import answering, check_whole
+from ..foreign import of_class
 from ..functional.loss import cross_entropy
 from ..nn.module import Modes, Module, modes_kept, modes_of, set_modes
 from ..optim import Optimizer
