@@ -33,7 +33,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from ..backend import Array, on_gpu
+from ..backend import Array
 from . import kernel as bodies
 from .channels import Statistics, far_centre, sum_products, sum_rows
 from .elementwise import keep_positive
@@ -232,8 +232,8 @@ class NormGradient(Pending):
 
 def may_wait(z: Array) -> bool:
     """Whether batch norm of z (N, C, H, W), a convolution's result, is left to its readers."""
-    return (not on_gpu and bodies.forced != "plain" and z.nbytes >= bodies.SERIAL_BYTES
-            and z.dtype in (np.float32, np.float64))
+    return (isinstance(z, np.ndarray) and bodies.forced != "plain"  # on a GPU memory is quick
+            and z.nbytes >= bodies.SERIAL_BYTES and z.dtype in (np.float32, np.float64))
 
 
 def normed(z: Array, weight: Array | None, bias: Array | None, of: Statistics,
