@@ -5,18 +5,22 @@ two CUDA events after warm-up; the middle of the steps counts, with quartiles. B
 GPU's own measured ceilings, of a product of 4096 x 4096 float32 matrices and of a copy, and which
 fractions of them the step reaches: of the first by the operations of direct convolutions, of the
 second by what the net's activations and weights, read and written once, would take. PyTorch eager
-trains the same nets on the same GPU if it is installed (TF32 off, as in CuPy).
+trains the same nets on the same GPU if it is installed: TF32 off, as in CuPy; with ``--tf32`` and
+``CUPY_TF32=1`` on, as is PyTorch's default for convolutions. `host_seconds` is the time in which
+the host has handed a step over; `pool_bytes` what CuPy's pool holds. `gpu_day.sh` runs all this.
 One line of JSON for each result; ``--out FILE`` appends them to a file.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import itertools
 import json
 import math
 import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -40,6 +44,17 @@ def seconds(work: Callable[[], Any], steps: int, warm_up: int) -> list[float]:
         event.record()
     events[-1].synchronize()
     return sorted(xp.cuda.get_elapsed_time(a, b) / 1e3 for a, b in itertools.pairwise(events))
+
+
+def host_seconds(work: Callable[[], Any], steps: int) -> float:
+    """The host's time for a step, of which it does not see the end."""
+    times = []
+    for _ in range(steps):
+        xp.cuda.get_current_stream().synchronize()
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
 
 
 def ceilings(steps: int, warm_up: int, size: int) -> Result:
@@ -76,7 +91,7 @@ def tinynet_step(net: str, batch: int) -> Callable[[], Any]:
     return step
 
 
-def torch_step(net: str, batch: int) -> Callable[[], Any] | None:
+def torch_step(net: str, batch: int, tf32: bool = False) -> Callable[[], Any] | None:
     """The same in PyTorch, which uses the default stream as CuPy does; None without it."""
     try:
         import torch
@@ -86,7 +101,7 @@ def torch_step(net: str, batch: int) -> Callable[[], Any] | None:
         return None
     from bench.peers import torch as peer
 
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
     model = peer.build(net).cuda()
     optimizer = torch.optim.SGD(model.parameters(), lr=nets.LEARNING_RATE, momentum=nets.MOMENTUM,
                                 nesterov=True, weight_decay=nets.WEIGHT_DECAY)
@@ -101,24 +116,33 @@ def torch_step(net: str, batch: int) -> Callable[[], Any] | None:
     return step
 
 
-def run(batch: int, steps: int, warm_up: int, gemm_size: int) -> Iterator[Result]:
-    """A result for the ceilings, then for each net and contender."""
+def device() -> Result:
     properties = xp.cuda.runtime.getDeviceProperties(0)
-    about = {"device": properties["name"].decode(), "cupy": xp.__version__,
-             "driver": xp.cuda.runtime.driverGetVersion(), "batch": batch, "steps": steps}
+    return {"device": properties["name"].decode(), "cupy": xp.__version__,
+            "driver": xp.cuda.runtime.driverGetVersion()}
+
+
+def run(batch: int, steps: int, warm_up: int, gemm_size: int, tf32: bool = False
+        ) -> Iterator[Result]:
+    """A result for the ceilings, then for each net and contender."""
+    about = {**device(), "batch": batch, "steps": steps, "tf32": tf32}
     top = ceilings(steps, warm_up, gemm_size)
     yield {"what": "ceilings", **about, **top}
     for net in MAKE:
         operations, touched = work_of(net, batch)
-        for contender, make in (("tinynet", tinynet_step), ("torch", torch_step)):
+        makers = {"tinynet": tinynet_step, "torch": functools.partial(torch_step, tf32=tf32)}
+        for contender, make in makers.items():
             step = make(net, batch)
             if step is None:
                 continue
             times = seconds(step, steps, warm_up)
+            host = host_seconds(step, steps)
             low, middle, high = (times[len(times) * q // 4] for q in (1, 2, 3))
             version = importlib.import_module(f"bench.peers.{contender}").VERSION
             yield {"what": "train", "net": net, "contender": contender, "version": version, **about,
                    "seconds": middle, "quartiles": [low, high], "images_per_second": batch / middle,
+                   "host_seconds": host,
+                   "pool_bytes": xp.get_default_memory_pool().total_bytes(),
                    "of_gemm_ceiling": operations / middle / top["gemm_flops"],
                    "of_copy_ceiling": touched / middle / top["copy_bytes"]}
 
@@ -130,10 +154,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--warm-up", type=int, default=5, help="steps before the clock starts")
     parser.add_argument("--gemm", type=int, default=4096, help="size of the matrices multiplied")
     parser.add_argument("--out", help="append the lines to this file")
+    parser.add_argument("--tf32", action="store_true", help="TF32 also in PyTorch (CUPY_TF32=1)")
+    parser.add_argument("--device", action="store_true", help="say which device it is, no more")
     chosen = parser.parse_args(argv)
     if not on_gpu:
         parser.error("this times a GPU: set TINYNET_BACKEND=cupy")
-    for result in run(chosen.batch, chosen.steps, chosen.warm_up, chosen.gemm):
+    if chosen.device:
+        print(json.dumps(device()))
+        return 0
+    for result in run(chosen.batch, chosen.steps, chosen.warm_up, chosen.gemm,
+                      chosen.tf32):
         line = json.dumps(result)
         print(line, flush=True)
         if chosen.out:
