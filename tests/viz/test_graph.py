@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_every_operation_and_leaf_has_a_box(figures: list[Figure], tmp_path: Pat
     found = boxes(figures[0])
     rows = {name: y for name, ((_, y),) in found.items()}
     assert rows == {"w\n(3, 2)": 0, "transpose\n(2, 3)": 1, "z = matmul\n(5, 3)": 2,
-                    "relu\n(5, 3)": 3, "multiply\n(5, 3)": 4, "sum": 5}
+                    "relu\n(5, 3)": 3, "multiply\n(5, 3)": 4, "sum\ndata 60\ngrad 1": 5}
     y.backward()  # the picture left the graph as it was
     assert w.grad is not None
 
@@ -64,3 +65,28 @@ def test_a_leaf_alone_and_what_cannot_be_drawn(figures: list[Figure], tmp_path: 
     deep = nn.Sequential(*(nn.ReLU() for _ in range(301)))
     with pytest.raises(ValueError, match="the graph has 302 nodes, more than the 300"):
         plot_graph(deep(w), tmp_path / "no.png")
+
+
+def test_no_edge_passes_a_box_and_values_stand_with_gradients() -> None:
+    a = tn.tensor(-4.0, requires_grad=True)
+    b = tn.tensor(2.0, requires_grad=True)
+    c = a + b
+    d = a * b + b**3
+    c = c + c + 1
+    c = c + 1 + c - a
+    d = d + d * 2 + F.relu(b + a)
+    d = d + 3 * d + F.relu(b - a)
+    g = ((c - d) ** 2) / 2
+    figure = plot_graph(g, names={"a": a, "b": b})
+    panel = figure.axes[0]
+    found = boxes(figure)
+    assert any(text.startswith("a\ndata -4\ngrad ") for text in found)
+    figure.canvas.draw()
+    frames = [text.get_bbox_patch().get_window_extent() for text in panel.texts
+              if text.get_text()]
+    for line in panel.lines:
+        corners = panel.transData.transform(line.get_xydata())
+        for (x0, y0), (x1, y1) in pairwise(corners):
+            for share in (0.1, 0.5, 0.9):
+                x, y = x0 + share * (x1 - x0), y0 + share * (y1 - y0)
+                assert not any(f.x0 < x < f.x1 and f.y0 < y < f.y1 for f in frames)

@@ -27,16 +27,25 @@ WIDTH = 720  # of the drawing in the page, in its own units
 HEIGHT = 540
 
 
-def moments(paths: Paths, frames: int) -> np.ndarray[Any, Any]:
-    """The steps to show: at most `frames` after step 0, evenly spaced up to the longest path.
+def moments(paths: Paths, frames: int, first: int = 0) -> np.ndarray[Any, Any]:
+    """The steps to show: at most `frames` after step 0, up to the end of the longest path.
+
+    The `first` ones are all there, since paths leap at their beginnings; the others are
+    evenly spaced.
 
     >>> moments({"a": np.zeros((5, 2)), "b": np.zeros((9, 2))}, frames=4).tolist()
     [0, 2, 4, 6, 8]
+    >>> moments({"a": np.zeros((9, 2))}, frames=4, first=2).tolist()
+    [0, 1, 2, 5, 8]
     """
     if not paths:
         raise ValueError("paths is empty: there is nobody to race")
     last = max(map(len, paths.values())) - 1
-    return np.unique(np.linspace(0, last, min(frames, last) + 1).round().astype(int))
+    if frames >= last:
+        return np.arange(last + 1)
+    first = min(first, frames - 1)
+    later = np.linspace(first, last, frames - first + 1).round().astype(int)
+    return np.unique([*range(first), *later])
 
 
 def race_gif(landscape: Landscape, paths: Paths, path: str | os.PathLike[str], frames: int = 80,
@@ -90,10 +99,11 @@ def race_page(landscape: Landscape, paths: Paths, path: str | os.PathLike[str],
               frames: int = 400) -> None:
     """Write one HTML page that plays the race: play and pause, a slider, the losses beside it.
 
-    At most `frames` steps of each path are kept in it, evenly spaced.
+    At most `frames` steps of each path are kept in it: the first quarter of them are the
+    first steps, the others are evenly spaced.
     """
     paths = as_arrays(landscape, paths)
-    shown = moments(paths, frames)
+    shown = moments(paths, frames, frames // 4)
     runs = []
     for i, (name, points) in enumerate(paths.items()):
         kept = points[np.minimum(shown, len(points) - 1)]
