@@ -34,7 +34,7 @@ def test_one_hot_checks_its_labels() -> None:
     with pytest.raises(ValueError, match=r"labels must lie in 0\.\.2, got 3 at position 1"):
         tn.one_hot([0, 3], 3)
     with pytest.raises(TypeError, match="labels must be integers"):
-        tn.one_hot(np.array([0.0, 1.0]), 3)
+        tn.one_hot([0.0, 1.0], 3)
 
 
 def test_random_tensors_follow_the_seed_and_take_both_spellings() -> None:

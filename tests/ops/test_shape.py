@@ -51,7 +51,7 @@ def test_values_are_numpys(ours: Any, numpys: Any) -> None:
 
 def test_sizes_of_split_are_lengths_as_in_pytorch() -> None:
     assert [len(part) for part in tn.split(Tensor(np.arange(7.0)), 3)] == [3, 3, 1]
-    assert tn.split(np.arange(4), [1, 3])[1].tolist() == [1, 2, 3]
+    assert tn.split(Tensor(np.arange(4)), [1, 3])[1].tolist() == [1, 2, 3]
 
 
 def test_concatenate_keeps_each_gradient_in_its_dtype() -> None:

@@ -113,8 +113,9 @@ def eye(n: int, dtype: DType = None) -> Tensor:
 def one_hot(labels: Any, num_classes: int, dtype: DType = None) -> Tensor:
     """A row for each label, 1 at its class and 0 elsewhere."""
     num_classes = check_whole("one_hot: num_classes", num_classes, 1, MOST_NUMBERS)
+    given = np.asarray(labels) if isinstance(labels, list | tuple) else None
     labels = raw(operand(labels, "one_hot"))
-    check_range("labels", labels, num_classes)
+    check_range("labels", labels if given is None else given, num_classes)
     rows = xp.arange(num_classes) == xp.asarray(labels)[..., None]
     return Tensor(rows.astype(dtype or get_default_dtype()))
 
