@@ -76,7 +76,8 @@ def main() -> None:
     print(f"{about['cpu']}, {about['cores']} cores, Python {about['python']}, NumPy "
           f"{about['numpy']} ({about['blas']})")
     if options.write:
-        nets = {f"net {net}": report.read_lines(Work(net).section) for net in ("S", "R")}
+        names = {"S": "net S, a small VGG, batch 128", "R": "net R, like ResNet-9, batch 128"}
+        nets = {text: report.read_lines(Work(net).section) for net, text in names.items()}
         report.chart({name: lines for name, lines in nets.items() if lines})
 
 

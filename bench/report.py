@@ -134,31 +134,39 @@ def versions(lines: Iterable[Line]) -> str:
 
 
 def chart(groups: dict[str, list[Line]], path: Path = PICTURE) -> None:
-    """One panel of horizontal bars per net: time of a step as a multiple of PyTorch eager's."""
+    """A point for each contender's step as a multiple of PyTorch eager's, net below net.
+
+    Points, since on a logarithmic axis a bar's length means nothing; one axis for all nets, and
+    so narrow that it can be read on a phone.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     contenders = {title: by_contender(lines) for title, lines in groups.items()}
-    figure = Figure(figsize=(12, 0.9 + 0.42 * max(map(len, contenders.values()))),
-                    layout="constrained")
-    axes = figure.subplots(1, len(groups), squeeze=False)[0]
+    rows = [len(ordered) for ordered in contenders.values()]
+    figure = Figure(figsize=(6.4, 0.8 + 0.9 * len(rows) + 0.3 * sum(rows)), layout="constrained",
+                    dpi=180)
+    axes = figure.subplots(len(groups), 1, squeeze=False, sharex=True, height_ratios=rows)[:, 0]
+    ratios = [middle(runs, "ratio") for ordered in contenders.values() for runs in ordered]
     for axis, (title, ordered) in zip(axes, contenders.items(), strict=True):
-        ratios = [middle(runs, "ratio") for runs in reversed(ordered)]
-        colours = ["tab:orange" if runs[0]["contender"] == "tinynet" else "tab:gray"
-                   for runs in reversed(ordered)]
-        bars = axis.barh([runs[0]["label"] for runs in reversed(ordered)], ratios, color=colours)
-        axis.bar_label(bars, [f"{ratio:.2f}" for ratio in ratios], padding=4,
-                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
+        for y, runs in enumerate(ordered):
+            ratio = middle(runs, "ratio")
+            colour = "tab:orange" if runs[0]["contender"] == "tinynet" else "dimgray"
+            axis.plot([ratio], [y], "o", color=colour, markersize=8)
+            axis.annotate(f"{ratio:.2f}", (ratio, y), (9, 0), textcoords="offset points",
+                          va="center", color=colour, fontweight="bold",
+                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
         axis.axvline(1.0, color="black", linewidth=0.8, linestyle=":", zorder=0)
-        if max(ratios) > 4:  # slow peers would press the others into a corner
-            axis.set_xscale("log")
-            axis.set_xlim(min(ratios) * 0.7, max(ratios) * 3)
-            axis.set_xticks(ticks := [t for t in (0.5, 1, 2, 5, 10, 20, 50) if t < max(ratios) * 3],
-                            labels=[f"{t:g}" for t in ticks])
-            axis.minorticks_off()
-        else:
-            axis.set_xlim(0, max(ratios) * 1.2)
-        axis.set_title(title)
-        axis.set_xlabel("training step, PyTorch eager = 1" + (
-            " (logarithmic)" if axis.get_xscale() == "log" else ""))
+        axis.set_xscale("log")
+        axis.set_xlim(min(ratios) * 0.8, max(ratios) * 2.6)
+        axis.set_yticks(range(len(ordered)), labels=[runs[0]["label"] for runs in ordered])
+        axis.set_ylim(len(ordered) - 0.5, -0.5)
+        axis.grid(axis="y", color="#dddddd", linewidth=0.6)
+        axis.set_title(title, loc="left", fontweight="bold", fontsize=10)
+    ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50)
+             if min(ratios) * 0.8 < tick < max(ratios) * 2.6]
+    axes[-1].set_xticks(ticks, labels=[f"{t:g}" for t in ticks])
+    axes[-1].minorticks_off()
+    axes[-1].set_xlabel("PyTorch eager = 1 (logarithmic)")
+    figure.suptitle("Time of one training step, shorter is better", x=0.01, ha="left")
     FigureCanvasAgg(figure).print_png(path)
