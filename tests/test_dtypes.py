@@ -61,7 +61,7 @@ REDUCTIONS: dict[str, Function] = {
     "l1_penalty": lambda x: F.l1_penalty([x, x]), "l2_penalty": lambda x: F.l2_penalty([x, x]),
 }
 ACTIVATIONS: dict[str, Function] = {
-    **{name: getattr(F, name) for name in functions_of(activation) | {"sigmoid", "tanh"}},
+    **{name: getattr(F, name) for name in sorted(functions_of(activation) | {"sigmoid", "tanh"})},
     "gelu by tanh": lambda x: F.gelu(x, "tanh"), "softmax over axis 0": lambda x: F.softmax(x, 0),
     "log_softmax over axis 0": lambda x: F.log_softmax(x, 0), "erf": tn.erf,
     "leaky_relu of slope 0": lambda x: F.leaky_relu(x, 0.0),
