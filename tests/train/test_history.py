@@ -56,6 +56,16 @@ def test_best_is_the_first_of_equal_ones_and_the_smallest_loss() -> None:
     assert history.best() == (2, 0.75)
 
 
+def test_best_of_equal_accuracies_is_the_one_of_the_smaller_loss() -> None:
+    history = History()
+    for epoch, (loss, accuracy) in enumerate([(0.8, 1.0), (0.1, 1.0), (0.1, 1.0), (0.05, 0.9)], 1):
+        history.add("epochs", epoch=epoch, train_loss=1.0 / epoch, val_loss=loss,
+                    train_accuracy=1.0, val_accuracy=accuracy)
+        assert history.best() == (min(epoch, 2), 1.0)  # of equal losses the first
+    assert history.best("val_loss") == (4, 0.05)
+    assert history.best("train_accuracy") == (4, 1.0)
+
+
 def test_best_passes_over_rows_whose_losses_are_not_finite() -> None:
     history = History()
     for epoch, (train, val, accuracy) in enumerate([

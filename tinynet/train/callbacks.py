@@ -148,8 +148,8 @@ class BestWeights(Callback):
     """Keep a copy of the weights of the best validation, and put it back in the end.
 
     The copy holds the buffers too (BatchNorm's running statistics). It is made on the
-    device when an epoch is better than all before it, so of equal epochs the first one
-    counts, and one whose losses are not finite never (`History.best`); it is put back
+    device when an epoch is better than all before it (of equal accuracies the smaller
+    loss is), and one whose losses are not finite never counts (`History.best`); it is put back
     bit for bit whatever ended the run: the last epoch, early stopping, Ctrl-C or an
     error. Without validation there is nothing to choose, and the last
     weights stay.

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import math
-import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,6 +75,7 @@ class _Best:
     seen: int = 0
     row: int = -1
     value: float = math.nan
+    rank: tuple[float, float] = (math.inf, math.inf)  # the smallest one is the best
 
     def holds(self, values: list[float]) -> bool:
         """Whether it is still true: the column has only grown."""
@@ -144,10 +144,11 @@ class History:
         return smooth(self[column], beta)
 
     def best(self, column: str = "val_accuracy") -> tuple[int, float]:
-        """(epoch, value) of the best row of an epochs column: the first of equal ones.
+        """(epoch, value) of the best row of an epochs column.
 
         The smallest value of a column whose name ends in "loss" or "seconds", else the
-        largest. A row whose value or training loss is not finite is never the best,
+        largest; of equal ones that of the smaller loss, then the first: few pictures
+        are soon all answered right, long before the net is sure of it. A row whose value or training loss is not finite is never the best,
         nor, for a column of the validation, one whose validation loss is not; (0, nan)
         if there is no other.
         """
@@ -175,12 +176,14 @@ class History:
         judges = [values, self.epochs.get("train_loss", values)]
         if column.startswith("val_"):
             judges.append(self.epochs.get("val_loss", values))
-        better = operator.lt if column.endswith(("loss", "seconds")) else operator.gt
+        sign = 1.0 if column.endswith(("loss", "seconds")) else -1.0
         for row in range(known.seen, len(values)):
             sound = all(math.isfinite(judge[row]) for judge in judges)
-            if sound and (known.row < 0 or better(values[row], known.value)):
+            rank = (sign * values[row], judges[-1][row])
+            if sound and rank < known.rank:
                 known.row = row
                 known.value = values[row]
+                known.rank = rank
         known.seen = len(values)
         return known.row
 
