@@ -235,6 +235,7 @@ def test_tab_completion_does_not_offer_foreign_names() -> None:
 
 
 X = np.arange(6.0, dtype=np.float32).reshape(2, 3)
+SET = data.from_arrays(np.zeros((4, 3, 8, 8), "uint8"), [0, 1, 0, 1])
 CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "argmax": (lambda: tn.tensor(X).argmax(dim=1), "axis"),
     "sum": (lambda: tn.tensor(X).sum(dim=1), "axis"),
@@ -305,6 +306,16 @@ def test_what_would_run_and_mean_nothing_is_refused(call: Callable[[], Any]) -> 
     (lambda: OBJECTS["Trainer"]().fit([], verbose=1), "has no argument 'verbose': it has"),
     (lambda: train.Trainer(nn.Linear(2, 2), None, max_epochs=5), r"trainer\.fit\(loader, epochs"),
     (lambda: tn.summary(nn.Linear(2, 2), input_size=(2,)), "call it input_shape"),
+    (lambda: OBJECTS["Trainer"]().fit([], callbacks=[]), "they belong to the trainer: train.Tr"),
+    (lambda: OBJECTS["Trainer"]().fit([], batch_size=8), "it belongs to the loader: data.Data"),
+    (lambda: models.small_conv_net(classes=3), "call it num_classes"),
+    (lambda: models.net_s(n_classes=3, img_size=32), "call it num_classes"),
+    (lambda: models.small_conv_net(img_size=32), "call it image_size"),
+    (lambda: data.from_folder("pictures", image_size=32), "call it size"),
+    (lambda: SET.split(test_size=0.2), "call it n"),
+    (lambda: SET.split(0.2), r"n counts pictures, got 0.2: .* split\(round\(0.2 \* len"),
+    (lambda: train.confusion_matrix([0], [0], class_names=["a"]), "call it classes"),
+    (lambda: train.confusion_matrix(X - 1, [0, 1]), r"confusion_matrix\(labels, predictions\)"),
     (lambda: models.mlp(3, 4), r"mlp\(\[8, 16, 4\]"),
     (lambda: models.mlp([3, 4], activation="relu"), r"activation=nn\.ReLU"),
     (lambda: nn.Sequential(nn.ReLU())["0"], r"dict\(model\.named_children\(\)\)\['0'\]"),

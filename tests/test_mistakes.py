@@ -143,7 +143,7 @@ MISTAKES: dict[str, tuple[Mistake, type[Exception], str, str]] = {
         "does not depend on input 0", "allow_unused=True"),
     "a loss of one column": (
         lambda: F.cross_entropy(images(4, 1), np.zeros(4, int)), ValueError,
-        "scores of shape (4, 1) have one column", "binary_cross_entropy_with_logits"),
+        "scores of shape (4, 1) have one column", "a number to be predicted takes mse_loss"),
     "a forward without return": (
         lambda: type("Net", (nn.Module,), {"forward": lambda self, x: None})()(images(2)),
         TypeError, "Net.forward returned None", "end it with `return y`"),

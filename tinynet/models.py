@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, ParamSpec
 import numpy as np
 
 from . import nn
+from .checks import answering as _answering
 from .names import lister as _lister
 
 __all__ = ["Made", "made_by", "make", "mlp", "net_r", "net_s", "resnet", "resnet_small",
@@ -42,6 +43,7 @@ class Made(NamedTuple):
 def _remembered(function: _Maker[_P]) -> _Maker[_P]:
     """The same function; its nets know how they were made."""
     signature = inspect.signature(function)
+    function = _answering(function)
     name = getattr(function, "__name__", "")
 
     @functools.wraps(function)

@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import text
 from ..backend import check_range, to_numpy
-from ..checks import check_images, check_labels
+from ..checks import answering, check_images, check_labels
 from ..random import key, permutation
 
 _LISTED = 20  # classes that a notebook shows
@@ -98,6 +98,7 @@ class Dataset:
                             "DataLoader(dataset).digest()")
         return digest(self.images, self.labels)
 
+    @answering
     def split(self, n: int, seed: int = 0) -> tuple[Dataset, Dataset]:
         """(all but n, n) pictures, chosen by `seed`: to hold some out for validation.
 
@@ -106,6 +107,9 @@ class Dataset:
         >>> len(train), len(val)
         (7, 3)
         """
+        if isinstance(n, float | np.floating):
+            raise TypeError(f"n counts pictures, got {n}: a share of them is "
+                            "split(round(0.2 * len(pictures)))")
         if not 0 < n < len(self):
             raise ValueError(f"n must be less than the {len(self)} pictures there are, "
                              f"and not 0, got {n}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import pair
+from ..checks import answering, pair
 from .dataset import Dataset
 from .lazy import LazyImages
 
@@ -32,6 +32,7 @@ _ORIENTATION = 0x0112  # of the camera, in the picture's Exif
 _EIGHT_BITS = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
 
 
+@answering
 def from_folder(path: str | Path, size: int | tuple[int, int] | None = None,
                 lazy: bool = False) -> Dataset:
     """Pictures in one subfolder for each class: path/cat/1.png, path/dog/7.jpg ...

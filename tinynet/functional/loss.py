@@ -141,7 +141,8 @@ def _rows(what: str, scores: Any) -> Any:
     if scores.shape[1] == 1:
         raise ValueError(f"{what}: scores of shape {tuple(scores.shape)} have one column, "
                          "so one class: the loss is 0 whatever they say. Two classes take "
-                         "two columns, or one and binary_cross_entropy_with_logits")
+                         "two columns, or one and binary_cross_entropy_with_logits; "
+                         "a number to be predicted takes mse_loss")
     if len(scores.shape) == 2:
         return scores
     return reshape(moveaxis(scores, 1, -1), (-1, scores.shape[1]))

@@ -149,10 +149,10 @@ class BestWeights(Callback):
 
     The copy holds the buffers too (BatchNorm's running statistics). It is made on the
     device when an epoch is better than all before it (of equal accuracies the smaller
-    loss is), and one whose losses are not finite never counts (`History.best`); it is put back
-    bit for bit whatever ended the run: the last epoch, early stopping, Ctrl-C or an
-    error. Without validation there is nothing to choose, and the last
-    weights stay.
+    loss is), and one whose losses are not finite never counts (`History.best`); it is
+    put back bit for bit whatever ended the run: the last epoch, early stopping, Ctrl-C
+    or an error. Without validation there is nothing to choose, and the last weights
+    stay.
     """
 
     def __init__(self, monitor: str = "val_accuracy") -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import text
 from ..backend import check_range, to_numpy
-from ..checks import check_whole
+from ..checks import answering, check_whole
 from .predict import as_labels, class_numbers
 
 HostArray = np.ndarray[Any, Any]
@@ -90,6 +90,7 @@ class ConfusionMatrix:
         return text.html(self._rows(), caption)
 
 
+@answering
 def confusion_matrix(labels: Any, predictions: Any,
                      classes: Sequence[str] | int | None = None) -> ConfusionMatrix:
     """How often each class (row) was answered with each class (column).
@@ -104,6 +105,10 @@ def confusion_matrix(labels: Any, predictions: Any,
     true = _numbers("labels", labels)
     scores = to_numpy(as_labels(predictions))
     found = _numbers("predictions", predictions)
+    given = to_numpy(as_labels(labels))
+    if scores.ndim == 1 and given.ndim == 2 and not np.isin(given, (0, 1)).all():
+        raise TypeError("it is confusion_matrix(labels, predictions), with the arguments "
+                        "in this order: the first are scores, the second class numbers")
     if len(true) != len(found):
         raise ValueError("labels and predictions must be of one length, got "
                          f"{len(true)} and "

@@ -148,9 +148,9 @@ class History:
 
         The smallest value of a column whose name ends in "loss" or "seconds", else the
         largest; of equal ones that of the smaller loss, then the first: few pictures
-        are soon all answered right, long before the net is sure of it. A row whose value or training loss is not finite is never the best,
-        nor, for a column of the validation, one whose validation loss is not; (0, nan)
-        if there is no other.
+        are soon all answered right, long before the net is sure of it. A row whose
+        value or training loss is not finite is never the best, nor, for a column of the
+        validation, one whose validation loss is not; (0, nan) if there is no other.
         """
         row = self._best_row(column)
         if row < 0:
