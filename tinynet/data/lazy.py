@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-HostArray = np.ndarray[Any, Any]
+from ..backend import HostArray
+
 _MOST_WORKERS = 8
 
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, asarray, check_range, is_array, on_gpu, to_numpy, xp
+from ..backend import Array, HostArray, asarray, check_range, is_array, on_gpu, to_numpy, xp
 from ..checks import (
     answering,
     check_call,
@@ -37,7 +37,7 @@ from ..random import check_seed, key, permutation, share_of_batch
 from .dataset import Dataset, digest
 from .lazy import LazyImages
 from .mix import BatchTransform
-from .samples import HostArray, Samples, is_map_style
+from .samples import Samples, is_map_style
 from .transform import Call, Place, Transform
 
 Batch = tuple[Array, Array]

@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import to_numpy
+from ..backend import HostArray, to_numpy
 from ..checks import check_not_masked
 from .folder import pixels, read_file, upright
 from .resample import resize
 
-HostArray = np.ndarray[Any, Any]
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as Pillow's mode L
 _CHANNELS = (1, 3, 4)
 

@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import get_default_dtype, is_array, to_numpy
+from ..backend import HostArray, get_default_dtype, is_array, to_numpy
 from ..checks import check_not_masked
 from .folder import upright
 
-HostArray = np.ndarray[Any, Any]
 _DIGESTED = 16  # samples that a digest reads
 
 

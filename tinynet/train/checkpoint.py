@@ -26,13 +26,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..backend import to_numpy
+from ..backend import HostArray, to_numpy
 from ..data.transform import Normalize
 from ..files import write_atomic
 from ..nn.module import Module
 from .facts import NET, checked_facts, describe
 
-HostArrays = dict[str, np.ndarray[Any, Any]]
+HostArrays = dict[str, HostArray]
 Net = TypeVar("Net", bound=Module)
 MODEL = "tinynet model"
 CHECKPOINT = "tinynet checkpoint"
@@ -179,7 +179,7 @@ def read_file(path: str | os.PathLike[str]) -> tuple[HostArrays, dict[str, str]]
     return arrays, metadata
 
 
-def _storable(name: str, array: Any) -> np.ndarray[Any, Any]:
+def _storable(name: str, array: Any) -> HostArray:
     """`array` as its bytes will stand in the file: C order, the lower byte first."""
     host = to_numpy(array)
     little = host.dtype.newbyteorder("<")
@@ -191,7 +191,7 @@ def _storable(name: str, array: Any) -> np.ndarray[Any, Any]:
     return np.asarray(host, dtype=little, order="C")
 
 
-def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+def _array(path: Path, name: str, entry: Mapping[str, Any]) -> HostArray:
     """One entry of a file, in the machine's byte order; bfloat16 becomes float32."""
     kind = entry["dtype"]
     if kind not in _TYPES:

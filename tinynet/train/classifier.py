@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from .. import models, text
-from ..backend import asarray
+from ..backend import HostArray, asarray
 from ..data.picture import read_picture
 from ..data.transform import Normalize
 from ..functional.activation import softmax
@@ -106,11 +106,11 @@ class Classifier:
             return found
         return found[0]
 
-    def see(self, pictures: Any) -> np.ndarray[Any, Any]:
+    def see(self, pictures: Any) -> HostArray:
         """The pictures (N, C, H, W) in bytes, as large as the net sees them."""
         return self._read(pictures).round().astype(np.uint8)
 
-    def probabilities(self, pictures: Any) -> np.ndarray[Any, Any]:
+    def probabilities(self, pictures: Any) -> HostArray:
         """Probabilities (N, classes), the classes in their own order."""
         _, sources = _listed(pictures)
         if not sources:
@@ -119,7 +119,7 @@ class Classifier:
                  for i in range(0, len(sources), _BATCH)]
         return np.concatenate(found)
 
-    def _answers(self, sources: Sequence[Any]) -> np.ndarray[Any, Any]:
+    def _answers(self, sources: Sequence[Any]) -> HostArray:
         images = self._read(sources)
         if self._scale != 1.0:
             images = images * np.float32(self._scale)
@@ -130,7 +130,7 @@ class Classifier:
 
         return answers(self.model, inputs, _BATCH, answer, "classifier")
 
-    def _read(self, pictures: Any) -> np.ndarray[Any, Any]:
+    def _read(self, pictures: Any) -> HostArray:
         """(N, C, H, W) float32 in 0..255."""
         _, sources = _listed(pictures)
         found = np.empty((len(sources), *self.shape), np.float32)
@@ -138,7 +138,7 @@ class Classifier:
             found[i] = read_picture(source, self.shape)
         return found
 
-    def _prediction(self, source: Any, row: np.ndarray[Any, Any]) -> Prediction:
+    def _prediction(self, source: Any, row: HostArray) -> Prediction:
         named = source if isinstance(source, str | os.PathLike) else ""
         order = np.argsort(-row, kind="stable")
         found = {self.classes[i]: float(row[i]) for i in order.tolist()}

@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 
 from .. import text
-from ..backend import check_range, to_numpy
+from ..backend import HostArray, check_range, to_numpy
 from ..checks import answering, check_whole
 from .predict import as_labels, class_numbers
-
-HostArray = np.ndarray[Any, Any]
 
 
 class ConfusionMatrix:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import text
-from ..backend import check_range, to_numpy
+from ..backend import HostArray, check_range, to_numpy
 from ..checks import check_whole
 from ..files import explained
 from ..locks import Lock
@@ -30,7 +30,6 @@ from ..nn.module import Module
 from .callbacks import Callback, Run
 from .checkpoint import read_model, save_model
 from .predict import (
-    HostArray,
     as_labels,
     as_tensor,
     check_keeps_order,

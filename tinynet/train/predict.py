@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, asarray, is_array, to_numpy
+from ..backend import Array, HostArray, asarray, is_array, to_numpy
 from ..checks import check_choice, check_probability
 from ..data.loader import DataLoader
 from ..data.samples import is_map_style
@@ -32,7 +32,6 @@ from ..graph import no_grad
 from ..nn.module import Module, modes_kept
 from ..tensor import Tensor
 
-HostArray = np.ndarray[Any, Any]
 Views = Callable[[Array], Iterable[Array]]
 
 

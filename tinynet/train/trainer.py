@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..backend import Array, to_numpy, xp
+from ..backend import Array, HostArray, to_numpy, xp
 from ..checks import answering, check_whole
 from ..foreign import of_class
 from ..functional.loss import cross_entropy
@@ -53,7 +53,6 @@ from .given import (
 from .history import History
 from .modes import start_training
 from .predict import (
-    HostArray,
     answers,
     as_labels,
     as_tensor,
