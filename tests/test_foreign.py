@@ -316,6 +316,10 @@ def test_what_would_run_and_mean_nothing_is_refused(call: Callable[[], Any]) -> 
     (lambda: SET.split(0.2), r"n counts pictures, got 0.2: .* split\(round\(0.2 \* len"),
     (lambda: train.confusion_matrix([0], [0], class_names=["a"]), "call it classes"),
     (lambda: train.confusion_matrix(X - 1, [0, 1]), r"confusion_matrix\(labels, predictions\)"),
+    (lambda: tn.tensor(X) // 2, r"write tn\.floor\(x / y\)"),  # type: ignore[operator]
+    (lambda: 7 % tn.tensor(X), r"write x - y \* tn\.floor"),  # type: ignore[operator]
+    (lambda: X % tn.tensor(X), r"write x - y \* tn\.floor"),
+    (lambda: round(tn.tensor(X)), r"write tn\.floor\(x \+ 0\.5\)"),  # type: ignore[call-overload]
     (lambda: models.mlp(3, 4), r"mlp\(\[8, 16, 4\]"),
     (lambda: models.mlp([3, 4], activation="relu"), r"activation=nn\.ReLU"),
     (lambda: nn.Sequential(nn.ReLU())["0"], r"dict\(model\.named_children\(\)\)\['0'\]"),

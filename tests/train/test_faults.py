@@ -151,7 +151,7 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("fault, message", [
-    ("disk full (file size limit)", "File too large: .*step-00000018.safetensors was not written, "
+    ("disk full (file size limit)", r"File too large: .*\.safetensors was not written, "
      "and what it held before is untouched. To mend it, raise the limit on file sizes"),
     ("disk full (no space)", "No space left on device: .*To mend it, free some space on that disk"),
     ("read-only folder", "Permission denied: .*To mend it, choose a folder you may write to"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from .. import foreign
 from ..graph import is_grad_enabled
@@ -83,6 +83,13 @@ def _requires_grad(self: Tensor, wanted: bool = True) -> Tensor:
     return self
 
 
+def _refused(symbol: str, line: str) -> Callable[..., NoReturn]:
+    def operate(*operands: Any) -> NoReturn:
+        raise TypeError(f"tensors have no {symbol}, whose steps have no slope: write {line}")
+
+    return operate
+
+
 def _iterate(self: Tensor) -> Any:
     return (self[i] for i in range(len(self)))
 
@@ -96,6 +103,13 @@ _OTHERS: dict[str, Any] = {
     "reshape": _reshape, "view": _reshape, "transpose": _transpose, "permute": _permute,
     "requires_grad_": _requires_grad,
     "T": property(shape.transpose), "__iter__": _iterate,
+}
+_REFUSED = {  # for type checkers they are not there
+    "__floordiv__": _refused("//", "tn.floor(x / y)"),
+    "__rfloordiv__": _refused("//", "tn.floor(x / y)"),
+    "__mod__": _refused("%", "x - y * tn.floor(x / y)"),
+    "__rmod__": _refused("%", "x - y * tn.floor(x / y)"),
+    "__round__": _refused("round", "tn.floor(x + 0.5)"),
 }
 
 
@@ -112,7 +126,7 @@ def attach() -> None:
                          ("pow", "**="), ("matmul", "@=")):
         setattr(Tensor, f"__i{name}__", functools.partialmethod(
             _in_place, symbol=symbol, apply=getattr(operator, name)))
-    for name, method in _OTHERS.items():
+    for name, method in (_OTHERS | _REFUSED).items():
         setattr(Tensor, name, method)
     Tensor.__dir__ = _names  # type: ignore[assignment]
     for name in foreign.table()["Tensor"]:
