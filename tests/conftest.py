@@ -50,6 +50,20 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{name}: {entry['title']}")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at its options
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """A run of the whole suite takes all cores, if pytest-xdist is there; ``-n 0`` takes one.
+
+    A run of files that were named, or under a debugger, stays in one process.
+    """
+    options = config.option
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    watched = options.usepdb or options.capture == "no" or options.collectonly
+    if whole and not watched and not on_gpu and getattr(options, "numprocesses", 0) is None:
+        options.numprocesses = "auto"
+        options.dist = "worksteal"
+
+
 def _on_device(path: Path) -> bool:
     return bool(DEVICE & {*path.parts}) and path.is_relative_to(ROOT / "tests")
 
