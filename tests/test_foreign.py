@@ -30,6 +30,7 @@ OBJECTS: dict[str, Callable[[], Any]] = {
     "Tensor": lambda: tn.zeros((2, 3)), "Module": lambda: nn.Sequential(nn.Linear(3, 3)),
     "Optimizer": lambda: optim.SGD([tn.tensor([1.0], requires_grad=True)], 0.1),
     "History": train.History,
+    "Dataset": lambda: data.from_arrays(np.zeros((4, 3, 8, 8), "uint8"), [0, 1, 0, 1]),
     "Schedule": lambda: optim.schedule.cosine(0.1, 5),
     "Trainer": lambda: train.Trainer(nn.Linear(3, 3), optim.SGD([tn.tensor([1.0],
                                      requires_grad=True)], 0.1), progress=False),

@@ -12,13 +12,14 @@ import hashlib
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import text
 from ..backend import check_range, to_numpy
 from ..checks import answering, check_images, check_labels
+from ..foreign import of_class
 from ..random import key, permutation
 
 _LISTED = 20  # classes that a notebook shows
@@ -37,6 +38,9 @@ class Dataset:
     define `__len__` and `__getitem__` instead: then nothing needs to be in arrays, and
     `DataLoader` reads sample by sample (it does so of any class with these two).
     """
+
+    if not TYPE_CHECKING:  # a type checker would take any name for right
+        __getattr__ = of_class("Dataset")
 
     images: Any
     labels: Any
