@@ -102,6 +102,22 @@ def test_winners_that_tie_nearly_are_no_alarm(name: str, offset: float) -> None:
         assert report, (distance, report)
 
 
+def _square(error: float) -> Any:
+    return primitive(lambda g, x: 2.0 * error * g * x)(np.square)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1.0])
+@pytest.mark.parametrize("size", [1e-8, 1e-5, 1e-2, 1.0])
+def test_a_wrong_slope_is_found_element_by_element_however_small_it_is(
+        size: float, scale: float) -> None:
+    """Outputs that stand still hide nothing of the one that moves."""
+    x = size * np.array([0.3, -1.2, 0.7])
+    right = _square(1.0)
+    wrong = _square(1.01)
+    assert gradcheck(lambda x: right(x) * scale, x, elementwise=True)
+    assert not gradcheck(lambda x: wrong(x) * scale, x, elementwise=True, check=False)
+
+
 def test_a_wrong_gradient_beside_a_kink_is_found_at_any_distance() -> None:
     wrong = primitive(lambda g, y: g * (y > 0) * 1.01)(lambda x: np.maximum(x, 0.0))
     for distance in DISTANCES:

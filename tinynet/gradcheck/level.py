@@ -211,8 +211,8 @@ class Level:
                 alone: bool = False) -> Comparison:
         """Both sides along `v`; if they differ, other steps, as long as these can tell.
 
-        An element that is looked at `alone` is given the benefit of all rounding there
-        may be.
+        An element that is looked at `alone`, and moves nothing, is given the benefit of
+        all rounding there may be.
         """
         return self.search(where, v, c, gradient, alone)[0]
 
@@ -350,7 +350,7 @@ class Level:
         noise = self.hides(moved, 0.5 * miss * h) / h
         size = max(abs(found.analytic), abs(found.numeric))
         bound = noise + self.settings.tolerance * size
-        if alone or self.order > 1:
+        if self.order > 1 or (alone and found.numeric == 0.0):
             bound += hidden
         return max(noise, hidden) if miss <= bound else None
 
