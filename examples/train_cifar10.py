@@ -179,6 +179,9 @@ def main(argv: list[str] | None = None) -> int:
     lr = args.lr or recipe.lr * min(1.0, steps / 500)
     optimizer = make_optimizer(model, lr, steps)
     if not args.quiet:
+        ending = "keeps the best weights"
+        if world.size > 1:
+            ending = "ends all ranks: go on with --resume"
         standard = not (args.limit or args.model or args.epochs or args.batch_size or args.lr)
         print_line(f"{training.name}: {len(train_loader.images):,} pictures to train on, "
                    f"{len(val_loader.images):,} held out for validation, {len(test):,} for the "
@@ -188,7 +191,7 @@ def main(argv: list[str] | None = None) -> int:
                    f"backend {tn.xp.__name__}\n"
                    f"expect {'' if standard else 'with the default settings on all pictures '}"
                    f"{recipe.expect}; how long it takes is said after the first steps\n"
-                   "Ctrl-C stops early and keeps the best weights\n")
+                   f"Ctrl-C stops early and {ending}\n")
 
     trainer = train.Trainer(model, optimizer, progress=not args.quiet, parallel=world,
                             callbacks=[train.Checkpoints(args.checkpoints, every=100)])

@@ -33,6 +33,7 @@ from ..ops.creation import one_hot
 from ..ops.indexing import take_along_axis
 from ..ops.reduction import mean, sum as total
 from ..ops.shape import moveaxis, reshape
+from ..random import current_share
 from ..tensor import Tensor, raw
 from .activation import log_softmax, relu
 
@@ -190,13 +191,26 @@ def _mark_bad_labels(losses: Any, labels: Array, classes: int) -> Any:
     return losses + xp.where(known, 0, xp.nan).astype(losses.dtype)
 
 
+def _sum_of_batch(weights: Array, losses: Any) -> Array:
+    """What the weighted losses are divided by for their mean: the sum of the weights, W_r.
+
+    In training on several ranks it is n_r / N sum_s W_s: rank r's mean counts n_r / N.
+    """
+    own = weights.sum()
+    share = current_share()
+    if share is None or share.over is None or not getattr(losses, "requires_grad", False):
+        return own
+    whole = share.over.total(xp.asarray(own, "float64").reshape(1))[0]
+    return (whole * (share.rows / share.total)).astype(own.dtype)
+
+
 def _reduce_weighted(losses: Any, weights: Array | None, reduction: str,
                      shape: tuple[int, ...]) -> Tensor:
     """Losses of the rows, which carry their weights already; the mean divides by their sum."""
     if reduction == "none":
         return reshape(losses, (shape[0], *shape[2:]))
     if reduction == "mean" and weights is not None:
-        return total(losses) / weights.sum()
+        return total(losses) / _sum_of_batch(weights, losses)
     return _reduce(losses, reduction)
 
 

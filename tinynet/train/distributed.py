@@ -19,18 +19,19 @@ A loop of one's own needs three lines:
     world.average_gradients(model)               # between backward() and optimizer.step()
 
 Messages go through mpi4py (``pip install "tinynet[mpi]"``). Gradients wait for the end
-of backward: a message takes well under a hundredth of a step (`bench/scaling.py`).
+of backward: a message takes well under a hundredth of a step (`bench/ranks.py`).
 
 Read next: `train/history.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -48,8 +49,9 @@ T = TypeVar("T")
 
 BUCKET = 4 << 20  # bytes of gradients in one message
 
-# What launchers tell the processes that they start: how many there are
-_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+# What launchers tell the processes that they start: how many there are. Slurm's comes last:
+# where srun starts another launcher, it counts those.
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
 
 
 class Messages(Protocol):
@@ -87,6 +89,25 @@ class Alone:
         """Nobody else is there to be ended."""
 
 
+class Gone:
+    """The messages of a rank whose run has failed: no other rank answers any more."""
+
+    def __init__(self, messages: Messages) -> None:
+        self.rank = messages.rank
+        self.size = messages.size
+        self.local_size = messages.local_size
+        self.abort = messages.abort
+
+    def add(self, a: Array) -> None:
+        """RuntimeError."""
+        self.every(a)
+
+    def every(self, thing: Any) -> list[Any]:
+        """RuntimeError."""
+        raise RuntimeError(f"the run has failed on rank {self.rank}, so the other ranks do not "
+                           "answer: leave this out of on_end where history.stopped is \"error\"")
+
+
 class MPI:
     """The ranks of ``mpiexec``, by mpi4py."""
 
@@ -114,6 +135,7 @@ class MPI:
     def abort(self) -> None:
         """MPI's own way: also ranks that wait for a message end."""
         self.comm.Abort(1)
+        os._exit(1)  # MPICH may return before the launcher ends this process
 
 
 class NCCL(MPI):
@@ -138,8 +160,8 @@ class NCCL(MPI):
 
 def _messages() -> Messages:
     """MPI where mpiexec has started several ranks, else one rank alone."""
-    size = max((int(os.environ[name]) for name in _SIZES if os.environ.get(name, "").isdigit()),
-               default=1)
+    told = [os.environ[name] for name in _SIZES if os.environ.get(name, "").isdigit()]
+    size = int(told[0]) if told else 1
     try:
         import mpi4py  # noqa: F401  (it starts MPI when its MPI is imported)
     except ImportError as error:
@@ -172,6 +194,7 @@ class World:
 
     def __init__(self, messages: Messages | None = None, *, batch_norm: str = "global") -> None:
         self.batch_norm = check_choice("batch_norm", batch_norm, ("global", "local"))
+        self.found = messages is None  # whether it depends on how the program was started
         self.messages = _messages() if messages is None else messages
         self.rank = self.messages.rank
         self.size = self.messages.size
@@ -310,6 +333,17 @@ class World:
                              "model: make model, optimizer and loader with the same "
                              "seed and settings on each\n  " + "\n  ".join(lines[:20]))
 
+    @contextlib.contextmanager
+    def ending(self, failed: BaseException | None) -> Iterator[None]:
+        """What is done inside cannot wait for ranks that know nothing of this one's error."""
+        before = self.messages
+        if failed is not None and self.size > 1:
+            self.messages = Gone(before)
+        try:
+            yield
+        finally:
+            self.messages = before
+
     def interrupted(self, step: int) -> None:
         """Ctrl-C reaches the ranks at different steps: they cannot all end cleanly."""
         if self.size == 1:
@@ -339,10 +373,12 @@ def as_world(parallel: World | bool) -> World:
 
 def share_loader(world: World, loader: Any) -> None:
     """See to it that a training loader gives this rank's rows of each batch."""
-    if world.size == 1:
+    if world.size == 1 and not world.found:
         return
     if hasattr(loader, "shard"):
-        loader.shard(world)
+        loader.shard(world)  # also alone: it can take over the batch size of several ranks
+    elif world.size == 1:
+        return
     elif not hasattr(loader, "part"):
         raise TypeError(f"train_loader is {type(loader).__name__}: with parallel training it "
                         "must give each rank its rows of the batch. Use a DataLoader, or a "

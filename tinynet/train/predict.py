@@ -56,9 +56,14 @@ def evaluation_batches(loader: Any, rank: int = 0, size: int = 1) -> Iterable[An
 
 
 def undisturbed(loader: Any) -> Iterable[Any]:
-    """The batches of a loader's next pass, which does not move the loader on."""
+    """The batches of a loader's next pass, which does not move the loader on.
+
+    Of a loader that was shared out among ranks they are whole: each rank that asks gets
+    what one process gets, and waits for no other.
+    """
     if isinstance(loader, DataLoader):
         own = copy.copy(loader)  # it shares the arrays, and counts for itself
+        own.part = None
         own.set_epoch(loader.epoch)  # from the first batch, also in mid-pass
         return own
     if hasattr(loader, "get_state") and hasattr(loader, "set_state"):

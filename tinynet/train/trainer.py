@@ -203,7 +203,7 @@ class Trainer:
         epochs = check_whole("epochs", epochs)
         check_optimizer(self.optimizer)
         share_loader(self.world, train_loader)
-        batches = planned_batches("train_loader", train_loader, epochs)
+        planned_batches("train_loader", train_loader, epochs)
         if val_loader is not None:
             planned_batches("val_loader", val_loader, epochs)
         why = "error"
@@ -219,7 +219,8 @@ class Trainer:
         self.world.check_alike(lambda: run_facts(self))
         self.planned_epochs = self.fitting.first_epoch + epochs
         self.planned_steps = 0  # not known: the loader has no len()
-        if batches:
+        # A run of other ranks has brought the size of its batches along.
+        if batches := planned_batches("train_loader", train_loader, epochs):
             self.planned_steps = (self.planned_epochs - self.epoch) * batches
             self.planned_steps -= self.fitting.batches_done
         if note := rate_note(self.optimizer, self.planned_steps):
@@ -245,7 +246,8 @@ class Trainer:
                 self.batch = None
                 self.batch_loss = None
                 self.model.eval()
-                end(self._called(), self, failed)
+                with self.world.ending(failed):
+                    end(self._called(), self, failed)
         return self.history
 
     @property

@@ -129,8 +129,10 @@ def set_weight_decay(optimizer: Optimizer, value: float) -> None:
 
 
 def fresh(loader: Any) -> Any:
-    """A copy of a loader that starts from epoch 0; the arrays are shared."""
+    """A copy of a loader that starts from epoch 0, with whole batches; the arrays are shared."""
     loader = copy.copy(loader)
+    if hasattr(loader, "part"):  # rows of a rank: no trial averages the gradients
+        loader.part = None
     if hasattr(loader, "set_epoch"):
         loader.set_epoch(0)
     return loader
