@@ -43,7 +43,6 @@ from .transform import Call, Place, Transform
 Batch = tuple[Array, Array]
 BatchCall = Callable[[Array, Array, int], Batch]
 
-
 _MOST_WORKERS = 8  # threads, unless more are asked for: each holds a batch
 
 

@@ -57,9 +57,9 @@ def batch_norm_reference(x: Any, weight: Any = None, bias: Any = None, *, eps: f
     x = astype(x, accumulator(dtype))
     m = mean(x, axes, True)
     rest = mean(x - m, axes, True)  # what the rounding of m left, of a mean far from zero
-    centred = x - m - rest
-    v = mean(square(centred), axes, True)
-    y = _scaled(centred * (v + eps) ** -0.5, weight, bias, with_relu)
+    distance = x - m - rest
+    v = mean(square(distance), axes, True)
+    y = _scaled(distance * (v + eps) ** -0.5, weight, bias, with_relu)
     return astype(y, dtype), (_data(m + rest).reshape(-1), _data(v).reshape(-1))
 
 
@@ -137,9 +137,9 @@ def _batch_norm_over(world: Any, x: Any, weight: Any, bias: Any, eps: float, wit
 
     m = mean_over(x)
     rest = mean_over(x - m)
-    centred = x - m - rest
-    v = mean_over(square(centred))
-    y = _scaled(centred * (v + eps) ** -0.5, weight, bias, with_relu)
+    distance = x - m - rest
+    v = mean_over(square(distance))
+    y = _scaled(distance * (v + eps) ** -0.5, weight, bias, with_relu)
     return astype(y, dtype), (_data(m + rest).reshape(-1), _data(v).reshape(-1)), count
 
 

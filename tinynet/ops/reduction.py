@@ -214,9 +214,9 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Array:
         return x.sum(axis=axis, keepdims=keepdims) - math.inf
     top = x.max(axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, 0)
-    sums = add_up(xp.exp(x - top), axis, True)
+    parts = add_up(xp.exp(x - top), axis, True)
     with np.errstate(divide="ignore"):  # log(0) = -inf
-        y = xp.log(sums) + top
+        y = xp.log(parts) + top
     if keepdims:
         return y
     return y.squeeze(axis)

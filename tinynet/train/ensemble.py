@@ -181,7 +181,7 @@ def _scores(model: Module, batches: Iterable[Any]) -> tuple[HostArray, HostArray
                                 "the inputs themselves, in one array")
             images, wanted = batch
             outputs.append(to_numpy(model(as_tensor(images)).data).astype(np.float64))
-            if wanted is None:
+            if wanted is None:  # predict() has no labels, and reads none
                 wanted = np.zeros(len(images), np.int64)
             labels.append(to_numpy(as_labels(wanted)))
     if not outputs:

@@ -104,10 +104,10 @@ def count_correct(outputs: Array, labels: Array) -> Array:
     1
     """
     check_columns(outputs)
-    answers = outputs.argmax(axis=-1)
+    largest = outputs.argmax(axis=-1)
     if labels.ndim > 1:
-        return xp.take_along_axis(labels, answers[..., None], -1).sum()
-    return (answers == labels).sum()
+        return xp.take_along_axis(labels, largest[..., None], -1).sum()
+    return (largest == labels).sum()
 
 
 class Trainer:
@@ -390,8 +390,7 @@ class Trainer:
                              "checkpoint's loader stands at its end. Use another checkpoint")
         row = {"train_loss": sums["loss"] / sums["size"]}
         if not math.isnan(self.history.steps.get("accuracy", [math.nan])[-1]):
-            # with labels of mixup, an accuracy is no measure of fit: it gets another
-            # name
+            # with labels of mixup, an accuracy is no measure of fit: another name
             name = "mixed_accuracy" if sums["mixed"] else "train_accuracy"
             row[name] = sums["accuracy"] / sums["size"]
         return row
