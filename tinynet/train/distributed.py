@@ -427,7 +427,8 @@ def _divide_workers(ranks: int) -> None:
 def _end_all_on_error(messages: MPI) -> None:
     """An exception that nobody catches ends the other ranks, too, which wait for this one.
 
-    ``python -m mpi4py`` does the same; a script that is started without it is safe.
+    ``python -m mpi4py`` does the same, also for ``sys.exit(1)`` on one rank, which this
+    does not see.
     """
     before = sys.excepthook
 
