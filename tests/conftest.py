@@ -57,6 +57,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     A run of files that were named, or under a debugger, stays in one process.
     """
     options = config.option
+    if hasattr(config, "workerinput") or "PYTEST_XDIST_WORKER" in os.environ:
+        return  # this is one of these processes, or of one: it starts none
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     watched = options.usepdb or options.capture == "no" or options.collectonly
     if whole and not watched and not on_gpu and getattr(options, "numprocesses", 0) is None:
