@@ -217,8 +217,10 @@ def draw(table: dict[str, Row], path: Path, title: str) -> None:
     for part, label, colour in ((0, "training", canvas.TRAIN), (1, "test", canvas.VAL)):
         points = [(value, y) for y, row in enumerate(table.values()) for value in row[part]]
         panel.plot(*zip(*points, strict=True), "o", color=colour, alpha=0.6, label=label)
-    panel.axvline(statistics.mean(table["none"][1]), color=canvas.VAL, linestyle="--")
-    canvas.entitle(panel, title, "")
+    panel.axvline(statistics.mean(table["none"][1]), color=canvas.VAL, linestyle="--",
+                  label='test, mean of "none"')
+    canvas.entitle(panel, f"Each regularizer alone: {title}\n"
+                   "(stochastic depth is to be compared with the net it acts on, \"residual\")", "")
     panel.set(yticks=range(len(table)), yticklabels=list(table), xlabel="right answers (%)")
     panel.invert_yaxis()
     panel.legend(loc="lower right")

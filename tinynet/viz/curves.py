@@ -154,7 +154,7 @@ def _draw_loss(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
 
 def _draw_accuracy(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
                    beta: float) -> None:
-    entitle(panel, "Accuracy", "right answers (%)")
+    entitle(panel, "Accuracy (training: batches as the net met them)", "right answers (%)")
     panel.set_ylim(0, 100)
     if "accuracy" not in history.steps:
         return _say(panel, "not measured")
@@ -172,7 +172,7 @@ def _draw_accuracy(panel: Axes, history: History, to_epochs: Callable[[Any], Any
         panel.plot(history.epochs["epoch"], _percent(history.epochs["val_accuracy"]), "o-",
                    color=VAL, markersize=4, label=f"validation, best {best:.1%} (epoch {epoch})")
         panel.plot([epoch], [100 * best], "*", color=VAL, markersize=13, clip_on=False)
-    panel.legend(loc="lower right", frameon=False)
+    panel.legend(loc="best", frameon=False)
 
 
 def _draw_lr(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
@@ -180,7 +180,8 @@ def _draw_lr(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
     panel.plot(to_epochs(np.array(history.steps["step"])), history.steps["lr"], color=TRAIN,
                linewidth=1.6)
     entitle(panel, "Learning rate", "learning rate")
-    panel.set_ylim(bottom=0)
+    rates = _positive(np.array(history.steps["lr"]))
+    panel.set_ylim(0, 1.08 * rates[np.isfinite(rates)].max(initial=1e-12))  # room above
 
 
 def _draw_ratio(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
@@ -201,7 +202,10 @@ def _draw_ratio(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
     panel.axhline(1e-3, color=GOOD, linewidth=1, linestyle="--", label="about 1e-3 is good")
     typical = columns["update_ratio"]
     typical = typical[(typical > 0) & np.isfinite(typical)]
-    low, high = (typical.min(), typical.max()) if typical.size else (RATIO_LOW, RATIO_HIGH)
+    low = typical.min() if typical.size else RATIO_LOW
+    every = np.concatenate(list(columns.values()))
+    every = every[(every > 0) & np.isfinite(every)]
+    high = every.max() if every.size else RATIO_HIGH
     panel.set_yscale("log")
     panel.set_ylim(min(low, RATIO_LOW) / 3, max(high, RATIO_HIGH) * 3)
     panel.legend(loc="lower left", frameon=False)

@@ -63,7 +63,7 @@ def plot_searches(searches: Mapping[str, Search], path: str | os.PathLike[str] |
                       for t in truth.trials]
             line = sorted(zip(axes[x].places(truth.trials), scored, strict=True))
             above.plot(*zip(*line, strict=True), color=QUIET, linewidth=1.2, zorder=1)
-        square.set(xlabel=drawn(x), ylabel=drawn(y))
+        square.set(xlabel=drawn(x.replace("_", " ")), ylabel=drawn(y.replace("_", " ")))
         above.set(ylim=(low - room, high + room), ylabel="score")
         beside.set(xlim=(low - room, high + room), xlabel="score")
         counts = f"{len(found.values(x))} values of {x}, {len(found.values(y))} of {y}"
