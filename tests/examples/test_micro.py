@@ -14,7 +14,6 @@ import tinynet as tn
 import tinynet.functional as F
 
 PATH = Path(__file__).parents[2] / "examples" / "micro.py"
-pytestmark = pytest.mark.numpy_only("the example is written in plain NumPy")
 
 
 @pytest.fixture(scope="module")
