@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import random
-from ..backend import Array
+from ..backend import Array, to_numpy
 from .level import ROUNDING, Level, Tried, length
 from .report import Comparison
 
@@ -175,7 +175,7 @@ def _around(level: Level, v: Array, step: Array) -> Array:
     apart = _AWAY * np.maximum(h, level.step(np.ones_like(v), h / level.settings.eps))
     others = np.nonzero(v == 0)[0]
     points = int(np.clip(2 * len(others) + 1, 3, _MOST_POINTS))
-    order = random.permutation(random.key(level.settings.seed, "around"), len(others))
+    order = to_numpy(random.permutation(random.key(level.settings.seed, "around"), len(others)))
     away = [level.x]
     for k in range(points):
         side = v * ((2 * k + 1) / points - 1)
