@@ -382,7 +382,6 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None,
     """
     shape = tuple(x.shape)
     num_groups = check_whole("group_norm: num_groups", num_groups)
-    check_positive("group_norm: eps", eps)
     if len(shape) < 2 or shape[1] % num_groups:
         raise ValueError("group_norm: x must have shape (N, C, ...) with C a multiple "
                          f"of num_groups, got shape {shape} and "
