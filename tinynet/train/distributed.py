@@ -30,6 +30,7 @@ import contextlib
 import hashlib
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -48,6 +49,7 @@ from ..tensor import Tensor
 T = TypeVar("T")
 
 BUCKET = 4 << 20  # bytes of gradients in one message
+LAST_WORDS = 1.0  # seconds for the launcher to print an error before it ends all processes
 
 # What launchers tell the processes that they start: how many there are. Slurm's comes last:
 # where srun starts another launcher, it counts those.
@@ -436,9 +438,10 @@ def _end_all_on_error(messages: MPI) -> None:
         if issubclass(kind, SystemExit):
             before(kind, error, where)
             return
-        print(f"rank {messages.rank} of {messages.size} ends all of them:", file=sys.stderr)
-        traceback.print_exception(kind, error, where)
+        who = f"rank {messages.rank} of {messages.size} ends all of them:\n"
+        sys.stderr.write(who + "".join(traceback.format_exception(kind, error, where)))
         sys.stderr.flush()
+        time.sleep(LAST_WORDS)
         messages.abort()
 
     if getattr(before, "__qualname__", "").startswith("_end_all_on_error"):
