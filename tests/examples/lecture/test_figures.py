@@ -1,0 +1,44 @@
+"""The command that makes the lecture's figures, and its table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lecture import figures
+from PIL import Image
+
+from tests.ledger import load
+
+
+def test_the_table_counts_the_figures_and_knows_the_ledger() -> None:
+    numbers = [figure.number for figure in figures.FIGURES]
+    assert numbers == sorted(set(numbers))
+    assert {name for figure in figures.FIGURES for name in figure.ids} <= load().keys()
+
+
+def test_the_command_draws_what_it_is_asked_for(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert figures.main(["--only", "6", "7", "--quick", "--out", str(tmp_path / "new")]) == 0
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == \
+        ["image06.png", "image07.png"]
+    with Image.open(tmp_path / "new" / "image06.png") as picture:
+        assert picture.size == (580, 380)
+    said = capsys.readouterr().out
+    assert "image07.png  Nesterov momentum" in said and "2 figures are in" in said
+
+
+def test_all_together_leave_their_numbers(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "FIGURES", figures.FIGURES[5:7])
+    assert figures.main(["--quick", "--out", str(tmp_path)]) == 0
+    numbers: dict[str, Any] = json.loads((tmp_path / "numbers.json").read_text("utf-8"))
+    assert numbers["image06.png"]["closing error"] < 1e-14
+
+
+def test_a_figure_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        figures.main(["--only", "31"])
+    assert "--only 31: there are figures 1 to" in capsys.readouterr().err
