@@ -1,0 +1,106 @@
+"""Grades the lessons: says which number is wrong, and a hint.
+
+    python examples/lessons/grade.py 07             one lesson
+    python examples/lessons/grade.py                how far you are
+    python examples/lessons/grade.py --solutions    that all of them can be solved
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import grading
+
+PATIENCE = 60.0  # seconds
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("lesson", nargs="?",
+                        help="its number, or the path of a script or notebook")
+    parser.add_argument("--solutions", action="store_true",
+                        help="grade the solutions in place of what you wrote")
+    given = parser.parse_args(argv)
+    if given.lesson is None:
+        return every_lesson(given.solutions)
+    path = find(given.lesson)
+    if path is None:
+        parser.error(f"there is no lesson {given.lesson}: choose 01 to {max(grading.lessons())}")
+    return one_lesson(path, given.solutions)
+
+
+def find(lesson: str) -> Path | None:
+    """The lesson of a number such as 7 or 07; a path is taken as it is."""
+    if Path(lesson).suffix in (".py", ".ipynb"):
+        path = Path(lesson)
+        return path if path.exists() and path.name[:2] in grading.lessons() else None
+    return grading.lessons().get(lesson.zfill(2))
+
+
+def report_on(path: Path, solutions: bool) -> grading.Report:
+    """The grade, or the end of the process if the lesson does not come to one."""
+    def give_up() -> None:
+        print(f"{path.stem}: no answer after {PATIENCE:g} s, in {grading.stuck_at(path.name)}\n"
+              "  hint: does a loop there ever end?", flush=True)
+        os._exit(1)
+
+    watch = threading.Timer(PATIENCE, give_up)
+    watch.daemon = True
+    watch.start()
+    text = None
+    if solutions:
+        text = grading.solved(grading.read(path), grading.solution_of(path))
+    try:
+        return grading.grade(path, text)
+    finally:
+        watch.cancel()
+
+
+def one_lesson(path: Path, solutions: bool = False) -> int:
+    report = report_on(path, solutions)
+    if report.passed:
+        print(f"{path.stem}: all {report.total} checks are right")
+        print(f"its picture: python {relative(path)}")
+        return 0
+    print(f"{path.stem}: {report.message}")
+    if report.hint:
+        print(f"  hint: {report.hint}")
+    print(f"  {report.right} of {report.total} checks are right so far")
+    return 1
+
+
+def every_lesson(solutions: bool = False) -> int:
+    """A line for each lesson; 0 if all are solved."""
+    following = None
+    done = 0
+    for number, path in grading.lessons().items():
+        report = report_on(path, solutions)
+        done += report.passed
+        said = "done" if report.passed else f"{report.right}/{report.total}  {report.message}"
+        print(f"{path.stem:32} {said.splitlines()[0][:90]}", flush=True)
+        if not report.passed and following is None:
+            following = number
+    total = len(grading.lessons())
+    print(f"{done} of {total} lessons are done")
+    if following is not None:
+        print(f"next: python {relative(grading.lessons()[following])} is the text, "
+              f"python {relative(Path(__file__))} {following} grades it")
+    return 0 if done == total else 1
+
+
+def relative(path: Path) -> str:
+    """The path as one would type it here."""
+    try:
+        return path.resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return str(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Typical wrong answers to the lessons: each a small patch of the solution, and its hint."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Slip(NamedTuple):
+    """In the solution of `lesson`, `wrong` stands in place of `right`; `hint` is what is said."""
+
+    lesson: str
+    right: str
+    wrong: str
+    hint: str
+
+
+SLIPS = [
+    Slip("01", "(self, other.data), (other, self.data)", "(self, self.data), (other, other.data)",
+         "it should be the other's"),
+    Slip("01", "self.grad += g", "self.grad = g", "do not overwrite it"),
+    Slip("01", "part.pull(g * slope)", "part.pull(self.grad * slope)", "pass on g, not `grad`"),
+    Slip("01", "n * self.data ** (n - 1)", "self.data ** (n - 1)", "The n in front is missing"),
+    Slip("01", "1 - t * t", "1 - self.data * self.data", "here it is 1 - x^2"),
+
+    Slip("02", "g.sum(axis=in_front)", "g.mean(axis=in_front)", "a sum, not a mean"),
+    Slip("02", "axis=axis, keepdims=True", "axis=axis", "keepdims=True"),
+    Slip("02", "g @ b.T", "g @ b", "b has to be transposed"),
+    Slip("02", "(loss(x + step) - loss(x - step)) / (2 * h)", "(loss(x + step) - loss(x)) / h",
+         "To one side only"),
+    Slip("02", "/ (2 * h)", "/ h", "The two points are 2h apart"),
+
+    Slip("03", ", reverse=True", "", "That is the oldest first"),
+    Slip("03", "gradients.get(part, 0.0) + gradients[node] * slope", "gradients[node] * slope",
+         "overwrites the first"),
+    Slip("03", "            if part not in found:\n                found.add(part)\n"
+         "                open_ends.append(part)", "            found.add(part)",
+         "what you find has to be opened"),
+
+    Slip("04", "x - lr * g\n", "x + lr * g\n", "That goes uphill"),
+    Slip("04", "v = rho * v + g", "v = rho * v + lr * g", "lr stands outside v"),
+    Slip("04", "s = s + g * g", "s = g * g", "add to what was there"),
+    Slip("04", "s = s + g * g\n    return x - lr * g / (np.sqrt(s) + 1e-7)",
+         "s = s + g * g\n    return x - lr * g / np.sqrt(s + 1e-7)", "sqrt(s) + 1e-7: inside"),
+    Slip("04", "decay * s + (1 - decay) * g * g", "decay * s + g * g", "the share 1 - decay"),
+    Slip("04", "decay * s + (1 - decay) * g * g", "(1 - decay) * s + decay * g * g",
+         "The shares are swapped"),
+    Slip("04", "(np.sqrt(unbiased_v) + 1e-7)", "np.sqrt(unbiased_v + 1e-7)",
+         "sqrt(v) + 1e-7: inside"),
+    Slip("04", "unbiased_m = m / (1 - beta1**t)\n    unbiased_v = v / (1 - beta2**t)",
+         "unbiased_m = m\n    unbiased_v = v", "The correction is missing"),
+    Slip("04", "unbiased_m = m / (1 - beta1**t)\n    unbiased_v = v / (1 - beta2**t)",
+         "unbiased_m = m / (1 - beta1 ** (t - 1))\n    unbiased_v = v / (1 - beta2 ** (t - 1))",
+         "no t - 1"),
+    Slip("04", "1 - beta2**t", "1 - beta1**t", "a correction of its own"),
+    Slip("04", "1 - beta1**t)\n    unbiased_v = v / (1 - beta2**t)",
+         "1 - beta1 * t)\n    unbiased_v = v / (1 - beta2 * t)", "A power"),
+
+    Slip("05", "gradient(x + rho * v)", "gradient(x)", "This is plain momentum"),
+    Slip("05", "z - rho * old", "z - rho * v", "is just v"),
+    Slip("05", "z - rho * old + (1 + rho) * v", "z + rho * old - (1 + rho) * lr * g",
+         "rho squared, not rho"),
+    Slip("05", "z - rho * v\n", "z + rho * v\n", "z lies ahead of x"),
+]
