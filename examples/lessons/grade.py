@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
-import os
 import sys
 import threading
 from pathlib import Path
@@ -44,20 +44,25 @@ def find(lesson: str) -> Path | None:
 
 
 def report_on(path: Path, solutions: bool) -> grading.Report:
-    """The grade, or the end of the process if the lesson does not come to one."""
-    def give_up() -> None:
-        print(f"{path.stem}: no answer after {PATIENCE:g} s, in {grading.stuck_at(path.name)}\n"
-              "  hint: does a loop there ever end?", flush=True)
-        os._exit(1)
-
-    watch = threading.Timer(PATIENCE, give_up)
-    watch.daemon = True
-    watch.start()
-    text = None
+    """The report, also on a lesson that never ends: it is interrupted, as by ctrl-C."""
+    text = grading.read(path)
     if solutions:
-        text = grading.solved(grading.read(path), grading.solution_of(path))
+        text = grading.solved(text, grading.solution_of(path))
+    late = threading.Event()
+
+    def interrupt() -> None:
+        late.set()
+        _thread.interrupt_main()
+
+    watch = threading.Timer(PATIENCE, interrupt)
+    watch.daemon = True
     try:
+        watch.start()
         return grading.grade(path, text)
+    except KeyboardInterrupt as stop:
+        if not late.is_set():
+            raise
+        return grading.endless(stop, path.name, PATIENCE)
     finally:
         watch.cancel()
 

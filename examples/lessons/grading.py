@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
-import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -199,29 +198,32 @@ def grade(path: Path, text: str | None = None) -> Report:
     return Report(bool(checks), right, len(checks), "all right")
 
 
+def _own_places(error: BaseException, name: str) -> list[traceback.FrameSummary]:
+    """The lines of the lesson among those that an error has passed, the last one last."""
+    return [frame for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename == name]
+
+
 def _stopped(error: Exception, name: str, text: str, right: int, total: int) -> Report:
     """The report on code that raised an error: its own line, not the grader's."""
     what = f"{type(error).__name__}: {error}"
-    places = [frame for frame in traceback.extract_tb(error.__traceback__)
-              if frame.filename == name]
+    places = _own_places(error, name)
     if not places:  # the answer has come back, and the grader cannot read it
         return Report(False, right, total, f"what came out cannot be checked: {what}",
                       "Does the function return what its first line says, in that order?")
     last = places[-1]
     line = text.splitlines()[(last.lineno or 1) - 1].strip()
-    hint = "A part of it is None: something above it returns nothing."
-    if "NoneType" not in what:
-        hint = "Print the shapes and values that go into this line."
+    hint = "Print the shapes and values that go into this line."
+    if "NoneType" in what:
+        hint = "A part of it is None: something above it returns nothing."
     return Report(False, right, total,
                   f"line {last.lineno} of `{last.name}` stops with {what}\n    {line}", hint)
 
 
-def stuck_at(name: str) -> str:
-    """Where the code of a lesson is just now, for one that never ends."""
-    for frame in sys._current_frames().values():
-        place: Any = frame
-        while place is not None:
-            if place.f_code.co_filename == name:
-                return f"line {place.f_lineno} of `{place.f_code.co_name}`"
-            place = place.f_back
-    return "the lesson"
+def endless(stop: KeyboardInterrupt, name: str, seconds: float) -> Report:
+    """The report on code that was interrupted."""
+    where = ""
+    for place in _own_places(stop, name)[-1:]:
+        where = f", in line {place.lineno} of `{place.name}`"
+    return Report(False, 0, 1, f"no answer after {seconds:g} s{where}",
+                  "Does a loop there ever end?")
