@@ -345,7 +345,6 @@ def show(quick: bool, out: Path, pace: train.Pace) -> None:
     for course in COURSES:
         landscape, paths = race(course)
         viz.plot_paths(landscape, paths, out / f"{course}.png")
-        viz.race_page(landscape, paths, out / f"race_{course}.html")
         if not quick or course == "double_well":
             viz.race_gif(landscape, paths, out / f"race_{course}.gif", frames=40 if quick else 100)
         pace.step(work["a course"])

@@ -1,10 +1,7 @@
-"""Paths over contours, as a picture, a GIF and a page: real paths, no display, no address."""
+"""Paths over contours, as a picture and a GIF: real paths, no display."""
 
 from __future__ import annotations
 
-import json
-import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tests.optim.test_proving_ground import RACERS
-from tinynet.optim.landscapes import bowl, double_well, saddle, sampled, trace
-from tinynet.viz import Panel, plot_panels, plot_paths, race_gif, race_page
+from tinynet.optim.landscapes import bowl, saddle, sampled, trace
+from tinynet.viz import Panel, plot_panels, plot_paths, race_gif
 from tinynet.viz.canvas import PALETTE
 from tinynet.viz.landscape import STAR
 
@@ -66,85 +63,18 @@ def test_the_race_is_an_animated_picture(tmp_path: Path, paths: Paths) -> None:
     assert 0.002 < moved < 0.2  # lines have grown, the ground is the same
 
 
-class Page(HTMLParser):
-    """The tags of a page, its texts by tag, and whether all tags are closed in order."""
-
-    VOID = ("meta", "input", "polyline", "circle", "line")
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: dict[str, list[str]] = {}
-        self.open: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open:
-            self.texts.setdefault(self.open[-1], []).append(data.strip())
+def test_a_race_without_paths_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="paths is empty"):
+        race_gif(bowl(10), {}, tmp_path / "x.gif")
 
 
-def test_the_page_holds_every_optimizer_and_no_address(tmp_path: Path, paths: Paths) -> None:
-    race_page(bowl(10), paths | {"<b> & co": paths["gd"][:40]}, tmp_path / "new" / "race.html",
-              frames=60)
-    text = (tmp_path / "new" / "race.html").read_text(encoding="utf-8")
-    assert not re.search(r"https?:|//[\w.]+/|@import|url\(|\bsrc=|\bhref=|xmlns", text)
-    assert "{{" not in text and text.startswith("<!DOCTYPE html>")
-    page = Page(text)
-    assert not page.open
-    race = json.loads("".join(page.texts["script"][:1]))
-    assert race["steps"][0] == 0 and race["steps"][-1] == 300 and len(race["steps"]) == 61
-    assert [run["name"] for run in race["runs"]] == [*RACERS, "<b> & co"]
-    assert [t for t in page.texts["label"] if t] == [*RACERS, "<b> & co"]
-    assert "b" not in page.texts  # the name is text, not a tag
-    for run in race["runs"]:  # the drawing's places are those of the path
-        path = paths.get(run["name"], paths["gd"][:40])
-        at = path[np.minimum(race["steps"], len(path) - 1)]
-        x, y = np.array(run["points"]).T
-        assert np.abs(x / 720 * 2.6 - 1.3 - at[:, 0]).max() < 2e-4
-        assert np.abs(1.3 - y / 540 * 2.6 - at[:, 1]).max() < 3e-4
-        assert float(run["losses"][0]) == 5.5
-    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
-    assert sorted(ids) == ["play", "race", "step", "time"]
-    assert all(f'getElementById("{name}")' in text for name in ids)
-    (slider,) = [a for tag, a in page.tags if tag == "input" and a["type"] == "range"]
-    assert (slider["min"], slider["max"]) == ("0", "60")
-    drawn = [a for tag, a in page.tags if tag == "g" and a.get("class") == "run"]
-    assert len(drawn) == len(race["runs"])
-
-
-def test_pages_show_all_minima_and_few_steps(tmp_path: Path) -> None:
-    race_page(double_well, {"gd": trace(RACERS["gd"], double_well, double_well.start, 3)},
-              tmp_path / "race.html")
-    text = (tmp_path / "race.html").read_text(encoding="utf-8")
-    assert text.count("★") == 2
-    assert '"steps":[0,1,2,3]' in text
-    for draw in (race_gif, race_page):
-        with pytest.raises(ValueError, match="paths is empty"):
-            draw(bowl(10), {}, tmp_path / "x")
-
-
-@pytest.mark.parametrize("draw", [plot_paths, race_gif, race_page])
+@pytest.mark.parametrize("draw", [plot_paths, race_gif])
 def test_what_cannot_be_drawn_is_named(tmp_path: Path, draw: Any) -> None:
     with pytest.raises(ValueError, match=r"paths\['gd'\] has shape \(3,\): a path is an array"):
         draw(bowl(10), {"gd": [1.0, 2.0, 3.0]}, tmp_path / "x.png")
     for ground in (sampled(10), lambda x: x.sum()):
         with pytest.raises(ValueError, match="over a Landscape of two coordinates"):
             draw(ground, {"gd": np.zeros((3, 1))}, tmp_path / "x.png")
-
-
-def test_a_path_that_ended_in_nan_leaves_the_page_readable(tmp_path: Path) -> None:
-    race_page(bowl(10), {"gd": [[1.0, 1.0], [np.nan, 2.0]]}, tmp_path / "race.html")
-    text = (tmp_path / "race.html").read_text(encoding="utf-8")
-    assert "NaN" not in text and '"losses":["5.5","nan"]' in text
 
 
 def test_panels_draw_the_lines_that_they_are_given(tmp_path: Path, figures: list[Figure]) -> None:

@@ -16,7 +16,7 @@ from .curves import (
 )
 from .graph import plot_graph as plot_graph
 from .landscape import plot_paths as plot_paths
-from .race import race_gif as race_gif, race_page as race_page
+from .race import race_gif as race_gif
 from .report import write_report as write_report
 from .search import plot_searches as plot_searches
 from ..names import lister as _lister
