@@ -11,8 +11,8 @@
 
 More: ``python -m bench.layers`` (single layers against PyTorch), ``bench.small`` (overhead of small
 operations), ``bench.optimizers`` (updates), ``bench.scaling`` (time against batch, width and
-depth), ``bench.profile`` (time by layer), with ``--write`` all; ``bench.noise`` and
-``bench.augment``.
+depth), ``bench.profile`` (time by layer), ``bench.against`` (tinynet in another Python, or another
+commit), with ``--write`` all; ``bench.noise`` and ``bench.augment``.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -30,11 +32,16 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True)
 class Contender:
-    """Who runs: a module of `peers` and its mode, and what to change in its environment."""
+    """Who runs: a module of `peers` and its mode, and what to change in its environment.
+
+    It may be another Python's process, and one in another checkout of the project.
+    """
 
     name: str  # "torch", or "torch-channels_last" with a mode
     label: str
     environment: dict[str, str] = field(default_factory=dict)
+    python: str = sys.executable
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,14 @@ class Work:
         return f"{self.task} {self.net}, batch {self.batch}{cores}"
 
 
+def cpu_seconds(process: int) -> float:
+    """What all threads of a process have computed so far, to a hundredth; nan if unknown."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return math.nan
+
+
 class _Worker:
     """A contender's process."""
 
@@ -63,11 +78,12 @@ class _Worker:
         self.contender = contender
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed by close)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.worker", contender.name, work.net, work.task,
-             str(work.batch), str(work.cores)],
+            [contender.python, "-m", "bench.worker", contender.name, work.net, work.task,
+             str(work.batch), str(work.cores)], cwd=contender.folder,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
             env=os.environ | contender.environment)
         self.seconds: list[float] = []
+        self.cpu: list[float] = []
         try:
             self.ready = self._answer()
         except RuntimeError:
@@ -89,8 +105,10 @@ class _Worker:
         """One turn: `runs` runs, more of quick ones, one of a slow one."""
         assert self.process.stdin is not None
         n = 1 if self.last > SLOW else max(runs, min(100, int(ROUND / self.last)))
+        before = cpu_seconds(self.process.pid)
         print(n, file=self.process.stdin, flush=True)
         answer = self._answer()
+        self.cpu.append((cpu_seconds(self.process.pid) - before) / n)
         self.seconds += answer["seconds"]
         self.last = self.seconds[-1]
         self.peak_mb: float = answer["peak_mb"]
@@ -104,7 +122,7 @@ class _Worker:
     def line(self) -> Line:
         return {"contender": self.contender.name, "label": self.contender.label,
                 "version": self.ready["version"], "median": statistics.median(self.seconds),
-                "seconds": self.seconds, "import_mb": self.ready["import_mb"],
+                "seconds": self.seconds, "cpu": self.cpu, "import_mb": self.ready["import_mb"],
                 "peak_mb": self.peak_mb, "losses": self.ready["losses"]}
 
 

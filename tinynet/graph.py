@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from operator import attrgetter
@@ -22,12 +23,13 @@ from typing import Any, Protocol, TypeAlias
 
 from .backend import Array, DType
 from .kernels.sums import sum_to
-from .kernels.threads import shared_count
+from .locks import thread_lock
 
 Pullbacks: TypeAlias = tuple[Iterable[Any], Iterable[Any]]
 
 _order = attrgetter("order")
-clock = shared_count()  # creation order is a topological order of the graph
+clock = itertools.count(1)  # creation order is a topological order; no two threads get a number
+_writing = thread_lock()
 
 
 class _Mode(threading.local):
@@ -108,6 +110,12 @@ class Leaf(Node):
         self.inputs = self.vjps = self.saved = ()
         self.changed = 0  # when this one was last written in place
         self.grad: Any = None  # a Tensor, once `backward` has been here
+
+    def mark_changed(self) -> None:
+        """Its data was written in place, now."""
+        with _writing:  # of two threads the later one leaves the last number
+            self.changed = next(clock)
+            Leaf.last_write = self.changed
 
 
 def newest_first(output: Node, targets: Set[Node | None] | None

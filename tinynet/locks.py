@@ -1,8 +1,10 @@
 """Locks between processes: one run at a time in a folder, and none that outlives its process.
+And locks between threads, which no fork leaves taken.
 
-The lock is the system's own (fcntl, or msvcrt on Windows): it ends with the process,
-however that dies, and a forked child does not have it. Where neither the system nor the
-disk knows locks, the number of the process decides, which stands in the lock file.
+The lock between processes is the system's own (fcntl, or msvcrt on Windows): it ends
+with the process, however that dies, and a forked child does not have it. Where neither
+the system nor the disk knows locks, the number of the process decides, which stands in
+the lock file.
 
 Read next: `random.py`.
 """
@@ -14,6 +16,7 @@ import errno
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,3 +140,15 @@ def _is_same(descriptor: int, file: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), os.stat(file))
     except FileNotFoundError:
         return False
+
+
+def thread_lock() -> threading.Lock:
+    """A lock between threads, which a module makes once and nobody holds while taking another.
+
+    A fork waits for it: else the child could find it taken by a thread that it has not.
+    """
+    lock = threading.Lock()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release,
+                            after_in_child=lock.release)
+    return lock

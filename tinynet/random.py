@@ -34,6 +34,7 @@ import numpy as np
 
 from .backend import Array, DType, asarray, get_default_dtype, on_gpu, xp
 from .checks import check_whole
+from .locks import thread_lock
 from .names import lister as _lister
 
 __dir__ = _lister(__name__)
@@ -460,6 +461,9 @@ def beta(key: int, a: float, b: float) -> float:
     return 0.5 + 0.5 * math.tanh(0.5 * (x - y))  # = e^x / (e^x + e^y), without overflow
 
 
+_drawing = thread_lock()
+
+
 class Generator:
     """A stream of draws: each uses the key (seed, counter) and moves it on.
 
@@ -478,8 +482,10 @@ class Generator:
 
     def key(self) -> int:
         """The key of the next draw."""
-        self.counter += 1
-        return int(key(self.seed, "draw", self.counter))
+        with _drawing:  # threads that share a generator draw different numbers
+            self.counter += 1
+            number = self.counter
+        return int(key(self.seed, "draw", number))
 
     def uniform(self, shape: Shape = (), low: float = 0.0, high: float = 1.0,
                 dtype: DType = None) -> Array:

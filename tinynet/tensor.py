@@ -174,7 +174,7 @@ class Tensor:
         Tensors that require gradients are watched; constants and plain arrays are not.
         """
         if isinstance(self.node, Leaf):
-            self.node.changed = Leaf.last_write = next(clock)
+            self.node.mark_changed()
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The data as a NumPy array: shared on NumPy, a copy on the host on CuPy."""

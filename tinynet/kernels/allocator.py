@@ -23,14 +23,14 @@ Read next: `kernels/memory.py`.
 
 from __future__ import annotations
 
-import os
-import threading
 import weakref
 from bisect import bisect
 from collections import deque
 from typing import Any
 
 import numpy as np
+
+from ..locks import thread_lock
 
 ARENA_BYTES = 1 << 26  # of an arena, unless an array needs more
 KEEP_BYTES = 1 << 30  # unused arenas beyond this are given back to the system
@@ -145,8 +145,4 @@ class Allocator:
         return sum(end - start for _, start, end in self.holes)
 
 
-_lock = threading.Lock()  # of all allocators: a fork waits until none is at work
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release,
-                        after_in_child=_lock.release)
+_lock = thread_lock()  # of all allocators

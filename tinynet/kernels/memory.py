@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, DType, xp
+from ..locks import thread_lock
 from .allocator import Allocator, aligned
 from .kernel import kernel
 
@@ -28,7 +29,7 @@ POOLED_BYTES = 1 << 18  # smaller arrays are cheap to allocate
 
 _allocator = Allocator()
 _local = threading.local()
-_counting = threading.Lock()
+_counting = thread_lock()
 layout_copies = 0
 
 

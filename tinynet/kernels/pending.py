@@ -20,12 +20,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..backend import Array, DType
+from ..locks import thread_lock
 from .memory import as_nchw, as_nhwc, empty, scratch
 from .threads import BLOCK_BYTES, pmap
 
 ROW = 8192  # numbers of a row at most, as in `channels.Rows`
 
 Fill = Callable[[int, int, Array], object]
+
+_storing = thread_lock()
 
 
 class Collector(Protocol):
@@ -92,7 +95,9 @@ class Pending(ABC):
                     rows *= scale
 
             pmap(block, n, self.images())
-            self.stored = as_nchw(out)
+            with _storing:
+                if self.stored is None:  # else another thread was quicker, and may have written
+                    self.stored = as_nchw(out)
         return self.stored
 
     def __array__(self, dtype: DType = None, copy: bool | None = None) -> Array:

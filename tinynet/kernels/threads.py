@@ -24,13 +24,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import os
 import sys
 import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from queue import SimpleQueue
 from typing import Any
 
@@ -145,8 +145,12 @@ class _Job:
             return None
 
     def wait(self) -> None:
-        """Until no helper is at work."""
-        while self.at_work:
+        """Until no helper is at work, and all that they wrote is seen here.
+
+        To copy the set takes its own lock, which each helper had when it left; to ask for
+        its length does not, and on some processors would not wait for their results.
+        """
+        while self.at_work.copy():
             self.left.get()
 
     def help(self) -> None:
@@ -210,7 +214,7 @@ class _Crew:
             while len(self.threads) < count:
                 thread = threading.Thread(target=_helper, name="tinynet", args=(self.jobs,),
                                           daemon=True)
-                thread.start()
+                Context().run(thread.start)  # not under the caller's `np.errstate`, for ever
                 self.threads.append(thread)
         except (RuntimeError, MemoryError):
             pass  # the system has no thread left to give: the caller does their share
@@ -346,33 +350,7 @@ if hasattr(os, "register_at_fork"):  # with the lock held nobody else is half-wa
 
 # Without the interpreter lock
 
-def lock_is_on() -> bool:
-    """Whether the interpreter lock keeps two threads from running Python at the same time."""
-    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
-
-
-class _LockedCount:
-    """1, 2, 3 ... where `itertools.count` may hand out a number twice."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.n = 0
-
-    def __iter__(self) -> Iterator[int]:
-        return self
-
-    def __next__(self) -> int:
-        with self.lock:
-            self.n += 1
-            return self.n
-
-
-def shared_count() -> Iterator[int]:
-    """1, 2, 3 ...: each number to one thread, and never a smaller one later."""
-    return itertools.count(1) if lock_is_on() else _LockedCount()
-
-
-if not lock_is_on():
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
     warnings.warn("this Python runs without its global interpreter lock, and tinynet has not been "
                   "tested so: results may be wrong. Set PYTHON_GIL=1, or python -X gil=1, to run "
                   "with the lock", RuntimeWarning, stacklevel=2)
