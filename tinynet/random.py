@@ -165,25 +165,31 @@ def _keys(h: int, numbers: Array) -> Array:
 
 
 class Share(NamedTuple):
-    """Rows offset .. offset + rows - 1 of a batch of `total`; `over` adds up all shares."""
+    """Rows offset .. offset + rows - 1 of a batch of `total`; `over` adds up all shares.
+
+    `chunk_of`: they are a chunk of so many rows, whose gradients are added up (None: no chunk).
+    """
 
     offset: int
     rows: int
     total: int
     over: Any
+    chunk_of: int | None = None
 
 
 _thread = threading.local()  # .shares: the shares in force in this thread, the last one counts
 
 
 @contextlib.contextmanager
-def share_of_batch(offset: int, rows: int, total: int, over: Any = None) -> Iterator[None]:
+def share_of_batch(offset: int, rows: int, total: int, over: Any = None,
+                   chunk_of: int | None = None) -> Iterator[None]:
     """Inside, this thread's batches are rows offset .. offset + rows - 1 of `total`.
 
     Noise layers then cut their masks from those of the whole batch: shares that are
     computed apart, with the same state of the generator, get what one pass over the
     whole batch would give them. ``over.total(array)`` gives the sum of the arrays of
-    all shares; batch norm in training asks for it, if there is one.
+    all shares; batch norm in training asks for it, if there is one. `chunk_of` says that
+    the share is computed in chunks, and how many rows they have together.
 
     >>> from tinynet import functional as F
     >>> whole = F.dropout(xp.ones((4, 3)), key=1)
@@ -192,7 +198,7 @@ def share_of_batch(offset: int, rows: int, total: int, over: Any = None) -> Iter
     True
     """
     share = Share(check_whole("offset", offset, 0), check_whole("rows", rows, 0),
-                  check_whole("total", total), over)
+                  check_whole("total", total), over, chunk_of)
     if offset + rows > total:
         raise ValueError(f"offset + rows must be at most total, got {offset} + {rows} "
                          f"> {total}")

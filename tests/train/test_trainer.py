@@ -324,8 +324,8 @@ def test_wrong_arguments_are_named() -> None:
         trainer(log_every=0)
     with pytest.raises(ValueError, match="epochs must be an integer of at least 1, got 0"):
         trainer().fit(batches(), epochs=0)
-    with pytest.raises(ValueError, match=r"epochs must be an integer of at least 1, got 1.5"):
-        trainer().fit(batches(), epochs=1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"epochs must be an integer of at least 1, got -1.5"):
+        trainer().fit(batches(), epochs=-1.5)
     with pytest.raises(ValueError, match="patience must be an integer of at least 1, got 0"):
         trainer(patience=0)
     with pytest.raises(ValueError, match="train_loader has no batches"):

@@ -195,9 +195,14 @@ def _sum_of_batch(weights: Array, losses: Any) -> Array:
     """What the weighted losses are divided by for their mean: the sum of the weights, W_r.
 
     In training on several ranks it is n_r / N sum_s W_s: rank r's mean counts n_r / N.
+    A chunk of a batch does not know it.
     """
     own = weights.sum()
     share = current_share()
+    if share is not None and share.chunk_of is not None:
+        raise ValueError("a batch in chunks with class weights: their mean divides by the "
+                         "weights of the whole batch, which a chunk does not know. Use "
+                         'reduction="sum"')
     if share is None or share.over is None or not getattr(losses, "requires_grad", False):
         return own
     whole = share.over.total(xp.asarray(own, "float64").reshape(1))[0]

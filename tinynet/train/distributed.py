@@ -262,7 +262,9 @@ class World:
     def weight(self) -> float:
         """The weight of this rank's mean loss in the batch in hand: n_r P / N."""
         share = current_share()
-        return 1.0 if share is None else share.rows * self.size / share.total
+        if share is None:
+            return 1.0
+        return (share.chunk_of or share.rows) * self.size / share.total
 
     def average_gradients(self, model: Module, numbers: Sequence[Any] = ()) -> list[float]:
         """Every gradient becomes the mean over the ranks, each with its `weight`.

@@ -30,7 +30,7 @@ from ..random import Generator
 from ..tensor import Tensor
 
 Settings = dict[str, str]
-_OF_A_RUN = ("loss", "metric", "log_every")
+_OF_A_RUN = ("loss", "metric", "log_every", "chunk")
 _CALLBACK = "callback "
 _OF_A_LOADER = ("batch_size", "shuffle", "seed", "drop_last", "augment", "transform",
                 "batch_transform")

@@ -9,12 +9,11 @@ rest keeps account. No number is read from the device inside a step: losses and 
 stay there until `log_every` steps are done, and are then read in one go. Everything
 that reacts to the numbers is a callback.
 
-Read next: `train/modes.py`.
+Read next: `train/plan.py`.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 import time
@@ -50,8 +49,10 @@ from .given import (
     spoilt,
     with_own,
 )
+from .gradient import compute_gradient, sums_up
 from .history import History
 from .modes import start_training
+from .plan import Plan, planned
 from .predict import (
     answers,
     as_labels,
@@ -119,6 +120,8 @@ class Trainer:
     patience:  stop after so many epochs without a better one (default: never)
     keep_best: the model ends with the best validation's weights, whatever ended the run
     log_every: steps between two readings of the metrics
+    chunk:     so many samples of a batch at most pass through the net together, and the
+               gradients are added up (`gradient.py`); None: all of them
     progress:  False prints nothing
     parallel:  True takes part in the training of all ranks that mpiexec has started
                (`distributed`), which is that of one process with a batch as large as
@@ -137,7 +140,7 @@ class Trainer:
                  loss: Loss = cross_entropy, *, metric: Metric | None = count_correct,
                  monitor: str | None = None, patience: int | None = None,
                  keep_best: bool = True, callbacks: Iterable[Callback] = (),
-                 log_every: int = 10, progress: bool = True,
+                 log_every: int = 10, chunk: int | None = None, progress: bool = True,
                  parallel: World | bool = False) -> None:
         check_parts(model, optimizer, loss, metric)
         self.world = as_world(parallel)
@@ -147,6 +150,7 @@ class Trainer:
         self.metric = metric
         self.monitor = monitor or ("val_accuracy" if metric else "val_loss")
         self.log_every = check_whole("log_every", log_every)
+        self.chunk = chunk if chunk is None else check_whole("chunk", chunk)
         self.history = History()
         self.step = 0
         self.epoch = 0
@@ -177,8 +181,10 @@ class Trainer:
 
     @answering
     def fit(self, train_loader: Batches, val_loader: Batches | None = None,
-            epochs: int = 1, *, resume: str | os.PathLike[str] | None = None) -> History:
+            epochs: float = 1, *, resume: str | os.PathLike[str] | None = None) -> History:
         """Train for `epochs` more epochs and return the history.
+
+        Of 5.5 epochs the last has half of the loader's batches.
 
         A loader is anything that gives (inputs, targets), arrays or tensors, batch by
         batch, and from the first one in each epoch: a `DataLoader`, a list, or an object
@@ -200,12 +206,11 @@ class Trainer:
         validation loss is not finite is never the best; there is a warning, and
         ``history.stopped`` names it.
         """
-        epochs = check_whole("epochs", epochs)
         check_optimizer(self.optimizer)
         share_loader(self.world, train_loader)
-        planned_batches("train_loader", train_loader, epochs)
+        plan = planned(train_loader, epochs)
         if val_loader is not None:
-            planned_batches("val_loader", val_loader, epochs)
+            planned_batches("val_loader", val_loader, plan.epochs)
         why = "error"
         failed: BaseException | None = None
         self._pending = []
@@ -217,12 +222,13 @@ class Trainer:
                 self.load_state_dict(state)
                 self.say(f"resumed from {file}: {self.step} steps are done")
         self.world.check_alike(lambda: run_facts(self))
-        self.planned_epochs = self.fitting.first_epoch + epochs
-        self.planned_steps = 0  # not known: the loader has no len()
         # A run of other ranks has brought the size of its batches along.
-        if batches := planned_batches("train_loader", train_loader, epochs):
-            self.planned_steps = (self.planned_epochs - self.epoch) * batches
-            self.planned_steps -= self.fitting.batches_done
+        plan = planned(train_loader, epochs)
+        self.planned_epochs = self.fitting.first_epoch + plan.epochs
+        self.planned_steps = 0  # not known: the loader has no len()
+        if plan.batches:
+            self.planned_steps = plan.steps(self.epoch - self.fitting.first_epoch,
+                                            self.fitting.batches_done)
         if note := rate_note(self.optimizer, self.planned_steps):
             self.tell(note)
         with modes_kept(self.model):
@@ -230,7 +236,7 @@ class Trainer:
             try:
                 self._call("on_start")
                 while self.epoch < self.planned_epochs and not self.fitting.stop:
-                    self._fit_epoch(train_loader, val_loader)
+                    self._fit_epoch(plan, train_loader, val_loader)
                     self.fitting.stop = self.world.agreed(self.fitting.stop)
                 why = (self.fitting.stop or "finished") + self._doubt()
             except KeyboardInterrupt:
@@ -307,8 +313,8 @@ class Trainer:
                 pictures = as_tensor(images)
                 wanted = as_labels(labels)
                 outputs = self.model(pictures)
-                mean = self.loss(outputs, wanted).data
-                loss = loss + xp.asarray(mean, "float64") * len(pictures)
+                found = xp.asarray(self.loss(outputs, wanted).data, "float64")
+                loss = loss + (found if sums_up(self.loss) else found * len(pictures))
                 right = self._count(outputs.data, wanted)
                 correct = math.nan if right is None else correct + right
                 most += most_right(wanted)
@@ -350,20 +356,15 @@ class Trainer:
         """
         load_run_state(self, state)
 
-    def _rest_of_epoch(self, train_loader: Batches) -> Batches:
-        """The batches still to come after a resume in mid-epoch; mostly all of them."""
-        if hasattr(train_loader, "set_state"):  # it knows where it is
-            return train_loader
-        return itertools.islice(train_loader, self.fitting.batches_done, None)
-
-    def _fit_epoch(self, train_loader: Batches, val_loader: Batches | None) -> None:
+    def _fit_epoch(self, plan: Plan, train_loader: Batches, val_loader: Batches | None) -> None:
         fitting = self.fitting
         if not fitting.sums:  # a new epoch, none that is resumed
             fitting.started = time.perf_counter()
             fitting.sums = dict.fromkeys(SUMS, 0.0)
         if not any(training for _, training in modes_of(self.model)):
             set_modes(self._modes)  # a callback judged the model and left it so
-        for images, labels in map(pair_of, self._rest_of_epoch(train_loader)):
+        place = self.epoch - fitting.first_epoch
+        for images, labels in map(pair_of, plan.rest(train_loader, place, fitting.batches_done)):
             self.batch = (as_tensor(images), as_labels(labels))
             self._fit_batch(*self.batch)
             self._call("on_step")
@@ -426,24 +427,17 @@ class Trainer:
         lr = self.optimizer.lr
 
         def closure() -> Tensor:
-            outputs = self.model(images)
-            loss = self.loss(outputs, labels)
             self.optimizer.zero_grad()
-            loss.backward()
-            correct = None if kept else self._count(outputs.data, labels)
-            most = most_right(labels)
-            size = len(images)
-            if self.world.size > 1:  # then these are numbers of the whole batch
-                mean, correct, most, size = self.world.of_batch(
-                    self.model, loss.data, correct, most, size)
-                loss = Tensor(mean, dtype=loss.dtype)
+            found = compute_gradient(self, images, labels, None if kept else self._count)
             if not kept:  # a line search calls again: the first loss is the step's
-                if self.step == 0 and (note := score_note(self.model, self.loss, outputs.data)):
+                if self.step == 0 and (
+                        note := score_note(self.model, self.loss, found.outputs)):
                     self.tell(note)
-                kept.append(_Step(self.step, lr, size, loss.data, correct, most))
-                self.batch_loss = loss.data
+                kept.append(_Step(self.step, lr, found.size, found.mean, found.correct,
+                                  found.most))
+                self.batch_loss = found.loss.data
                 self._call("before_update")
-            return loss
+            return found.loss
 
         self.optimizer.step(closure)
         self._pending += kept

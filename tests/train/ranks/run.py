@@ -61,9 +61,10 @@ def made(noise: float) -> Net:
 
 
 def trained(world: World | bool, ranks: int = 1, *, samples: int = 96, batch: int = 32,
-            noise: float = 0.3, mix: Any = None, optimizer: str = "sgd", epochs: int = 2,
+            noise: float = 0.3, mix: Any = None, optimizer: str = "sgd", epochs: float = 2,
             callbacks: Callable[[], list[Callback]] = list, model: Any = None,
-            resume: Any = None, shift: int = 0, lr: float = 0.05) -> dict[str, Any]:
+            resume: Any = None, shift: int = 0, lr: float = 0.05, **options: Any
+            ) -> dict[str, Any]:
     """Train with `batch` samples of all ranks together; weights, buffers, history, outputs."""
     if model is None:
         model = made(noise)
@@ -80,7 +81,7 @@ def trained(world: World | bool, ranks: int = 1, *, samples: int = 96, batch: in
     else:
         rule = optim.LBFGS(model.named_parameters(), max_iter=3)
     trainer = Trainer(model, rule, progress=False, log_every=2, callbacks=callbacks(),
-                      parallel=world)
+                      parallel=world, **options)
     history = trainer.fit(loader, validation, epochs=epochs, resume=resume)
     test = trainer.evaluate(data.DataLoader(images[:3], labels[:3], 16, transform=augment))
     return {
