@@ -1,4 +1,4 @@
-"""A batch in chunks is the whole batch: gradients, numbers, noise, ranks, resuming."""
+"""A batch in chunks is the whole batch: gradients, numbers, noise, resuming."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tests.train.ranks.run import CLASSES, difference, made, pictures, trained
-from tests.train.ranks.threads import on_ranks
-from tinynet import data, functional as F, nn, optim
+from tests.train.ranks.run import CLASSES, difference, trained
+from tinynet import functional as F, nn, optim
 from tinynet.train import Checkpoints, Trainer
 from tinynet.train.gradient import pieces, sums_up
-
-pytestmark = pytest.mark.numpy_only("ranks are processes or threads of the host")
 
 SUM = functools.partial(F.cross_entropy, label_smoothing=0.1, reduction="sum")
 LOSSES = {
@@ -66,43 +63,6 @@ def test_a_line_search_in_chunks_sees_the_whole_batch() -> None:
     settings = {"optimizer": "lbfgs", "epochs": 1, "loss": SUM, "samples": 32}
     whole = trained(False, model=Watched(0.0), **settings)
     assert difference(whole, trained(False, model=Watched(0.0), chunk=7, **settings)) < 1e-9
-
-
-@pytest.mark.parametrize("loss", ["mean", "sum", "weighted sum"])
-@pytest.mark.parametrize("chunk", [None, 7])
-def test_chunks_on_ranks_are_one_process_with_the_whole_batch(loss: str, chunk: int | None
-                                                              ) -> None:
-    settings = {"loss": LOSSES[loss], "samples": 65, "batch": 30, "lr": 1e-3, "epochs": 1}
-    one = trained(False, model=Watched(), **settings)
-    many = on_ranks(2, lambda world: trained(world, 2, model=Watched(), chunk=chunk, **settings))
-    assert difference(many[0], many[1]) == 0.0
-    assert difference(one, many[0]) < 1e-12
-
-
-def test_batch_norm_sees_a_chunk_of_all_ranks() -> None:
-    images, labels = pictures(21)  # 11 for one rank, 10 for the other
-
-    def normalised(images: Any, keys: Any = None) -> Any:
-        return data.Normalize(120.0, 60.0)(images).astype("float64")
-
-    def step(world: Any) -> dict[str, Any]:
-        model = made(0.0)
-        trainer = Trainer(model, optim.SGD(model.named_parameters(), 0.05), progress=False,
-                          parallel=world, chunk=6)
-        trainer.fit(data.DataLoader(images, labels, 11, shuffle=False, transform=normalised))
-        return {name: tn.to_numpy(a).copy() for name, a in model.state_dict().items()}
-
-    many = on_ranks(2, step)
-    model = made(0.0)
-    x = normalised(images)
-    # rank 0 has rows 0 .. 10 in chunks of 5 and 6, rank 1 has rows 11 .. 20, 5 and 5
-    for rows in ([*range(5), *range(11, 16)], [*range(5, 11), *range(16, 21)]):
-        loss = F.cross_entropy(model(tn.tensor(x[rows])), labels[rows], reduction="sum")
-        (loss * (1 / 21)).backward()
-    optim.SGD(model.named_parameters(), 0.05).step()
-    for name, a in model.state_dict().items():
-        for each in many:
-            np.testing.assert_allclose(each[name], tn.to_numpy(a), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("step", [1, 4, 5])

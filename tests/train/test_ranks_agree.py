@@ -1,4 +1,5 @@
-"""What is left to the ranks of a run is that of one process: weights of classes, the last word."""
+"""What is left to the ranks of a run is that of one process: weights of classes, chunks, the
+last word."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ import pytest
 
 import tinynet as tn
 import tinynet.functional as F
-from tests.train.ranks.run import augment, made, pictures, trained
+from tests.train.ranks.run import augment, difference, made, pictures, trained
 from tests.train.ranks.threads import on_ranks
+from tests.train.test_gradient import LOSSES, Watched
 from tinynet import data, distributed, optim
 from tinynet.train import Callback, Checkpoints, Trainer, World, recompute_batch_norm
 from tinynet.train.distributed import Alone
@@ -114,3 +116,40 @@ def test_ranks_that_slurm_has_started_are_found(monkeypatch: pytest.MonkeyPatch)
     assert distributed._messages() is found
     monkeypatch.setenv("PMI_SIZE", "1")
     assert isinstance(distributed._messages(), Alone)
+
+
+@pytest.mark.parametrize("loss", ["mean", "sum", "weighted sum"])
+@pytest.mark.parametrize("chunk", [None, 7])
+def test_chunks_on_ranks_are_one_process_with_the_whole_batch(loss: str, chunk: int | None
+                                                              ) -> None:
+    settings = {"loss": LOSSES[loss], "samples": 65, "batch": 30, "lr": 1e-3, "epochs": 1}
+    one = trained(False, model=Watched(), **settings)
+    many = on_ranks(2, lambda world: trained(world, 2, model=Watched(), chunk=chunk, **settings))
+    assert difference(many[0], many[1]) == 0.0
+    assert difference(one, many[0]) < 1e-12
+
+
+def test_batch_norm_sees_a_chunk_of_all_ranks() -> None:
+    images, labels = pictures(21)  # 11 for one rank, 10 for the other
+
+    def normalised(images: Any, keys: Any = None) -> Any:
+        return data.Normalize(120.0, 60.0)(images).astype("float64")
+
+    def step(world: Any) -> dict[str, Any]:
+        model = made(0.0)
+        trainer = Trainer(model, optim.SGD(model.named_parameters(), 0.05), progress=False,
+                          parallel=world, chunk=6)
+        trainer.fit(data.DataLoader(images, labels, 11, shuffle=False, transform=normalised))
+        return {name: tn.to_numpy(a).copy() for name, a in model.state_dict().items()}
+
+    many = on_ranks(2, step)
+    model = made(0.0)
+    x = normalised(images)
+    # rank 0 has rows 0 .. 10 in chunks of 5 and 6, rank 1 has rows 11 .. 20, 5 and 5
+    for rows in ([*range(5), *range(11, 16)], [*range(5, 11), *range(16, 21)]):
+        loss = F.cross_entropy(model(tn.tensor(x[rows])), labels[rows], reduction="sum")
+        (loss * (1 / 21)).backward()
+    optim.SGD(model.named_parameters(), 0.05).step()
+    for name, a in model.state_dict().items():
+        for each in many:
+            np.testing.assert_allclose(each[name], tn.to_numpy(a), rtol=0, atol=1e-12)
