@@ -58,7 +58,7 @@ def close(what: str, got: Any, wanted: Any, hint: str = "",
     if _same(numbers, wanted, rtol):
         return
     place, size = _first_difference(numbers, wanted, rtol)
-    message = f"{what}{place} is {numbers[size]:.7g}, and should be {wanted[size]:.7g}"
+    message = f"{what} is {numbers[size]:.7g}{place}, and should be {wanted[size]:.7g}"
     for slip, value in (slips or {}).items():
         if _same(numbers, value, rtol):
             raise Wrong(message, slip)
@@ -76,7 +76,7 @@ def _first_difference(numbers: np.ndarray, wanted: np.ndarray,
                       rtol: float) -> tuple[str, tuple[int, ...]]:
     far = ~np.isclose(numbers, wanted, rtol=rtol, atol=rtol * 1e-3, equal_nan=True)
     first = tuple(int(i) for i in np.argwhere(far)[0])
-    return (f"[{', '.join(map(str, first))}]" if first else ""), first
+    return (f" at [{', '.join(map(str, first))}]" if first else ""), first
 
 
 def demand(condition: bool, message: str, hint: str = "") -> None:

@@ -139,6 +139,8 @@ WORDS = {
     "04": r"momentum|Adam|RMSProp|learning rate|\blr\b", "05": r"Nesterov|look_ahead",
     "06": r"[Ss]chedule|cosine", "07": r"[Ww]arm.?up", "08": r"Newton|BFGS|Hessian",
     "09": r"BatchNorm|running_mean", "10": r"[Dd]ropout",
+    "11": r"DropConnect|einsum", "12": r"[Ff]ractional", "13": r"[Ss]tochastic depth|survival",
+    "14": r"[Cc]utout|[Mm]ixup", "15": r"[Aa]ugmentation|default_rng\(\[",
 }
 
 

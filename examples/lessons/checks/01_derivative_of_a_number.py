@@ -15,7 +15,7 @@ def slopes(expression: Any, *values: Any) -> list[float]:
 def check_product(answer: Answer) -> None:
     x, y = answer.Value(3.0), answer.Value(5.0)
     got = slopes(x * y, x, y)
-    close("the slopes of x*y in x and y, at x=3 and y=5, are: number", got, [5.0, 3.0],
+    close("the pair of slopes of x*y in x and y, at x=3 and y=5,", got, [5.0, 3.0],
           "If y is held still, x*y grows by y for each 1 that x grows.",
           {"Each part has its own number as its slope; it should be the other's.": [3.0, 5.0],
            "Nothing arrives: does `pull` keep g, and pull its parts?": [0.0, 0.0],
@@ -62,5 +62,5 @@ def check_whole_expression(answer: Answer) -> None:
     d = d + d * 3 + b - a  # relu(b - a) is b - a here
     e = (c - d) ** 2
     g = e / 2 + answer.Value(10.0) / e
-    close("the slopes of the long expression: number", slopes(g, a, b),
+    close("the pair of slopes of the long expression", slopes(g, a, b),
           [138.83381924198252, 645.5772594752186], "Each operation is right alone; is `pull` too?")

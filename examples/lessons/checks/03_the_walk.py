@@ -28,7 +28,7 @@ def check_newest_first(answer: Answer) -> None:
            "Go on to the parts of parts: what you find has to be opened as well.")
     demand(numbers != sorted(numbers), f"the order of the numbers is {numbers}",
            "That is the oldest first: reverse=True.")
-    close("the order, by the nodes' numbers:", numbers, [base + 3, base + 2, base + 1, base],
+    close("the order, by the nodes' numbers,", numbers, [base + 3, base + 2, base + 1, base],
           "Sort them by `number`, the newest first.")
 
 
