@@ -289,6 +289,7 @@ ROWS: dict[str, Row] = {
 CONVOLUTIONS = {  # the algorithm that is chosen, and o, i, kernel, stride, padding, groups
     "winograd": (16, 16, 3, 1, 1, 1),
     "im2col": (8, 16, 3, 2, 1, 1),
+    "im2col, few pixels": (64, 16, 3, 2, 1, 1),  # in the small batch
     "im2col, groups": (8, 4, 3, 2, 0, 4),
     "im2col, merged groups": (16, 4, 3, 1, 1, 4),
     "im2col, turned": (16, 16, 5, 1, 2, 1),

@@ -9,7 +9,10 @@ by the next block. With `groups` there is one product for each group of channels
 
 What makes the copy fast is long runs of neighbours: channels-last memory has runs of kW
 C numbers. With few channels (the first layer) the rows of pixels are longer, so there
-A^T is what is stored. A 1x1 kernel with stride 1 needs no copy.
+A^T is what is stored. A 1x1 kernel with stride 1 needs no copy. Where the whole batch
+has fewer pixels than there are filters (one picture, late in a net), to bring the
+weights into the order of A would take longer than the product: they are used as they
+lie, y^T = w A^T, and workers share the filters instead of the images.
 
 Cost: 2 N H' W' C kH kW O / groups operations, once forward and twice backward; the copy
 moves 8 N H' W' C kH kW bytes (float32) through the cache. Source: Chellapilla, Puri and
@@ -35,6 +38,7 @@ from .windows import bordered, inside, view
 
 CHUNK_BYTES = 1 << 20  # of columns in a block
 FEW_CHANNELS = 8  # below this, runs of channels are shorter than those of pixels
+FILTERS = 128  # of a block, where workers share them
 
 
 class Shape:
@@ -105,15 +109,33 @@ def _images(s: Shape, itemsize: int) -> int:
 
 def conv2d(x: Array | Pending, w: Array, s: Shape) -> Array:
     """x (N, C, H, W) with weights (O, C / groups, kH, kW)."""
-    matrix = matrix_of(w, s)
     images = reader(x, "images")
     y = empty((s.n, *s.out, s.o), x.dtype)
+    if s.n * s.out[0] * s.out[1] <= s.o and s.groups == 1:
+        _by_filters(images(0, s.n), w, y, s)
+        return as_nchw(y)
+    matrix = matrix_of(w, s)
 
     def block(i: int, j: int) -> None:
         np.matmul(columns_of(images(i, j), s), matrix, out=by_group(y[i:j], s))
 
     pmap(block, s.n, _images(s, y.itemsize))
     return as_nchw(y)
+
+
+def _by_filters(x: Array, w: Array, y: Array, s: Shape) -> None:
+    """y (N, H', W', O), of fewer pixels than filters."""
+    windows = _all_windows(bordered(x, s.padding), s)[:, 0]  # (N, C, H', W', kH, kW)
+    a = scratch("im2col", (s.c, *s.kernel, s.n, *s.out), x.dtype)  # A^T, taps as those of w
+    a[...] = windows.transpose(1, 4, 5, 0, 2, 3)
+    columns = a.reshape(s.taps, -1)
+    filters = w.reshape(s.o, s.taps)
+    pixels = y.reshape(-1, s.o)
+
+    def block(i: int, j: int) -> None:
+        pixels[:, i:j] = np.matmul(filters[i:j], columns).T
+
+    pmap(block, s.o, FILTERS)
 
 
 def conv2d_backward(g: Array | Pending, x: Array | Pending, w: Array, s: Shape,
