@@ -106,6 +106,18 @@ def test_evaluation_after_training_keeps_old_graphs_right(rng: Any) -> None:
     assert close(dw.data, (g * x.data).sum(0) / np.sqrt(1 + 1e-5), atol=1e-13)
 
 
+def test_relu_within_evaluation_is_relu_after_it(rng: Any) -> None:
+    x, w, b = (Tensor(rng.normal(s, dtype="f8"), requires_grad=True) for s in ((8, 3, 5), 3, 3))
+    running = xp.array([0.1, -100, 2]), xp.array([0.5, 2, 1])
+    g = rng.normal(x.shape, dtype="f8")
+    y = F.batch_norm(x, *running, w, b, with_relu=True)
+    after = F.relu(F.batch_norm(x, *running, w, b))
+    assert equal(y.data, after.data)
+    assert 0 < (y.data > 0).sum() < y.size
+    for found, wanted in zip(grad(y, [x, w, b], g), grad(after, [x, w, b], g), strict=True):
+        assert close(found.data, wanted.data, atol=1e-12)
+
+
 def test_without_running_arrays_the_batch_is_used(rng: Any) -> None:
     x = rng.normal((8, 3), dtype="f8")
     assert close(F.batch_norm(x, None, None), F.batch_norm(x, *fresh(), training=True))

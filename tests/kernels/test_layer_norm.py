@@ -31,6 +31,13 @@ def test_equal_to_the_formula_also_far_from_zero(shape: Any, mean: float, rng: A
         assert np.abs(a - b).max() < 4 * bound * np.abs(b).max()
 
 
+def test_a_mean_whose_square_is_beyond_float32(rng: Any) -> None:
+    x = (1e20 + 1e15 * rng.normal((3000, 100), dtype="f8")).astype("f4")
+    y, _ = kernels.layer_norm(x, None, None, 1e-5)
+    wanted = plain.layer_norm(x.astype("f8"))[0]
+    assert np.abs(y - wanted).max() < 3e-6 * np.abs(wanted).max()
+
+
 def test_results_do_not_depend_on_workers(rng: Any) -> None:
     x, g = (rng.normal((5000, 120)) for _ in "xg")
     w = rng.normal((120,))

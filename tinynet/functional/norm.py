@@ -35,7 +35,7 @@ from ..random import current_share
 from ..rules import operands
 from ..tensor import Tensor
 from ..text import shown
-from .activation import relu
+from .activation import _relu_slope, relu
 
 
 def _channels(v: Any, ndim: int) -> Any:
@@ -145,11 +145,25 @@ def _batch_norm_over(world: Any, x: Any, weight: Any, bias: Any, eps: float, wit
 
 @widened
 @primitive(lambda g, scale: g * _channels(scale, len(g.shape)),
-           lambda g, x, centre: total(g * _less(x, centre), _all_but_channels(x)),
-           lambda g: total(g, _all_but_channels(g)))
+           lambda g, x, centre: _over_pixels(g * _less(x, centre)),
+           lambda g: _over_pixels(g))
 def _scale_and_shift(x: Array, scale: Array, shift: Array, centre: Array | None = None) -> Array:
     """(x - centre) * scale + shift, with a value of each for each channel."""
     return channels.scale_and_shift(x, scale, shift, False, centre)
+
+
+@widened
+@primitive(lambda g, y, scale: _relu_slope(g, y) * _channels(scale, len(g.shape)),
+           lambda g, y, x, centre: _over_pixels(_relu_slope(g, y) * _less(x, centre)),
+           lambda g, y: _over_pixels(_relu_slope(g, y)))
+def _scale_shift_relu(x: Array, scale: Array, shift: Array, centre: Array | None = None) -> Array:
+    """max(0, .) of the same, in one pass."""
+    return channels.scale_and_shift(x, scale, shift, True, centre)
+
+
+def _over_pixels(g: Any) -> Any:
+    """The sum of each channel."""
+    return total(g, _all_but_channels(g))
 
 
 def _less(x: Any, centre: Array | None) -> Any:
@@ -290,8 +304,7 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
                     weight=weight, bias=bias)
     if not training and running_mean is not None and running_var is not None:
         folded = _folded(_data(running_mean), _data(running_var), weight, bias, eps, x.dtype)
-        y = _scale_and_shift(x, *folded)
-        return relu(y) if with_relu else y
+        return (_scale_shift_relu if with_relu else _scale_and_shift)(x, *folded)
     share = current_share()
     arrays = (_data(running_mean), _data(running_var))
     if training and share is not None and share.over is not None:

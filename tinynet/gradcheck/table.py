@@ -202,6 +202,7 @@ TABLES: dict[str, list[Case]] = {
             (5, 3), (3,), (3,)),
         row("_over_ranks", lambda x: norm._over_ranks(x, _two_alike, 0.5), (2, 3)),
         row("_scale_and_shift", norm._scale_and_shift, (4, 2, 3, 2), (2,), (2,)),
+        row("_scale_shift_relu", norm._scale_shift_relu, (4, 2, 3, 2), (2,), (2,)),
         row("_group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), (2, 4, 3), (4,), (4,)),
         row("_normalise", lambda x: norm.group_norm_reference(x, groups=2, eps=1e-5), (2, 4, 3)),
         row("_layer_norm", lambda x: F.layer_norm(x, (3, 2)), (2, 3, 2)),

@@ -70,8 +70,9 @@ def layer_norm(x: Array, weight: Array | None, bias: Array | None, eps: float
         centre, rest, inverse = (v[i:j] for v in of)
         d = x[i:j]
         np.matmul(d, means, out=rest)
-        var = _variance(d, rest)
-        far = rest * rest > NEAR * NEAR * var
+        with np.errstate(over="ignore", invalid="ignore"):  # squares of a mean far from zero
+            var = _variance(d, rest)
+            far = ~(rest * rest <= NEAR * NEAR * var)
         if far.any():
             np.copyto(centre, rest, where=far)
             d = _from_centre(d, centre)
