@@ -11,8 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 from operator import index
 from typing import Any, ParamSpec, TypeVar
@@ -25,6 +24,7 @@ from .text import shown
 P = ParamSpec("P")
 R = TypeVar("R")
 Pair = tuple[int, int]
+NUMBER = (float, int, Real)  # `Real` alone is an ABC, and slow to ask
 _MOST_PIXELS = 2**31 - 1  # along an axis
 MOST_NUMBERS = 2**48  # in an array
 
@@ -60,7 +60,7 @@ def check_flag(what: str, value: Any) -> bool:
 
 def check_scalar(what: str, value: Any) -> Any:
     """`value`, which must be a number that is not nan, or an array of no axes."""
-    if (isinstance(value, Real) and value == value) or getattr(value, "shape", None) == ():
+    if (isinstance(value, NUMBER) and value == value) or getattr(value, "shape", None) == ():
         return value
     raise ValueError(f"{what} must be a number, got {shown(value)}")
 
@@ -82,7 +82,7 @@ def check_choice(what: str, value: Any, choices: Sequence[str]) -> Any:
 
 def check_probability(what: str, value: Any) -> float:
     """`value`, which must be a number from 0 to 1."""
-    if not isinstance(value, Real) or not 0.0 <= float(value) <= 1.0:
+    if not isinstance(value, NUMBER) or not 0.0 <= float(value) <= 1.0:
         raise ValueError(f"{what} must be a probability between 0 and 1, got {shown(value)}")
     return float(value)
 
@@ -98,7 +98,7 @@ def check_number(what: str, value: Any, least: float = 0.0, below: float = math.
         ...
     ValueError: momentum must be a number in [0, 1), got 1.5
     """
-    if isinstance(value, Real) and least <= float(value) < below:
+    if isinstance(value, NUMBER) and least <= float(value) < below:
         return float(value)
     wanted = f">= {least:g}" if below == math.inf else f"in [{least:g}, {below:g})"
     raise ValueError(f"{what} must be a number {wanted}{instead}, got {shown(value)}")
@@ -106,7 +106,7 @@ def check_number(what: str, value: Any, least: float = 0.0, below: float = math.
 
 def check_positive(what: str, value: Any, instead: str = "") -> float:
     """`value`, which must be a finite number above 0; `instead` as in `check_number`."""
-    if isinstance(value, Real) and 0.0 < float(value) < math.inf:
+    if isinstance(value, NUMBER) and 0.0 < float(value) < math.inf:
         return float(value)
     raise ValueError(f"{what} must be a number > 0{instead}, got {shown(value)}")
 
@@ -284,10 +284,10 @@ def as_range(value: Any, around: Callable[[Any], tuple[float, float]] | None = N
 
     No comparison holds for nan, so that a check of the range refuses it.
     """
-    if around is not None and isinstance(value, Real) and float(value) >= 0.0:
+    if around is not None and isinstance(value, NUMBER) and float(value) >= 0.0:
         return around(value)
     if (isinstance(value, tuple | list) and len(value) == 2
-            and all(isinstance(v, Real) for v in value)):
+            and all(isinstance(v, NUMBER) for v in value)):
         return value[0], value[1]
     return math.nan, math.nan
 
@@ -339,30 +339,35 @@ def answering(function: Callable[P, R]) -> Callable[P, R]:
         ...
     TypeError: <lambda>() has no argument 'dim': call it axis
     """
-    parameters = inspect.signature(function).parameters
-    texts = [str(p).partition(":")[0].partition("=")[0] for p in parameters.values()]
-    names = [text.strip() for text in texts if text != "self"]
-    takes_any = names[-1:] and names[-1].startswith("**")
-    kinds = [p.kind for p in parameters.values()]
-    most = sum(kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)
-    if inspect.Parameter.VAR_POSITIONAL in kinds:
-        most = sys.maxsize
 
     @functools.wraps(function)
     def call(*args: P.args, **options: P.kwargs) -> R:
-        if len(args) > most:
-            from . import foreign
-
-            raise foreign.too_many(foreign.name_of(function, args), names, len(args) - most)
-        if options and not parameters.keys() >= options.keys():
-            from . import foreign
-
-            unknown = [option for option in options if option not in parameters]
-            if not takes_any or "call it" in foreign.explain(unknown, parameters):
-                raise foreign.refusal(foreign.name_of(function, args), unknown, names)
-        return function(*args, **options)
+        try:  # which is free where nothing fails
+            return function(*args, **options)
+        except TypeError:
+            answer(function, args, options)
+            raise
 
     return call
+
+
+def answer(function: Callable[..., Any], args: Sequence[Any], options: Mapping[str, Any]
+           ) -> None:
+    """TypeError with the answer if `function` takes no such arguments, for a call that failed."""
+    from . import foreign
+
+    parameters = inspect.signature(function).parameters
+    texts = [str(p).partition(":")[0].partition("=")[0] for p in parameters.values()]
+    names = [text.strip() for text in texts if text != "self"]
+    kinds = [p.kind for p in parameters.values()]
+    most = sum(kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds)
+    if len(args) > most and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        raise foreign.too_many(foreign.name_of(function, args), names,
+                               len(args) - most) from None
+    unknown = [option for option in options if option not in parameters]
+    takes_any = inspect.Parameter.VAR_KEYWORD in kinds
+    if unknown and (not takes_any or "call it" in foreign.explain(unknown, parameters)):
+        raise foreign.refusal(foreign.name_of(function, args), unknown, names) from None
 
 
 def answer_init(cls: type) -> None:

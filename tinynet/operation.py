@@ -82,19 +82,24 @@ def primitive(*vjps: Vjp) -> Callable[[Callable[P, Array]], Callable[P, Tensor]]
 
 def general_call(rules: Rules, forward: Callable[..., Array]) -> Callable[..., Any]:
     """What happens when a primitive is called: the one to read, for any number of arguments."""
-    compute = explain_memory(rules.name, forward)
+    name = rules.name
     arity = len(rules.written)
 
     def call(*args: Any, **options: Any) -> Any:
         if options or len(args) != arity:
             args, options = rules.sort_out(args, options)
-        raw, nodes, tensors, recorded = unpack(args, rules.name)
+        raw, nodes, tensors, recorded = unpack(args, name)
         if not tensors:
-            return compute(*as_arrays(args, rules.name), **options)
-        if recorded and None in rules.written:
+            raw = as_arrays(args, name)
+        elif recorded and None in rules.written:
             nodes = [node if vjp else None for node, vjp in zip(nodes, rules.written, strict=True)]
             recorded = any(nodes)
-        y = compute(*raw, **options)
+        try:  # which is free where nothing fails
+            y = forward(*raw, **options)
+        except MemoryError as error:
+            raise out_of_memory(name, raw, error) from None
+        if not tensors:
+            return y
         if type(y) is not NDARRAY or y.dtype is FLOAT64:
             y = as_data(y, raw)
         if not recorded:
@@ -103,18 +108,6 @@ def general_call(rules: Rules, forward: Callable[..., Array]) -> Callable[..., A
         return record(y, nodes, rules.vjps, saved, rules, args)
 
     return call
-
-
-def explain_memory(what: str, compute: Callable[..., Any]) -> Callable[..., Any]:
-    """`compute`, whose MemoryError says `what` was computed, of which shapes, and what can help."""
-
-    def run(*args: Any, **options: Any) -> Any:
-        try:
-            return compute(*args, **options)
-        except MemoryError as error:
-            raise out_of_memory(what, args, error) from None
-
-    return run
 
 
 def _enlist(registry: dict[str, Callable[..., Any]], forward: Callable[..., Any],
@@ -149,7 +142,6 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False, by_blocks: bo
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
         fusion = Fusion(forward, reference, has_aux, by_blocks)
-        compute = explain_memory(fusion.name, forward)
 
         @functools.wraps(forward)
         def call(*args: Any, **options: Any) -> Any:
@@ -159,7 +151,10 @@ def fused(*, reference: Callable[..., Any], has_aux: bool = False, by_blocks: bo
             if not tensors:
                 raw = as_arrays(raw, fusion.name)
             needs = tuple([recorded and n is not None for n in nodes])
-            y, backward, *aux = compute(*raw, needs=needs, **options)
+            try:
+                y, backward, *aux = forward(*raw, needs=needs, **options)
+            except MemoryError as error:
+                raise out_of_memory(fusion.name, raw, error) from None
             if isinstance(y, Pending) and recorded and not is_watched():
                 saved = (backward, raw, options)
                 y = late(y, record(y, nodes, None, saved, fusion, args).node)

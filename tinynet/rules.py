@@ -21,12 +21,12 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterable, Sequence, Set
 from operator import itemgetter
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from .backend import Array, asarray, get_default_dtype, xp
-from .checks import answering
+from .checks import answer
 from .foreign import explain
 from .graph import Node, Pullbacks, mode
 from .late import Late
@@ -65,7 +65,8 @@ class Rules:
         places = [self._places(vjp, names) for vjp in vjps]
         self.picks = [_picker(p) for p in places]
         # Plain: no options, and no vjp names more than y and the arguments.
-        self.plain = not self.options and max(itertools.chain(*places), default=0) <= len(vjps)
+        most = max(itertools.chain(*places), default=0)
+        self.plain = not self.options and not self.variadic and most <= len(vjps)
         # One vjp for each input; of a variadic operation the same for all.
         self.vjps: Iterable[Any] = vjps
         self.places: Iterable[Any] = places
@@ -107,11 +108,14 @@ class Rules:
 
     def keep(self, y: Array, raw: Any, nodes: Any, options: dict[str, Any]) -> list[Any]:
         """For each input that will want a gradient, the values that its vjp names."""
-        shapes = [getattr(r, "shape", ()) for r in raw]
-        given = (options or self.defaults).values()
-        if self.variadic:
-            return [self.picks[0]((y, raw, shapes, *given, i)) for i in range(len(raw))]
-        values = (y, *raw, *shapes, *given)
+        if self.plain:
+            values = (y, *raw)
+        else:
+            shapes = [getattr(r, "shape", ()) for r in raw]
+            given = (options or self.defaults).values()
+            if self.variadic:
+                return [self.picks[0]((y, raw, shapes, *given, i)) for i in range(len(raw))]
+            values = (y, *raw, *shapes, *given)
         return [pick(values) if node else None
                 for node, pick in zip(nodes, self.picks, strict=True)]
 
@@ -152,19 +156,14 @@ FLOAT64 = np.dtype(np.float64)
 CONSTANTS = frozenset((float, int, bool, type(None), NDARRAY))  # taken as they are
 
 
-class Operands(NamedTuple):
-    """The arguments of a call, taken apart."""
+def unpack(args: Sequence[Any], name: str, by_blocks: bool = False
+           ) -> tuple[list[Any], list[Node | None], bool, bool]:
+    """The arguments of a call of the operation `name`, taken apart:
 
-    raw: list[Any]  # arrays and numbers
-    nodes: list[Node | None]
-    tensors: bool  # is any of them a tensor?
-    recorded: bool  # does any of them want a gradient, and is this thread recording?
-
-
-def unpack(args: Sequence[Any], name: str, by_blocks: bool = False) -> Operands:
-    """The arrays of `args` and their nodes, for the operation `name`.
-
-    One that reads `by_blocks` is given what is pending as it is.
+    - raw, the arrays and numbers; one that reads `by_blocks` is given what is pending,
+    - their nodes,
+    - whether any of them is a tensor,
+    - whether any of them wants a gradient, and this thread is recording.
     """
     raw: list[Any] = []
     nodes: list[Node | None] = []
@@ -180,7 +179,7 @@ def unpack(args: Sequence[Any], name: str, by_blocks: bool = False) -> Operands:
         else:
             raw.append(a if type(a) in CONSTANTS else as_operand(a, name))
             nodes.append(None)
-    return Operands(raw, nodes, tensors, traced and mode.recording)
+    return raw, nodes, tensors, traced and mode.recording
 
 
 def as_operand(a: Any, name: str) -> Any:
@@ -258,22 +257,32 @@ def operands(*names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         if tuple(inspect.signature(function).parameters)[:count] != names:
             raise TypeError(f"operands{names} are not the first parameters of "
                             f"{function.__name__}")
-        called = answering(function)
+        name = function.__name__
 
         @functools.wraps(function)
         def call(*args: Any, **options: Any) -> Any:
-            first = args[:count]
-            if not all(isinstance(a, Tensor) for a in first):
-                args = tuple([a if a is None and place else operand(a, function.__name__)
-                              for place, a in enumerate(first)]) + args[count:]
-            for name in names[len(first):]:
-                if options.get(name) is not None:
-                    options[name] = operand(options[name], function.__name__)
-            return called(*args, **options)
+            for a in args[:count]:
+                if not isinstance(a, Tensor) and type(a) is not NDARRAY:
+                    args = (*_made_operands(args[:count], name), *args[count:])
+                    break
+            if options:
+                for given in names:
+                    if options.get(given) is not None:
+                        options[given] = operand(options[given], name)
+            try:
+                return function(*args, **options)
+            except TypeError:
+                answer(function, args, options)
+                raise
 
         return call
 
     return decorate
+
+
+def _made_operands(args: Sequence[Any], name: str) -> list[Any]:
+    """Each argument of `name` as `operand`; None stays None, but for the first."""
+    return [a if a is None and place else operand(a, name) for place, a in enumerate(args)]
 
 
 def as_data(y: Any, raw: Sequence[Any]) -> Array:

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..backend import Array, is_array, xp
 from . import gpu
-from .kernel import kernel
+from .kernel import SERIAL_BYTES, kernel
 from .memory import empty_like, memory_order
 from .threads import BLOCK_BYTES, pmap
 
@@ -35,13 +35,20 @@ def at_once(f: Callable[..., Array], *arrays: Array, out: Array | None = None) -
     return f(*arrays, out=out)
 
 
-@kernel(plain=at_once, of=1)
 def elementwise(f: Callable[..., Array], *arrays: Array, out: Array | None = None) -> Array:
     """f(*arrays), which must be element-wise and take ``out=``; into `out` if given.
 
     >>> elementwise(xp.add, xp.ones(3), xp.ones(3)).tolist()
     [2.0, 2.0, 2.0]
     """
+    if arrays[0].nbytes < SERIAL_BYTES and out is None:
+        return f(*arrays)  # at once: each call around it costs a small operation much
+    return in_blocks(f, *arrays, out=out)
+
+
+@kernel(plain=at_once, of=1)
+def in_blocks(f: Callable[..., Array], *arrays: Array, out: Array | None = None) -> Array:
+    """The same for large arrays."""
     x = arrays[0]
     rows = flat_rows(arrays if out is None else (*arrays, out))
     if rows is None:

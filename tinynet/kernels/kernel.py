@@ -98,26 +98,23 @@ def kernel(*, plain: Callable[..., Any] | None = None, gpu: Callable[..., Any] |
         if plain is None and not wide:
             return fast
         twin = plain or fast
-        if not (wide or small):  # no argument to look at: a product of small matrices feels it
-
-            @functools.wraps(fast)
-            def choose(*args: Any, **options: Any) -> Any:
-                if forced == "plain":
-                    return twin(*args, **options)
-                return fast(*args, **options)
-
-            return choose
 
         @functools.wraps(fast)
-        def call(*args: Any, **options: Any) -> Any:
-            x = args[of]
-            if wide and getattr(x, "dtype", None) is _HALF:
-                return _narrow(call(*map(_widened, args), **options))
-            if forced == "plain" or (small and getattr(x, "nbytes", 0) < small):
+        def choose(*args: Any, **options: Any) -> Any:
+            if forced == "plain" or getattr(args[of], "nbytes", 0) < small:
                 return twin(*args, **options)
             return fast(*args, **options)
 
-        return call
+        if not wide:
+            return choose
+
+        @functools.wraps(fast)
+        def choose_in_float32(*args: Any, **options: Any) -> Any:
+            if getattr(args[of], "dtype", None) is _HALF:
+                return _narrow(choose(*map(_widened, args), **options))
+            return choose(*args, **options)
+
+        return choose_in_float32
 
     return decorate
 

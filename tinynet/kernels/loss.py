@@ -62,7 +62,10 @@ def softmax_cross_entropy_backward(g: Array, p: Array, labels: Array, shared: in
 
     g may be one for all, of their mean; `shared` is then their number.
     """
-    g = xp.broadcast_to(g / p.dtype.type(shared), labels.shape)
-    dz = p * g[:, None]
+    g = g / p.dtype.type(shared)
+    if g.ndim:
+        dz = p * g[:, None]
+    else:
+        dz = p * g
     dz[xp.arange(len(p)), labels] -= g
     return dz

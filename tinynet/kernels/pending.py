@@ -13,7 +13,6 @@ Read next: `kernels/im2col.py`.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -41,8 +40,9 @@ class Collector(Protocol):
         """What stands for the gradient, once all of it was taken."""
 
 
-class Pending(ABC):
-    """Images (N, C, H, W) to come.
+class Pending:
+    """Images (N, C, H, W) to come: a subclass defines `fill`. (It is no `ABC`, for which
+    `isinstance` takes ten times as long: every gradient is asked whether it is pending.)
 
     What `fill` writes is still to be multiplied by `scale` (C,), if that is not None: a
     convolution does it to its weights, which are fewer.
@@ -60,9 +60,9 @@ class Pending(ABC):
         # Pixels of a row: as many as divide an image, for about ROW numbers.
         self.repeats = max(k for k in range(1, max(1, ROW // c) + 1) if h * w % k == 0)
 
-    @abstractmethod
     def fill(self, i: int, j: int, out: Array) -> None:
         """Write images i to j into `out`, (j - i, H, W, C) without gaps, but for the scale."""
+        raise NotImplementedError
 
     def collector(self, step: int) -> Collector | None:
         """Who finishes its gradient in blocks of `step` images, if anybody may."""

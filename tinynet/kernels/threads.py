@@ -69,8 +69,25 @@ def pmap(work: Work, n: int, step: int) -> None:
     `work` writes its block of an output; it returns nothing. An exception in any block
     is raised here after the others have stopped.
     """
+    if 0 < n <= step:
+        return _do_alone(work, n)
     job = _Job(work, n, step)
     return _surely(job.run, job.end)
+
+
+def _do_alone(work: Work, n: int) -> None:
+    """All of it as one block, which there is nobody to share with."""
+    me = object()
+
+    def run() -> None:
+        _use_blas(me)
+        before = np.setbufsize(SHORT_ROW)
+        try:
+            work(0, n)
+        finally:
+            np.setbufsize(before)
+
+    _surely(run, lambda: _leave_blas(me))
 
 
 def _surely(work: Callable[[], None], undo: Callable[[], None]) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Self, overload
 
 from .. import functional as F
@@ -454,9 +453,11 @@ class _Listed(Module):
         self._items = {name: _checked(kind, name, item) for name, item in items.items()}
 
     def _attributes(self) -> Iterable[tuple[str, Any]]:
-        # "0.weight", not "_items.0.weight"
-        return (pair for key, value in vars(self).items()
-                for pair in (self._items.items() if key == "_items" else [(key, value)]))
+        for key, value in vars(self).items():
+            if key == "_items":  # "0.weight", not "_items.0.weight"
+                yield from value.items()
+            else:
+                yield key, value
 
     def __len__(self) -> int:
         return len(self._items)
@@ -513,20 +514,22 @@ class Sequential(_Listed):
         super().__init__(layers[0] if named else _numbered(layers))  # type: ignore[arg-type]
 
     def forward(self, x: Any) -> Tensor:
-        may_join = not is_observed() and not is_watched()
         joined = False
-        for layer, behind in pairwise([*self, None]):
+        for place, layer in enumerate(self):
             if joined:  # a ReLU that was computed with the norm before it
                 joined = False
-                continue
-            joined = may_join and _is_relu_of(layer, behind)
-            x = layer(x, relu=True) if joined else layer(x)
+            elif type(layer) is BatchNorm2d and self._may_join(place + 1):
+                joined = True
+                x = layer(x, relu=True)
+            else:
+                x = layer(x)
         return x
 
-
-def _is_relu_of(layer: Module, behind: Module | None) -> bool:
-    """Whether `behind` is a ReLU, and `layer` a batch norm of images: no subclass of either."""
-    return type(layer) is BatchNorm2d and type(behind) is ReLU
+    def _may_join(self, place: int) -> bool:
+        """Whether a ReLU (no subclass) stands there, and nobody watches the layers."""
+        layers = list(self)
+        is_relu = place < len(layers) and type(layers[place]) is ReLU
+        return is_relu and not is_observed() and not is_watched()
 
 
 class ModuleList(_Listed):

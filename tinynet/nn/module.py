@@ -260,13 +260,13 @@ class Module:
         """What to search for parameters, buffers and modules, by name."""
         return vars(self).items()
 
-    def _inside(self) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
+    def _inside(self) -> Iterator[tuple[str, Held]]:
         """What this module holds itself, lists, tuples and dicts taken apart."""
         for name, value in self._attributes():
             yield from _items(name, value)
 
     def _places(self, name: str = "", around: tuple[Module, ...] = ()
-                ) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
+                ) -> Iterator[tuple[str, Held]]:
         """This module and all it holds, in order, by name; what is shared at each place.
 
         `around` holds the modules around this place: one that holds itself ends there.
@@ -280,13 +280,20 @@ class Module:
             elif all(item is not module for module in inner):
                 yield from item._places(path, inner)
 
-    def _once(self) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
+    def _once(self) -> Iterable[tuple[str, Held]]:
         """The same, but each object only at its first place."""
-        seen = set()
-        for name, item in self._places():
-            if id(item) not in seen:
-                seen.add(id(item))
-                yield name, item
+        return self._find("", {}).values()
+
+    def _find(self, name: str, found: dict[int, tuple[str, Held]]) -> dict[int, tuple[str, Held]]:
+        """`found`, by id, and with it this module and all it holds."""
+        found[id(self)] = (name, self)
+        for key, item in self._inside():
+            path = _joined(name, key)
+            if isinstance(item, Module) and id(item) not in found:
+                item._find(path, found)
+            else:
+                found.setdefault(id(item), (path, item))
+        return found
 
     def named_modules(self) -> list[tuple[str, Module]]:
         """This module (its name is "") and all modules inside it, each once."""
@@ -470,15 +477,18 @@ class Module:
         return 0
 
 
+Held = Parameter | Buffer | Module
+
+
 def _joined(name: str, key: str) -> str:
     if name:
         return f"{name}.{key}"
     return key
 
 
-def _items(name: str, value: Any) -> Iterator[tuple[str, Parameter | Buffer | Module]]:
+def _items(name: str, value: Any) -> Iterator[tuple[str, Held]]:
     """The parameters, buffers and modules in `value`, which may be a list, tuple or dict."""
-    if isinstance(value, Parameter | Buffer | Module):
+    if isinstance(value, Held):
         yield name, value
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):

@@ -19,6 +19,7 @@ import numpy as np
 from ..backend import Array, accumulator, as_dtype, as_float, float_dtype, xp
 from ..foreign import refusal
 from ..kernels import activation, elementwise, erf as erf_kernel
+from ..kernels.kernel import SERIAL_BYTES
 from ..operation import primitive
 from ..rules import as_arrays, as_operand, operand, operands, unpack
 from ..tensor import Tensor, wrap
@@ -191,7 +192,14 @@ def cos(x: Array) -> Array:
     return xp.cos(as_float(x))
 
 
-@primitive(lambda g, y: pulled(activation.tanh_backward_of, lambda: g * (1.0 - y * y), g, y))
+def _tanh_slope(g: Any, y: Any) -> Any:
+    """g (1 - y^2), by the kernel if it is large and not to be differentiated."""
+    if isinstance(g, Tensor) or y.nbytes < SERIAL_BYTES:
+        return g * (1.0 - y * y)
+    return activation.in_blocks(activation.tanh_backward_of, g, y)
+
+
+@primitive(lambda g, y: _tanh_slope(g, y))
 def tanh(x: Array) -> Array:
     """(e^x - e^-x) / (e^x + e^-x)"""
     return elementwise.elementwise(xp.tanh, as_float(x))

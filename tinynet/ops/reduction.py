@@ -14,7 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import MANY, Array, accumulator, add_up, average, float_dtype, on_gpu, xp
+from ..backend import (
+    MANY,
+    Array,
+    accumulator,
+    add_up,
+    average,
+    broadcast_to as stretched,
+    float_dtype,
+    on_gpu,
+    xp,
+)
 from ..checks import answering, check_flag, check_number
 from ..kernels import precision, sums
 from ..operation import primitive
@@ -48,7 +58,9 @@ def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """A reduced `g` stretched over the axes it was reduced from."""
     if axis is not None and g.ndim < len(shape):
         g = reshape(g, _kept(shape, axis))
-    return broadcast_to(g, shape)
+    if isinstance(g, Tensor):
+        return broadcast_to(g, shape)
+    return stretched(g, shape)  # at once: a call of an operation costs more
 
 
 def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
