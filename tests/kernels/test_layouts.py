@@ -164,8 +164,8 @@ def of_channels(x: Any) -> tuple[int, ...]:
 
 TWO = alike(2)
 ROWS: dict[str, Row] = {
-    "elementwise.elementwise": Row(lambda a, b: elementwise.elementwise(np.subtract, a, b),
-                                   np.subtract, *TWO),
+    "elementwise.elementwise, elementwise.in_blocks": Row(
+        lambda a, b: elementwise.elementwise(np.subtract, a, b), np.subtract, *TWO),
     "elementwise.elementwise, out": Row(
         lambda a, b: elementwise.elementwise(np.subtract, a, b, out=np.empty_like(a)),
         np.subtract, *TWO),

@@ -26,6 +26,7 @@ BLOCKS = 8  # at most
 GRAIN = 16  # rows or columns of a block are a multiple of it
 
 
+@kernel(plain=xp.matmul, small=0)
 def matmul(a: Array, b: Array) -> Array:
     """a @ b for matrices and stacks of them.
 
@@ -34,21 +35,19 @@ def matmul(a: Array, b: Array) -> Array:
     """
     if a.size * b.shape[-1] <= SMALL:
         return a @ b
-    return in_blocks(a, b)
-
-
-@kernel(plain=xp.matmul, small=0)
-def in_blocks(a: Array, b: Array) -> Array:
-    """The same for large ones."""
     dtype = np.result_type(a, b)
     if dtype == np.float16:  # which BLAS does not know
-        return in_blocks(wide(a), wide(b)).astype(dtype)
+        return _large(wide(a), wide(b)).astype(dtype)
+    return _large(a, b)
+
+
+def _large(a: Array, b: Array) -> Array:
     if a.ndim != 2 or b.ndim != 2:
         with single_threaded_blas():
             return a @ b
     rows, inner = a.shape
     columns = b.shape[1]
-    out = empty((rows, columns), dtype)
+    out = empty((rows, columns), np.result_type(a, b))
     longer, shorter = sorted((rows, columns), reverse=True)
     step = max(-(-longer // BLOCKS), BLOCK // max(1, inner * shorter))
     step = -(-step // GRAIN) * GRAIN
