@@ -13,6 +13,7 @@ Read next: `kernels/im2col.py`.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -60,9 +61,9 @@ class Pending:
         # Pixels of a row: as many as divide an image, for about ROW numbers.
         self.repeats = max(k for k in range(1, max(1, ROW // c) + 1) if h * w % k == 0)
 
+    @abstractmethod
     def fill(self, i: int, j: int, out: Array) -> None:
         """Write images i to j into `out`, (j - i, H, W, C) without gaps, but for the scale."""
-        raise NotImplementedError
 
     def collector(self, step: int) -> Collector | None:
         """Who finishes its gradient in blocks of `step` images, if anybody may."""
