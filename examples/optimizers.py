@@ -1,4 +1,4 @@
-"""Every optimizer on the proving ground: a table of numbers, pictures, a race, learning rates.
+"""Every optimizer on the proving ground: tables of numbers, pictures of paths, a race.
 
     python examples/optimizers.py                  all of it, 1 to 2 minutes
     python examples/optimizers.py --quick          the same with fewer runs, half a minute
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import tinynet as tn
-from tinynet import calculus, functional as F, models, nn, optim, text, train, tune, viz
+from tinynet import calculus, optim, text, train, viz
 from tinynet.optim import landscapes, schedule
 from tinynet.optim.landscapes import Landscape, Make, trace
 
@@ -130,18 +130,6 @@ def race(course: str) -> tuple[Landscape, dict[str, np.ndarray]]:
                        for name, make in racers.items()}
 
 
-def draw_noise(out: Path) -> None:
-    """SGD on mini-batches of 1 and 16, and momentum, over the loss of all examples (A6)."""
-    paths = {}
-    for name, batch, lr, rho in (("batch 1", 1, 0.03, 0.0), ("batch 16", 16, 0.03, 0.0),
-                                 ("batch 1, momentum .9", 1, 0.003, 0.9)):
-        loss = landscapes.regression(batch, tn.Generator(0))
-        make = first_order(lr, rho)["momentum" if rho else "GD"]
-        paths[name] = trace(make, loss, loss.start, 150)
-    viz.plot_paths(landscapes.regression(), paths, out / "noise.png",
-                   "SGD on mini-batches")
-
-
 def draw_steps(out: Path) -> None:
     """Step lengths over lr, at a constant gradient (A14 to A19) and behind a cliff (A15)."""
     def lengths(make: Make, f: Callable[[Any], Any], start: float, steps: int) -> np.ndarray:
@@ -159,32 +147,6 @@ def draw_steps(out: Path) -> None:
         viz.Panel(constant, "Constant gradient: the first steps", "step t", "step / lr", "xy"),
         viz.Panel(behind, "A gradient of 100, then 1: AdaGrad stalls", "step t", "step / lr", "xy"),
     ], out / "steps.png")
-
-
-def draw_models(out: Path) -> dict[str, float]:
-    """The tangent and the parabola, and how their errors grow with the step: slopes 2, 3 (C1, C2).
-    """
-    f, x, d = landscapes.rosenbrock, np.array([-1.2, 1.0]), np.array([1.0, -0.5])
-    a, b, c = calculus.taylor(f.f, x, d)
-
-    def curves(t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        loss = tn.to_numpy(f(tn.tensor(x + t[:, None] * d)).data)
-        return loss, a + b * t, a + b * t + c * t * t / 2
-
-    near, small = np.linspace(-0.3, 0.3, 121), np.geomspace(1e-4, 1e-2, 9)
-    loss, tangent, parabola = curves(near)
-    exact, *guesses = curves(small)
-    errors = {name: (small, np.abs(exact - guess))
-              for name, guess in zip(("tangent", "parabola"), guesses, strict=True)}
-    slopes = {name: float(np.polyfit(np.log(t), np.log(error), 1)[0])
-              for name, (t, error) in errors.items()}
-    viz.plot_panels([
-        viz.Panel({"loss": (near, loss), "tangent": (near, tangent),
-                   "parabola": (near, parabola)}, "Rosenbrock along a line", "step t", "loss"),
-        viz.Panel({f"{name}: slope {slopes[name]:.2f}": lines for name, lines in errors.items()},
-                  "Error of the model", "step t", "error", "xy"),
-    ], out / "models.png")
-    return slopes
 
 
 def draw_dips(out: Path, seeds: int = 10) -> str:
@@ -206,111 +168,6 @@ def draw_dips(out: Path, seeds: int = 10) -> str:
     return text.table(rows)
 
 
-# Learning rates on nets
-
-def spirals(rng: tn.Generator, n: int = 32) -> tuple[Any, Any]:
-    """n new points on three noisy spiral arms, and which arm each is on."""
-    arm, r = rng.integers(0, 3, n), rng.uniform(n, dtype=np.float64)
-    angle = 4 * (arm + r) + rng.normal(n, std=0.3, dtype=np.float64)
-    points = 2 * np.stack([r * np.sin(angle), r * np.cos(angle)], axis=1)
-    return tn.tensor(points.astype("float32")), arm
-
-
-def descend(net: nn.Module, loss: Callable[[], Any], lr: Any, steps: int, rho: float = 0.9,
-            measure: Callable[[], float] | None = None) -> list[float]:
-    """Train by momentum on mini-batches: the loss before each step; ends when it explodes."""
-    optimizer = optim.SGD(net.named_parameters(), lr, momentum=rho)
-    losses: list[float] = []
-    with np.errstate(all="ignore"):  # to explode is allowed here
-        while len(losses) < steps and all(map(math.isfinite, losses[-1:])):
-            seen = optimizer.step(loss).item()
-            losses.append(measure() if measure else seen)
-    return losses
-
-
-def run_spirals(lr: Any, seed: int = 0, steps: int = 1500) -> list[float]:
-    """A net of two layers on endless spirals."""
-    tn.manual_seed(seed)
-    net, rng = models.mlp([2, 64, 3]), tn.Generator(seed + 100)
-
-    def loss() -> Any:
-        points, arms = spirals(rng)
-        return F.cross_entropy(net(points), arms)
-
-    return descend(net, loss, lr, steps)
-
-
-def run_line(lr: Any, seed: int = 0, steps: int = 2400) -> list[float]:
-    """A linear net on noisy labels: its distance from the truth, where the noise is in plain view.
-    """
-    tn.manual_seed(seed)
-    net, rng = nn.Linear(5, 1, bias=False), tn.Generator(seed + 200)
-    truth = rng.normal((5, 1))
-
-    def loss() -> Any:
-        x = rng.normal((8, 5))
-        return F.mse_loss(net(tn.tensor(x)), x @ truth + rng.normal((8, 1)))
-
-    return descend(net, loss, lr, steps, rho=0.0,
-                   measure=lambda: float(((net.weight.data.T - truth) ** 2).sum()))
-
-
-def run_deep(lr: Any, seed: int = 0, steps: int = 300) -> list[float]:
-    """Three layers, full batch, at a rate that is too high at first but not later (B6)."""
-    tn.manual_seed(seed)
-    x = tn.Generator(seed).normal((128, 10))
-    y = (tn.xp.sin(2 * x[:, :1]) + x[:, 1:2]).astype("float32")
-    net = models.mlp([10, 32, 32, 1], activation=lambda: nn.LeakyReLU(0.1))
-    return descend(net, lambda: F.mse_loss(net(tn.tensor(x)), y), lr, steps)
-
-
-RATES = {0.003: "low", 0.1: "good", 0.6: "high", 10.0: "very high"}
-
-
-def draw_rates(out: Path, steps: int) -> dict[float, str]:
-    """The lecture's four curves by four runs, with labels that the rule gives (A21)."""
-    runs = {lr: run_spirals(lr, steps=steps) for lr in RATES}
-    labels = tune.label_rates(runs)
-    curves = {f"lr {lr:g}: {labels[lr]}": losses for lr, losses in runs.items()}
-    curves["from 0.6 down a cosine"] = run_spirals(schedule.cosine(0.6, steps), steps=steps)
-    lines = {name: (range(len(losses)), train.smooth(losses, 0.97))
-             for name, losses in curves.items()}
-    viz.plot_panels([viz.Panel(lines, "One net, four learning rates", "step", "loss (smoothed)",
-                               bottom=0, top=2)], out / "rates.png")
-    return labels
-
-
-def decays(lr: float, steps: int) -> dict[str, schedule.Schedule]:
-    """The lecture's ways to lower a learning rate, over 120 epochs of steps / 120 (B1 to B6)."""
-    return {"constant": schedule.constant(lr),
-            "x 0.1 at epochs 30, 60, 90": schedule.step_decay(lr, every=steps // 4),
-            "cosine": schedule.cosine(lr, steps), "linear": schedule.linear(lr, steps),
-            "inverse square root": schedule.inverse_sqrt(lr),
-            "warm-up, cosine": schedule.warmup(schedule.cosine(lr, steps - steps // 10),
-                                               steps // 10)}
-
-
-def draw_decays(out: Path, steps: int) -> None:
-    """Learning rates over time, and what they do to three nets."""
-    t = range(steps)
-    rates = {name: (t, [s(i) for i in t]) for name, s in decays(1.0, steps).items()}
-    net = {name: (t, train.smooth(run_spirals(s, steps=steps), 0.98))
-           for name, s in decays(0.4, steps).items()}
-    line = {name: (t, train.smooth(run_line(s, steps=steps), 0.98))
-            for name, s in decays(0.1, steps).items()}
-    deep = {"lr 0.45": run_deep(0.45),
-            "lr 0.45, warm-up": run_deep(schedule.warmup(0.45, 200))}
-    viz.plot_panels([
-        viz.Panel(rates, "Learning rate, as a share of the highest", "step", "lr / highest",
-                  bottom=0, top=1.5),
-        viz.Panel(net, "Two layers on spirals", "step", "loss (smoothed)", "y"),
-        viz.Panel(line, "A line through noisy labels", "step", "distance from the truth, squared",
-                  "y"),
-        viz.Panel({name: (range(len(losses)), losses) for name, losses in deep.items()},
-                  "Three layers: too high at first, not later", "step", "loss", "y", top=1e6),
-    ], out / "decays.png")
-
-
 COLUMNS = """
 saddle         steps from (1, .001) to |y| > 1 on x^2 - y^2 (A4)
 well           where it ends on the double well, from 2: local .9143, lowest -1.0679 (A5)
@@ -327,10 +184,8 @@ BLIND = """AdaGrad, RMSProp and Adam do not notice k, since this valley runs alo
 
 
 # Seconds on 2 cores of an AMD EPYC: a measure of what is still to do on any machine.
-WORK = {"numbers": 32.5, "valleys": 20.0, "a course": 3.3, "small ones": 3.0, "rates": 5.0,
-        "decays": 12.0}
-QUICK = {"numbers": 32.5, "valleys": 5.0, "a course": 6.5, "small ones": 10.0, "rates": 6.5,
-         "decays": 20.0}  # numbers take 10 s, so all is in thirds of a second
+WORK = {"numbers": 32.5, "valleys": 20.0, "a course": 3.3, "small ones": 2.0}
+QUICK = {"numbers": 32.5, "valleys": 5.0, "a course": 6.5, "small ones": 6.0}  # numbers: 10 s
 
 
 def show(quick: bool, out: Path, pace: train.Pace) -> None:
@@ -348,17 +203,8 @@ def show(quick: bool, out: Path, pace: train.Pace) -> None:
         if not quick or course == "double_well":
             viz.race_gif(landscape, paths, out / f"race_{course}.gif", frames=40 if quick else 100)
         pace.step(work["a course"])
-    draw_noise(out)
     draw_steps(out)
-    slopes = draw_models(out)
-    pace.step(work["small ones"])
-    print(f"error of the model grows as step^{slopes['tangent']:.2f} (tangent) and "
-          f"step^{slopes['parabola']:.2f} (parabola)\n")
     print(draw_dips(out, 3 if quick else 10), end="\n\n")
-    labels = draw_rates(out, 800 if quick else 1500)
-    print("learning rates:", ", ".join(f"{lr:g} {label}" for lr, label in labels.items()))
-    pace.step(work["rates"])
-    draw_decays(out, 1200 if quick else 2400)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 if __package__ in (None, ""):  # run as a script: its folder is a package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from lecture import descent, style
+from lecture import decay, descent, masks, order, photos, style
 from tinynet import train
 
 
@@ -51,6 +51,25 @@ FIGURES = [
     Figure(5, ("A7", "A9"), "SGD with momentum on the same noise", descent.momentum),
     Figure(6, ("A7", "A8"), "Momentum update: arrows", descent.momentum_arrows),
     Figure(7, ("A10", "A12"), "Nesterov momentum: arrows", descent.nesterov_arrows),
+    Figure(8, ("A21",), "Four learning rates", decay.four_rates, 4),
+    Figure(9, ("B1",), "ResNet's loss under step decay", decay.staircase, 25),
+    Figure(10, ("B2",), "Cosine decay", decay.cosine),
+    Figure(11, ("B3",), "The loss under a cosine", decay.cosine_loss, 25),
+    Figure(12, ("B4",), "Linear decay", decay.linear),
+    Figure(13, ("B5",), "Inverse square root decay", decay.inverse_root),
+    Figure(14, ("B6",), "Linear warm-up", decay.warm_up),
+    Figure(15, ("C1",), "First order: the tangent's step", order.first),
+    Figure(16, ("C2", "C3"), "Second order: to the parabola's minimum", order.second),
+    Figure(19, ("E4",), "Dropout: neurons switched off", masks.dropout),
+    Figure(20, ("E5",), "A single neuron and its four masks", masks.single_neuron),
+    Figure(21, ("F2",), "Horizontal flip", photos.flip),
+    Figure(22, ("F3", "F4"), "Random crops and scales", photos.crops),
+    Figure(23, ("F5",), "Colour jitter", photos.jitter),
+    Figure(24, ("G1",), "DropConnect: connections switched off", masks.drop_connect),
+    Figure(25, ("G2",), "Fractional max pooling: random regions", photos.fractional),
+    Figure(26, ("G3",), "Stochastic depth: blocks skipped", masks.stochastic_depth),
+    Figure(27, ("G4",), "Cutout", photos.cutout),
+    Figure(28, ("G5",), "Mixup", photos.mixup),
 ]
 
 

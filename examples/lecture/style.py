@@ -7,6 +7,7 @@ must say, and the numbers behind it, which the tests check.
 from __future__ import annotations
 
 import io
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,7 +87,8 @@ def say(panel: Axes, x: float, y: float, text: str, color: str = BLACK, **more: 
 
 def save(picture: Picture, path: Path, command: str) -> None:
     """Write the figure with its caption: the command that makes it, then its settings."""
-    text = f"{command}   seed {SEED}\n{picture.caption}"
+    letters = int(20 * picture.figure.get_size_inches()[0])  # that fit into a line
+    text = f"{command}   seed {SEED}\n{textwrap.fill(picture.caption, letters)}"
     picture.figure.supxlabel(canvas.drawn(text), x=0.012, ha="left", fontsize=7,
                              color="#555555", linespacing=1.35)
     file = io.BytesIO()
@@ -98,6 +100,7 @@ def smaller(png: bytes, photo: bool) -> bytes:
     """The same picture with at most 256 colours, ours among them: a third of the size."""
     colours = Image.open(io.BytesIO(png)).convert("RGB")
     few = colours.quantize(224 if photo else 112).getpalette() or []
+    few = [255 if value > 249 else value for value in few]  # paper is white
     ours = [int(colour[i : i + 2], 16) for colour in ("#FFFFFF", *canvas.PALETTE)
             for i in (1, 3, 5)]
     palette = Image.new("P", (1, 1))

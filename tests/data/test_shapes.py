@@ -71,8 +71,20 @@ def test_every_random_number_is_used_once(monkeypatch: pytest.MonkeyPatch) -> No
             made.append(self)
 
     monkeypatch.setattr(shapes, "_Draws", Spy)
-    shapes._render("circle", xp.arange(2, dtype=xp.uint64))
+    shapes._render("circle", xp.arange(2, dtype=xp.uint64), 32)
     assert list(made[0]._columns) == []  # and none was missing
+
+
+def test_a_large_picture_is_the_same_scene() -> None:
+    """Its pixels, averaged over blocks of 4 x 4, are those of the small one but for the grain."""
+    small, _ = load_shapes(train=20, test=0)
+    large, _ = load_shapes(train=20, test=0, size=128)
+    assert large.images.shape == (20, 3, 128, 128)
+    means = large.images.reshape(20, 3, 32, 4, 32, 4).mean(axis=(3, 5))
+    assert np.abs(means - small.images).mean() < 9  # grain alone: 8 levels in the mean
+    assert load_shapes(train=1, test=0, size=17)[0].images.shape == (1, 3, 17, 17)
+    with pytest.raises(ValueError, match="size"):
+        load_shapes(size=0)
 
 
 def test_a_linear_classifier_stays_under_25_percent(
