@@ -74,11 +74,5 @@ def test_quick_draws_everything(example: Any, tmp_path: Path,
     said = capsys.readouterr().out
     assert "momentum" in said and "sharp dips" in said
     names = {path.name for path in (tmp_path / "new").iterdir()}
-<<<<<<< HEAD
-    pictures = ("noise", "steps", "models", "dips", "rates", "decays", *example.COURSES)
-    assert names == {*(f"{name}.png" for name in pictures), "race_double_well.gif"}
-=======
     pictures = ("steps", "dips", *example.COURSES)
-    assert names == {*(f"{name}.png" for name in pictures), "race_double_well.gif",
-                     *(f"race_{course}.html" for course in example.COURSES)}
->>>>>>> 4e98095 (Figures of learning rates, models, masks and photographs; shapes drawn large; optimizers.py leaves them its pictures)
+    assert names == {*(f"{name}.png" for name in pictures), "race_double_well.gif"}
