@@ -1,9 +1,10 @@
-"""`python -m tinynet`: what runs here. Also `python -m tinynet gradcheck` and `... trace`.
+"""`python -m tinynet`: what runs here. Also `... gradcheck`, `... trace` and `... twins`.
 
 The first prints the versions, the backend, the device and the threads: the lines to
 paste into a bug report. The second differentiates every operation numerically and
 prints the comparison. The third follows a training step of a small net through the
-files of the library, with plain kernels.
+files of the library, with plain kernels. The fourth times every fast kernel beside its
+plain twin.
 
 This is the last file.
 """
@@ -141,6 +142,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("info", help="versions, backend, device and threads (the default)")
     commands.add_parser("gradcheck", help="check the gradients of all operations", add_help=False)
     commands.add_parser("trace", help="follow a training step through the library", add_help=False)
+    commands.add_parser("twins", help="time fast kernels beside their plain twins",
+                        add_help=False)
     chosen, rest = parser.parse_known_args(argv)
     if chosen.command == "gradcheck":
         from .gradcheck.table import main as gradcheck
@@ -148,6 +151,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return gradcheck(rest)
     if chosen.command == "trace":
         return trace(rest)
+    if chosen.command == "twins":
+        from .twins import main as twins
+
+        return twins(rest)
     if rest:
         parser.error(f"unknown option {rest[0]!r}: `info` takes none")
     print(info())

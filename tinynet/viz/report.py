@@ -7,7 +7,7 @@ what is finished so far is written again and again:
 
     tune.recipe.run(..., report=lambda found: viz.write_report(found, "report.html"))
 
-Read next: `__main__.py`.
+Read next: `twins.py`.
 """
 
 from __future__ import annotations
