@@ -183,7 +183,7 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `python *args` in the project's root in a fresh process; `env` adds variables."""
 
     def run(*args: str, env: dict[str, str] | None = None,
-            timeout: float = 120) -> subprocess.CompletedProcess[str]:
+            timeout: float = 600) -> subprocess.CompletedProcess[str]:
         variables = os.environ | (env or {})
         path = [variables.get("PYTHONPATH", ""), str(ROOT)]
         variables["PYTHONPATH"] = os.pathsep.join(p for p in path if p)
