@@ -259,7 +259,7 @@ def test_an_error_of_the_first_rank_is_raised_on_all() -> None:
 
 
 def run_quietly(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90,
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300,
                           env={**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"},
                           stdin=subprocess.DEVNULL)
 
