@@ -141,7 +141,7 @@ def test_results_do_not_depend_on_workers_nor_copy(rng: Any) -> None:
         kernel_threads.set_num_workers(n)
         y, of = norm.batch_norm(x, weight, None, EPS, True)
         gradients = norm.batch_norm_backward(g, x, weight, of, True, y)
-        found.append([a.tobytes() for a in (y, *of, *gradients, channels.channel_sum(g))])
+        found.append([a.tobytes() for a in (y, *of[:3], *gradients, channels.channel_sum(g))])
     kernel_threads.set_num_workers(workers)
     assert found[0] == found[1]
     assert memory.layout_copies == before

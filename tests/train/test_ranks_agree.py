@@ -3,6 +3,7 @@ last word."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,8 @@ import tinynet.functional as F
 from tests.train.ranks.run import augment, difference, made, pictures, trained
 from tests.train.ranks.threads import on_ranks
 from tests.train.test_gradient import LOSSES, Watched
-from tinynet import data, distributed, optim
+from tinynet import data, distributed, nn, optim
+from tinynet.kernels import late_norm
 from tinynet.train import Callback, Checkpoints, Trainer, World, recompute_batch_norm
 from tinynet.train.distributed import Alone
 from tinynet.tune.workbench import fresh
@@ -153,3 +155,52 @@ def test_batch_norm_sees_a_chunk_of_all_ranks() -> None:
     for name, a in model.state_dict().items():
         for each in many:
             np.testing.assert_allclose(each[name], tn.to_numpy(a), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("images", "waiting"), [(12, 2), (11, 1)])
+def test_norms_that_their_readers_compute_meet_the_other_ranks(
+        images: int, waiting: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message forward and one back for each, also where one rank has too little to wait."""
+    rng = tn.Generator(1)
+    x = rng.normal((images, 3, 16, 16), dtype="float64")
+    y = np.arange(images) % 4
+    net = nn.Sequential(
+        nn.Conv2d(3, 24, 3, padding=1), nn.BatchNorm2d(24, relu=True), nn.MaxPool2d(2),
+        nn.Conv2d(24, 24, 3, padding=1), nn.BatchNorm2d(24), nn.ReLU(), nn.GlobalAvgPool2d(),
+        nn.Linear(24, 4)).astype("float64")
+
+    def gradients(world: World | None) -> tuple[list[np.ndarray], int]:
+        model = copy.deepcopy(net)
+        messages = 0
+        if world is None:
+            F.cross_entropy(model(tn.tensor(x)), y).backward()
+        else:
+            rows = data.loader.Part(world.rank, world.size).of(images)
+            add = world.messages.add
+
+            def counted(a: np.ndarray) -> None:
+                nonlocal messages
+                messages += 1
+                add(a)
+
+            world.messages.add = counted  # type: ignore[method-assign]
+            with world.sharing(rows.start, rows.stop - rows.start, images):
+                F.cross_entropy(model(tn.tensor(x[rows])), y[rows]).backward()
+                world.average_gradients(model)
+        found = [p.grad.numpy() for p in model.parameters()]
+        return [*found, *(np.array(a) for a in model.state_dict().values())], messages
+
+    wanted, _ = gradients(None)
+    waited: list[bool] = []
+
+    def normed(*what: Any) -> Any:
+        found = late_norm.normed(*what)
+        waited.append(found is not None)
+        return found
+
+    monkeypatch.setattr("tinynet.functional.norm.normed", normed)
+    for found, messages in on_ranks(2, gradients):
+        assert messages == 2 * 2 + 2  # and the gradients, and which there are
+        for a, b in zip(found, wanted, strict=True):
+            assert np.abs(a - b).max() < 1e-13
+    assert waited == [True] * waiting

@@ -27,6 +27,7 @@ from ..kernels import (
 from ..kernels.late_norm import Finished, Normed, NormGradient, may_wait, normed
 from ..kernels.pending import array_of
 from ..kernels.precision import centred, variance
+from ..kernels.ranks import Ranks
 from ..operation import fused, primitive
 from ..ops.arithmetic import astype, square, widened
 from ..ops.reduction import mean, sum as total, var
@@ -50,17 +51,42 @@ def _all_but_channels(x: Any) -> tuple[int, ...]:
 def batch_norm_reference(x: Any, weight: Any = None, bias: Any = None, *, eps: float,
                          with_relu: bool, wait: bool = False,
                          running: channels.Running | None = None
-                         ) -> tuple[Any, tuple[Array, Array]]:
-    """Centre, divide by the deviation, scale, shift, ReLU: a line each; and the statistics."""
+                         ) -> tuple[Any, tuple[Array, Array, int]]:
+    """Centre, divide by the deviation, scale, shift, ReLU: a line each; and the statistics.
+
+    These are mean and variance of each channel, and of how many values: those of all
+    ranks, if `running` names some.
+    """
+    ranks = _ranks_of(running)
     axes = _all_but_channels(x)
     dtype = x.dtype
     x = astype(x, accumulator(dtype))
-    m = mean(x, axes, True)
-    rest = mean(x - m, axes, True)  # what the rounding of m left, of a mean far from zero
+    count = math.prod(x.shape) // max(1, x.shape[1])
+    average = functools.partial(mean, axis=axes, keepdims=True)
+    if ranks is not None:
+        count = round(float(ranks.total(xp.array([float(count)]))[0]))
+        average = functools.partial(_mean_over, ranks, count)
+    m = average(x)
+    rest = average(x - m)  # what the rounding of m left, of a mean far from zero
     distance = x - m - rest
-    v = mean(square(distance), axes, True)
+    v = average(square(distance))
     y = _scaled(distance * (v + eps) ** -0.5, weight, bias, with_relu)
-    return astype(y, dtype), (_data(m + rest).reshape(-1), _data(v).reshape(-1))
+    return astype(y, dtype), (_data(m + rest).reshape(-1), _data(v).reshape(-1), count)
+
+
+def _mean_over(ranks: Ranks, count: int, x: Any) -> Any:
+    """The mean of each channel of all ranks' x, which have `count` values together."""
+    sums = _over_ranks(total(x, _all_but_channels(x)), ranks, ranks.weight)
+    return _channels(sums / count, len(x.shape))
+
+
+@primitive(lambda g, ranks, weight: _over_ranks(g * weight, ranks, weight) * (1.0 / weight))
+def _over_ranks(x: Array, ranks: Ranks, weight: float) -> Array:
+    """The sum of x over all ranks, to each of them.
+
+    Its gradient is the sum of theirs, weighed as `kernels/ranks.py` says.
+    """
+    return ranks.total(x)
 
 
 def _scaled(y: Any, weight: Any, bias: Any, with_relu: bool) -> Any:
@@ -78,19 +104,32 @@ def _batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: floa
                 with_relu: bool, wait: bool = False,
                 running: channels.Running | None = None, needs: Sequence[bool]) -> Any:
     """The norm, or with `wait` what its readers will compute (`kernels/pending.py`)."""
-    if wait:
-        of = kernels.measure(x, eps)
-        pending = normed(x, weight, bias, of, with_relu)
+    ranks = _ranks_of(running)
+    if wait or ranks is not None:
+        statistics = kernels.measure(x, eps, ranks)
+        pending = normed(x, weight, bias, statistics, with_relu) if wait else None
         if pending is not None:
-            return pending, functools.partial(_gradients, pending), (of.mean, of.var)
-    y, statistics = kernels.batch_norm(x, weight, bias, eps, with_relu, running)
+            return pending, functools.partial(_gradients, pending), _found(statistics, x)
+        y = kernels.normalised(x, weight, bias, statistics, with_relu)
+    else:
+        y, statistics = kernels.batch_norm(x, weight, bias, eps, with_relu, running)
     gate = y if with_relu else None
 
     def backward(g: Any, wanted: Sequence[bool]) -> list[Array | None]:
         found = kernels.batch_norm_backward(array_of(g), x, weight, statistics, wanted[0], gate)
         return [dx if w else None for dx, w in zip(found, wanted, strict=True)]
 
-    return y, backward, (statistics.mean, statistics.var)
+    return y, backward, _found(statistics, x)
+
+
+def _ranks_of(running: channels.Running | None) -> Ranks | None:
+    return None if running is None else running.ranks
+
+
+def _found(of: channels.Statistics, x: Array) -> tuple[Array, Array, int]:
+    """Mean, variance, and of how many values of a channel they are."""
+    count = x.size // max(1, x.shape[1]) if of.ranks is None else of.ranks.count
+    return of.mean, of.var, count
 
 
 def _gradients(y: Normed, g: Any, wanted: Sequence[bool]) -> list[Any]:
@@ -108,39 +147,6 @@ def _may_wait(x: Any) -> bool:
         return False
     kept = is_grad_enabled() and not is_watched()
     return kept and x.node.operation.name == "conv2d" and may_wait(x.data)
-
-
-@primitive(lambda g, world, weight: _over_ranks(g * weight, world, weight) * (1.0 / weight))
-def _over_ranks(x: Array, world: Any, weight: float) -> Array:
-    """The sum of x over all ranks, to each of them.
-
-    What moves one x moves the losses of all ranks. Of these a rank has the weight w_r,
-    with which its gradients are multiplied after backward, so what it takes over from
-    rank s is w_s g_s / w_r.
-    """
-    return world.total(x)
-
-
-def _batch_norm_over(world: Any, x: Any, weight: Any, bias: Any, eps: float, with_relu: bool
-                     ) -> tuple[Any, tuple[Array, Array], int]:
-    """`batch_norm_reference` with the means of all ranks' samples; also how many there are."""
-    axes = _all_but_channels(x)
-    ndim = len(x.shape)
-    dtype = x.dtype
-    x = astype(x, accumulator(dtype))
-    values = math.prod(x.shape) // max(1, x.shape[1])
-    count = round(float(world.total(xp.array([float(values)]))[0]))
-    _check_count(count, x.shape)
-
-    def mean_over(a: Any) -> Any:
-        return _channels(_over_ranks(total(a, axes), world, world.weight) / count, ndim)
-
-    m = mean_over(x)
-    rest = mean_over(x - m)
-    distance = x - m - rest
-    v = mean_over(square(distance))
-    y = _scaled(distance * (v + eps) ** -0.5, weight, bias, with_relu)
-    return astype(y, dtype), (_data(m + rest).reshape(-1), _data(v).reshape(-1)), count
 
 
 @widened
@@ -306,18 +312,18 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
         folded = _folded(_data(running_mean), _data(running_var), weight, bias, eps, x.dtype)
         return (_scale_shift_relu if with_relu else _scale_and_shift)(x, *folded)
     share = current_share()
-    arrays = (_data(running_mean), _data(running_var))
+    running = channels.Running(_data(running_mean), _data(running_var), momentum)
     if training and share is not None and share.over is not None:
-        y, (m, v), count = _batch_norm_over(share.over, x, weight, bias, eps, with_relu)
-        running = channels.Running(*arrays, momentum, count / (count - 1))
+        running.ranks = Ranks(share.over.total, share.over.weight)
     else:
         count = math.prod(shape) // max(1, shape[1])
         _check_count(count, shape)
-        running = channels.Running(*arrays, momentum, count / (count - 1))
-        moving = running if training else None
-        y, (m, v) = _batch_norm(x, weight, bias, eps=eps, with_relu=with_relu,
-                                wait=_may_wait(x), running=moving)
+        running.factor = count / (count - 1)
+    y, (m, v, count) = _batch_norm(x, weight, bias, eps=eps, with_relu=with_relu,
+                                   wait=_may_wait(x), running=running if training else None)
     if training and not running.is_done:
+        _check_count(count, shape)
+        running.factor = count / (count - 1)
         move(running, m, v)
     return y
 

@@ -30,18 +30,23 @@ import numpy as np
 from ..backend import Array, DType, on_gpu, wide, xp
 from .kernel import kernel
 from .memory import as_nhwc, empty, scratch
+from .precision import NEAR
+from .ranks import Ranks
 from .threads import BLOCK_BYTES, pmap
 
 _ROW = 8192  # NumPy's buffer, in numbers
-NEAR = 4.0  # deviations between the mean and 0 up to which x * scale + shift is as good
 
 
 class Statistics(NamedTuple):
-    """Of a batch, a value for each channel; the deviation is sqrt(var + eps)."""
+    """Of a batch, a value for each channel; the deviation is sqrt(var + eps).
+
+    `ranks` are those that share the batch, if several do.
+    """
 
     mean: Array
     var: Array
     deviation: Array
+    ranks: Ranks | None = None
 
 
 @dataclass
@@ -51,7 +56,8 @@ class Running:
     mean: Array | None
     var: Array | None
     share: float
-    factor: float  # makes the batch's variance unbiased
+    factor: float = 1.0  # makes the batch's variance unbiased
+    ranks: Ranks | None = None  # that share the batch
     is_done: bool = False
 
 

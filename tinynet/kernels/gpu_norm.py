@@ -26,6 +26,7 @@ from typing import Any
 from ..backend import Array, xp
 from .channels import Running, Statistics
 from .gpu import NAMES, THREADS, raw
+from .ranks import Ranks
 
 PART = 2048  # numbers of a channel that are worth a block
 PARTS = 64  # of a channel, at most
@@ -314,7 +315,7 @@ def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics
                         ) -> tuple[Array | None, Array, Array]:
     """(dx, dweight, dbias), g counting where y > 0 if y is given.
 
-    Plain twin: `norm.plain_batch_norm_backward`.
+    Several ranks meet between the launches. Plain twin: `norm.plain_batch_norm_backward`.
     """
     image = _Planes(_dense(x))
     back = _Planes(g)
@@ -327,9 +328,26 @@ def batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Statistics
     sums = image.sums()
     shared = (back.array, *back.strides, image.array, *image.strides, gate, of.mean)
     image.launch("batch_norm_sums", *shared, sums, int(y is None))
+    own = None if of.ranks is None else _meet(of.ranks, sums, image.images * image.pixels)
     dx = xp.empty_like(image.array)
     dw = xp.empty(image.channels, x.dtype)
     db = xp.empty(image.channels, x.dtype)  # gradients share no memory
     image.launch("batch_norm_backward", *shared, of.deviation, sums, _or(weight, dx), dx,
                  dw, db, int(weight is not None), int(y is None), int(want_x))
+    if own is not None:
+        dw[...] = own[:, 1] / of.deviation
+        db[...] = own[:, 0]
     return (dx if want_x else None), dw, db
+
+
+def _meet(ranks: Ranks, sums: Array, n: int) -> Array:
+    """Put all ranks' sums in place of this one's parts, and return its own, (C, 2).
+
+    The launch behind divides by the n values here: so they are those of n, on average.
+    """
+    own = sums.sum(axis=1)
+    of_products, of_g = ranks.gradients(own[:, 1], own[:, 0])
+    sums[...] = 0
+    sums[:, 0, 0] = of_g * (n / ranks.count)
+    sums[:, 0, 1] = of_products * (n / ranks.count)
+    return own

@@ -38,7 +38,7 @@ from . import kernel as bodies
 from .channels import Statistics, far_centre, sum_products, sum_rows
 from .elementwise import keep_positive
 from .memory import as_nchw, as_nhwc, empty, scratch
-from .norm import scale_and_shift_of
+from .norm import of_whole_batch, scale_and_shift_of
 from .pending import Pending
 from .threads import pmap
 
@@ -216,12 +216,12 @@ class NormGradient(Pending):
         self.scale = y.factor
         db, dw = g.sums
         dw = (dw - y.of.mean * db) / y.of.deviation
-        n = y.z.size // y.shape[1]
+        self.dw = dw.astype(y.dtype)
+        self.db = db.astype(y.dtype)
+        dw, db, n = of_whole_batch(dw, db, y.of, y.z.size // y.shape[1])
         p = -dw / (n * y.of.deviation)
         self.p = self.tile(p)
         self.q = self.tile(-db / n - p * y.of.mean)
-        self.dw = dw.astype(y.dtype)
-        self.db = db.astype(y.dtype)
 
     def fill(self, i: int, j: int, out: Array) -> None:
         rows = self.rows(out)

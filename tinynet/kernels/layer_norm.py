@@ -26,10 +26,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend import Array, DType, xp
-from .channels import NEAR
 from .kernel import kernel
 from .memory import empty, scratch
-from .precision import centred, variance
+from .precision import NEAR, centred, variance
 from .sums import sum_if
 from .threads import BLOCK_BYTES, pmap
 

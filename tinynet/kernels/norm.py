@@ -29,10 +29,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, xp
+from ..backend import Array, accumulator, xp
 from . import gpu_norm
 from .channels import (
-    NEAR,
     Rows,
     Running,
     Statistics,
@@ -45,7 +44,8 @@ from .channels import (
 from .elementwise import keep_positive
 from .kernel import kernel
 from .memory import empty
-from .precision import moments
+from .precision import NEAR, moments
+from .ranks import Ranks
 from .threads import pmap
 
 
@@ -95,14 +95,23 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, eps: float,
     left to the caller, unless moving it costs nothing here (on a GPU).
     """
     of = measure(x, eps)
-    centre = far_centre(of.mean, of.deviation, x.dtype)
-    scale, shift = scale_and_shift_of(weight, bias, of, centre)
-    return scale_and_shift(x, scale, shift, relu, centre), of
+    return normalised(x, weight, bias, of, relu), of
 
 
-def measure(x: Array, eps: float) -> Statistics:
+def measure(x: Array, eps: float, ranks: Ranks | None = None) -> Statistics:
+    """The statistics of x, or of all ranks' x."""
     mean, var = statistics(x)
-    return Statistics(mean, var, xp.sqrt(var + eps))
+    if ranks is not None:
+        mean, var, ranks = ranks.merged(mean, var, x.size // x.shape[1])
+    return Statistics(mean, var, xp.sqrt(var + eps), ranks)
+
+
+def normalised(x: Array, weight: Array | None, bias: Array | None, of: Statistics,
+               relu: bool) -> Array:
+    """`batch_norm`'s y, from statistics that are known."""
+    centre = far_centre(of.mean, of.deviation, accumulator(x.dtype))
+    scale, shift = scale_and_shift_of(weight, bias, of, centre)
+    return scale_and_shift(x, scale, shift, relu, centre)
 
 
 def scale_and_shift_of(weight: Array | None, bias: Array | None, of: Statistics,
@@ -124,9 +133,20 @@ def _or_one(weight: Array | None) -> Any:
     return 1.0 if weight is None else weight
 
 
+def of_whole_batch(dw: Array, db: Array, of: Statistics, n: int) -> tuple[Array, Array, int]:
+    """Both sums and how many they are of: of all ranks, if several share the batch.
+
+    All of them must come here, or none: they meet.
+    """
+    if of.ranks is None:
+        return dw, db, n
+    return (*of.ranks.gradients(dw, db), of.ranks.count)
+
+
 def coefficients(dw: Array, db: Array, weight: Array | None, of: Statistics, n: int,
                  rest: Array) -> tuple[Array, Array, Array]:
-    """A, P and Q of dx = A g + P (x - c) + Q, for `rest` = m - c."""
+    """A, P and Q of dx = A g + P (x - c) + Q, for `rest` = m - c, and dw, db of n values here."""
+    dw, db, n = of_whole_batch(dw, db, of, n)
     a = _or_one(weight) / of.deviation
     p = -a * dw / (n * of.deviation)
     q = -a * db / n - p * rest
@@ -144,9 +164,9 @@ def plain_batch_norm_backward(g: Array, x: Array, weight: Array | None, of: Stat
     d = x - per_channel(centre, x)
     db = g.sum(axes, dtype=np.float64)
     dw = ((g * d).sum(axes, dtype=np.float64) - rest * db) / of.deviation
+    factors = coefficients(dw, db, weight, of, x.size // x.shape[1], rest)
     dx = None
     if want_x:
-        factors = coefficients(dw, db, weight, of, x.size // x.shape[1], rest)
         a, p, q = (per_channel(v, x) for v in factors)
         dx = g * a + d * p + q
     return dx, dw.astype(x.dtype), db.astype(x.dtype)

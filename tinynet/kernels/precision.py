@@ -9,7 +9,7 @@ where x lies near c, and m - c is less than a rounding of m (Chan, Golub and LeV
 1983, "Algorithms for computing the sample variance"). Cost for n numbers: 6 n
 operations in 4 passes.
 
-Read next: `kernels/channels.py`.
+Read next: `kernels/ranks.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, wide
+
+NEAR = 4.0  # deviations between a mean and 0 up to which sums about 0 are as good
 
 
 def centred(x: Array, axes: Any) -> tuple[Array, Array]:
