@@ -3,6 +3,7 @@
     python examples/lessons/grade.py 07             one lesson
     python examples/lessons/grade.py                how far you are
     python examples/lessons/grade.py --solutions    that all of them can be solved
+    python examples/lessons/grade.py 07 --notebook  the lesson as a file for Jupyter
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import cells
 import grading
 
 PATIENCE = 60.0  # seconds
@@ -26,12 +28,18 @@ def main(argv: list[str] | None = None) -> int:
                         help="its number, or the path of a script or notebook")
     parser.add_argument("--solutions", action="store_true",
                         help="grade the solutions in place of what you wrote")
+    parser.add_argument("--notebook", action="store_true",
+                        help="write the lesson as a notebook beside it, for Jupyter")
     given = parser.parse_args(argv)
+    if given.notebook and given.lesson is None:
+        parser.error("--notebook is of one lesson: give its number")
     if given.lesson is None:
         return every_lesson(given.solutions)
     path = find(given.lesson)
     if path is None:
         parser.error(f"there is no lesson {given.lesson}: choose 01 to {max(grading.lessons())}")
+    if given.notebook:
+        return as_notebook(path)
     return one_lesson(path, given.solutions)
 
 
@@ -78,6 +86,20 @@ def one_lesson(path: Path, solutions: bool = False) -> int:
         print(f"  hint: {report.hint}")
     print(f"  {report.right} of {report.total} checks are right so far")
     return 1
+
+
+def as_notebook(path: Path) -> int:
+    """Write the lesson beside it, if there is no notebook of it yet."""
+    target = path.with_suffix(".ipynb")
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(cells.notebook(grading.read(path)))
+    except FileExistsError:
+        print(f"{relative(target)} exists: your answers may be in it, so it stays as it is")
+        return 1
+    print(f"{relative(target)} is written; it is graded by its path:")
+    print(f"python {relative(Path(__file__))} {relative(target)}")
+    return 0
 
 
 def every_lesson(solutions: bool = False) -> int:

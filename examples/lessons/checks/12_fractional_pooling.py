@@ -58,6 +58,10 @@ def check_overlapping_pool(answer: Answer) -> None:
           answer.overlapping_pool(X, rows, columns), pooled(rows, columns, more=1),
           "Up to rows[i + 1] + 1.",
           {"The pixel at the next cut belongs to both: one further.": pooled(rows, columns)})
+    steps = np.add.outer(np.arange(5.0), np.arange(5.0))  # the largest is always the last
+    close("overlapping_pool of numbers that grow along both sides",
+          answer.overlapping_pool(steps, rows, columns), np.add.outer(rows[1:], columns[1:]),
+          "One pixel further than the cut, and no more.")
 
 
 def check_test_time(answer: Answer) -> None:

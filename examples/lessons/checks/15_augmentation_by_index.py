@@ -40,7 +40,9 @@ class Scripted:
 
     def integers(self, low: int, high: int | None = None, size: Any = None, **_: Any) -> Any:
         if high is None:
-            high = low
+            low, high = 0, low
+        demand(low == 0, f"the corner is drawn from {low} on, and should be drawn from 0 on",
+               "The picture may lie at the very edge of the border: from 0.")
         demand(high == 5, f"the corner is drawn below {high}, and should be drawn below 5",
                "integers(0, high) never gives high: for 0 to 2 pad it is 2 pad + 1.")
         return np.array(self.corner)

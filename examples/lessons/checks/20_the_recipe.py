@@ -21,6 +21,9 @@ def check_first_loss(answer: Answer) -> None:
 def check_verdict(answer: Answer) -> None:
     for losses, wanted, hint in (
         ([2.3, 1.0, 0.1], "fine", "It fell to less than 0.9 of the first."),
+        ([4.0, 3.1, 3.0], "fine", "It fell to less than 0.9 of the first."),
+        ([2.3, 2.2, 0.5], "fine", "The last loss counts."),
+        ([2.3, 0.5, 2.2], "too low", "The last loss counts."),
         ([2.3, 2.3, 2.29], "too low", "It fell by less than a tenth: the rate is too low."),
         ([2.3, 9.0, math.nan], "too high",
          "nan is neither larger nor smaller than anything: ask np.isfinite first."),
@@ -57,9 +60,9 @@ def check_log_uniform(answer: Answer) -> None:
 
 def check_read(answer: Answer) -> None:
     for train, val, wanted, hint in (
-        ([0.5, 0.99], [0.5, 0.7], "overfitting", "train is far above val at the end."),
+        ([0.5, 0.7, 0.99], [0.5, 0.68, 0.84], "overfitting", "train is far above val at the end."),
         ([0.3, 0.4], [0.3, 0.39], "underfitting", "No gap, and both are low."),
-        ([0.5, 0.9], [0.5, 0.88], "healthy", "No gap, and both are good."),
+        ([0.4, 0.5, 0.9], [0.3, 0.3, 0.88], "healthy", "No gap at the end, and both are good."),
         ([0.9, 0.8], [0.7, 0.78], "healthy", "Look at the last accuracies, not at the first."),
         ([0.5, 0.55], [0.4, 0.3], "overfitting", "The gap is asked for first."),
         ([0.5, 0.7], [0.6, 0.85], "healthy",
