@@ -63,9 +63,13 @@ def record(section: str, text: str, lines: Iterable[Line], page: Path = PAGE) ->
 
 
 def write_section(name: str, text: str, page: Path) -> None:
-    """Replace what stands between ``<!-- name -->`` and ``<!-- end -->``; append it if new."""
+    """Replace what stands between ``<!-- name -->`` and ``<!-- end -->``; append it if new.
+
+    A page that is not there yet begins with its name.
+    """
     begin, end = f"<!-- {name} -->", "<!-- end -->"
-    head, found, rest = page.read_text().partition(begin)
+    text_so_far = page.read_text() if page.exists() else f"# {page.stem}\n"
+    head, found, rest = text_so_far.partition(begin)
     before = head if found else head.rstrip() + "\n\n"
     after = rest.partition(end)[2] if found else "\n"
     page.write_text(f"{before}{begin}\n{text}\n{end}{after}")

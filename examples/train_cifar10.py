@@ -14,6 +14,7 @@ and result.json. A run that was cut off leaves checkpoints there, too: the same 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import platform
 import shutil
@@ -66,6 +67,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--epochs", type=positive, help="passes over the data" + defaults("epochs"))
     add("--batch-size", type=positive, help="pictures in a batch" + defaults("batch_size"))
     add("--lr", type=float, help="peak learning rate" + defaults("lr"))
+    add("--dtype", choices=["float32", "float64"], default="float32", help="of weights and "
+        "pictures (default: float32; in float64 any number of ranks reaches the same accuracy)")
     add("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
     add("--limit", type=positive, help="use this many training pictures only, for a quick look")
     add("--threads", type=positive, help="worker threads (default: all cores)")
@@ -130,6 +133,17 @@ def loaders(training: data.Dataset, test: data.Dataset, recipe: Recipe, batch_si
     )
 
 
+def take_up(loader: data.DataLoader, checkpoints: Path) -> None:
+    """Give the loader the batch of the run that goes on, maybe of another number of ranks.
+
+    The schedule is made for so many steps. What does not fit is said by `fit`.
+    """
+    for file in reversed(train.Checkpoints(checkpoints).files()):
+        with contextlib.suppress(ValueError, OSError):  # a damaged one: `fit` takes that before it
+            loader.set_state(train.load_checkpoint(file)["loaders"][0])
+            return
+
+
 def make_optimizer(model: nn.Module, lr: float, steps: int) -> optim.Optimizer:
     """Nesterov momentum; up for a fifth of the steps, down by a cosine; decay on weights only."""
     ramp = max(1, steps // 5)
@@ -164,6 +178,7 @@ def main(argv: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    tn.set_default_dtype(args.dtype)
     recipe = RECIPES[training.name]
     if args.limit:
         training, test = training.take(slice(args.limit)), test.take(slice(args.limit))
@@ -174,6 +189,8 @@ def main(argv: list[str] | None = None) -> int:
     train_loader, val_loader, test_loader = loaders(training, test, recipe, batch_size,
                                                     args.seed)
     train_loader.shard(world)
+    if args.resume:
+        take_up(train_loader, args.checkpoints)
     steps = epochs * len(train_loader)
     # A short run has no time to warm up to the full rate: the loss would jump and not come back.
     lr = args.lr or recipe.lr * min(1.0, steps / 500)
@@ -216,7 +233,7 @@ def main(argv: list[str] | None = None) -> int:
         "seconds": round(seconds, 2),
         "epochs": trainer.epoch, "seed": args.seed, "model": name,
         "parameters": model.num_parameters(), "stopped": history.stopped,
-        "batch_size": train_loader.batch_size, "ranks": world.size, "lr": lr,
+        "batch_size": train_loader.batch_size, "ranks": world.size, "lr": lr, "dtype": args.dtype,
         "train_pictures": len(train_loader.images),
         "test_pictures": len(test), "backend": tn.xp.__name__,
         "versions": {"tinynet": tn.__version__, "python": platform.python_version(),

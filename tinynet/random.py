@@ -188,8 +188,9 @@ def share_of_batch(offset: int, rows: int, total: int, over: Any = None,
     Noise layers then cut their masks from those of the whole batch: shares that are
     computed apart, with the same state of the generator, get what one pass over the
     whole batch would give them. ``over.total(array)`` gives the sum of the arrays of
-    all shares; batch norm in training asks for it, if there is one. `chunk_of` says that
-    the share is computed in chunks, and how many rows they have together.
+    all shares: a mean with class weights asks for it, and batch norm in training if
+    ``over.batch_norm`` is "global". `chunk_of` says that the share is computed in chunks,
+    and how many rows they have together.
 
     >>> from tinynet import functional as F
     >>> whole = F.dropout(xp.ones((4, 3)), key=1)

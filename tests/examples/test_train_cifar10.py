@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import signal
@@ -11,12 +12,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.processes import environment
-from tinynet import data, models
+from tinynet import data, models, train
 from tinynet.train import History, load_classifier, load_model, read_model
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -164,3 +166,22 @@ def test_a_run_killed_after_its_training_is_judged_without_training_again(
         del result["seconds"]
     assert first == again
     assert {path.name for path in tmp_path.iterdir()} == FILES
+
+
+def test_a_run_that_goes_on_keeps_the_batch_of_its_ranks(tmp_path: Path, root: Path) -> None:
+    """Its schedule counts their steps; a damaged checkpoint is passed over."""
+    spec = importlib.util.spec_from_file_location("example", root / "examples/train_cifar10.py")
+    assert spec is not None and spec.loader is not None
+    example: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+
+    def loader(batch: int) -> data.DataLoader:
+        found = data.DataLoader(np.zeros((24, 1)), np.zeros(24, int), batch, seed=3)
+        return found.shard(train.World())
+
+    train.save_checkpoint(tmp_path / "step-00000002.safetensors",
+                          {"loaders": [loader(8).get_state(), None]})
+    (tmp_path / "step-00000003.safetensors").write_bytes(b"cut off")
+    mine = loader(4)
+    example.take_up(mine, tmp_path)
+    assert mine.batch_size == 8 and len(mine) == 3

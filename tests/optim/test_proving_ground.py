@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tinynet import Generator, Tensor, to_numpy, where
+from tinynet import Generator, Tensor, tensor, to_numpy, where
 from tinynet.calculus import hessian, hvp, jacobian
 from tinynet.optim import BFGS, LBFGS, SGD, Adagrad, Adam, Nesterov, Newton, NewtonCG, RMSprop
 from tinynet.optim.landscapes import (
@@ -197,7 +197,7 @@ def test_A12_but_nesterov_alone_diverges_at_a_rate_that_others_bear() -> None:
 def test_stable_just_below_the_edge_and_not_above(make: type, edge: float,
                                                   curvature: float) -> None:
     """Two weights, each by itself: a thousandth below the edge, and a thousandth above."""
-    curvatures = curvature * np.array([0.999, 1.001])
+    curvatures = tensor(curvature * np.array([0.999, 1.001]))
     path = trace(make(edge / curvature), lambda x: (curvatures * x * x).sum() / 2, [1, 1], 5000)
     below, above = np.abs(path[-100:]).max(axis=0)
     assert below < 1e-3

@@ -25,8 +25,13 @@ from tinynet.tune.workbench import fresh
 pytestmark = pytest.mark.numpy_only("ranks are threads of the host")
 
 
-def test_class_weights_divide_by_the_sum_of_the_whole_batch() -> None:
-    """Also where a rank has few, or light, samples: 41 in batches of 12, on 2 ranks."""
+@pytest.mark.parametrize("batch_norm", ["global", "local"])
+def test_class_weights_divide_by_the_sum_of_the_whole_batch(batch_norm: str) -> None:
+    """Also where a rank has few, or light, samples: 41 in batches of 12, on 2 ranks.
+
+    With batch norm over each rank's rows, a net that has none is that of one process.
+    """
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4)).astype("float64")
     weight = np.array([0.2, 1.0, 5.0, 0.5])
 
     def loss(outputs: Any, labels: Any) -> Any:
@@ -34,15 +39,16 @@ def test_class_weights_divide_by_the_sum_of_the_whole_batch() -> None:
 
     def work(world: World | bool, ranks: int) -> tuple[Any, list[float]]:
         images, labels = pictures(41)
-        model = made(0.0)
+        model: Any = made(0.0) if batch_norm == "global" else copy.deepcopy(plain)
         loader = data.DataLoader(augment(images, None), labels, 12 // ranks)
         trainer = Trainer(model, optim.SGD(model.named_parameters(), 0.05), loss,
                           parallel=world, progress=False)
         history = trainer.fit(loader, epochs=2)
-        return tn.to_numpy(model.head.weight).copy(), list(history.steps["loss"])
+        last = model.parameters()[-2]
+        return tn.to_numpy(last).copy(), list(history.steps["loss"])
 
     weights, losses = work(False, 1)
-    for found, seen in on_ranks(2, lambda world: work(world, 2)):
+    for found, seen in on_ranks(2, lambda world: work(world, 2), batch_norm=batch_norm):
         assert np.abs(found - weights).max() < 1e-12
         assert np.abs(np.subtract(seen, losses)).max() < 1e-12
 

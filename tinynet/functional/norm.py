@@ -313,7 +313,7 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
         return (_scale_shift_relu if with_relu else _scale_and_shift)(x, *folded)
     share = current_share()
     running = channels.Running(_data(running_mean), _data(running_var), momentum)
-    if training and share is not None and share.over is not None:
+    if training and share is not None and getattr(share.over, "batch_norm", "") == "global":
         running.ranks = Ranks(share.over.total, share.over.weight)
     else:
         count = math.prod(shape) // max(1, shape[1])

@@ -253,10 +253,10 @@ class World:
     def sharing(self, offset: int, rows: int, total: int) -> AbstractContextManager[None]:
         """In force while rows offset .. offset + rows of a batch of `total` are in hand.
 
-        The loader enters it; noise layers and batch norm then see the whole batch.
+        The loader enters it; noise layers, class weights and batch norm then see the
+        whole batch.
         """
-        over = self if self.batch_norm == "global" and self.size > 1 else None
-        return share_of_batch(offset, rows, total, over)
+        return share_of_batch(offset, rows, total, self if self.size > 1 else None)
 
     @property
     def weight(self) -> float:
