@@ -235,6 +235,19 @@ def test_schedules_that_fit_the_run_are_not_noticed() -> None:
     assert "lr is 0 from step 0 of 140 on" in note(s.constant(0.0), 140)
 
 
+def test_one_of_several_schedules_may_end_early() -> None:
+    s = optim.schedule
+    weights = [tn.tensor([1.0], requires_grad=True) for _ in range(2)]
+
+    def groups(*rates: Any) -> Any:
+        return optim.SGD([{"params": [(f"w{i}", w)], "lr": lr}
+                          for i, (w, lr) in enumerate(zip(weights, rates, strict=True))], lr=0.1)
+
+    assert given.rate_note(groups(s.linear(0.1, 5), s.linear(0.1, 140)), 140) == ""
+    assert "from step 5 of 140 on" in given.rate_note(
+        groups(s.linear(0.1, 5), s.linear(0.1, 9)), 140)
+
+
 def test_fit_says_that_a_schedule_ends_early(capsys: pytest.CaptureFixture[str]) -> None:
     model = models.mlp([8, 4])
     optimizer = optim.SGD(model.named_parameters(), lr=optim.schedule.cosine(0.1, 5))

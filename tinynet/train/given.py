@@ -122,8 +122,12 @@ def check_callback(callback: Any) -> None:
 
 
 def rate_note(optimizer: Any, steps: int) -> str:
-    """A line if a schedule comes to 0, or to its end, long before `steps` are done."""
+    """A line if every schedule comes to 0, or to its end, long before `steps` are done.
+
+    Where one goes on, another that ends early does so on purpose.
+    """
     groups = getattr(optimizer, "param_groups", [])
+    notes = []
     for schedule in {id(group["lr"]): group["lr"] for group in groups}.values():
         if isinstance(schedule, types.FunctionType):
             schedule = Schedule(schedule, "a function of the step", steps)
@@ -134,8 +138,10 @@ def rate_note(optimizer: Any, steps: int) -> str:
             with contextlib.suppress(Exception):  # of a function that needs a run around it
                 note = _end_of(schedule, optimizer.t, optimizer.t + steps)
         if note:
-            return f"{note}: schedules count steps, not epochs"
-    return ""
+            notes.append(f"{note}: schedules count steps, not epochs")
+        elif pure:
+            return ""
+    return next(iter(notes), "")
 
 
 def _end_of(schedule: Schedule, start: int, stop: int) -> str:

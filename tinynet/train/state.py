@@ -22,6 +22,11 @@ from .history import TABLES
 def check_state(state: Any) -> None:
     """ValueError names what in the state of a run is missing or of the wrong kind."""
     _check("", state, _STATE)
+    optimizer = state["optimizer"]
+    if "members" in optimizer:  # several together
+        _check("/optimizer/members", optimizer["members"], [_OPTIMIZER])
+    else:
+        _check("/optimizer", optimizer, _OPTIMIZER)
     _check("/settings", state.get("settings", {}), {"a text"})
     if state["sums"]:  # in mid-epoch
         _check("/sums", state["sums"], SUMS)
@@ -107,13 +112,13 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 SUMS = {"batches": "a count", "mixed": "a count", "size": "a count",
          "loss": "a finite number", "accuracy": "a finite number"}
 _GENERATOR = {"seed": "a finite number", "counter": _WHOLE}
+_OPTIMIZER = {"optimizer": "a text", "t": _WHOLE, "groups": ["a dict"], "state": {"slots"}}
 _STATE = {
     "step": _WHOLE, "epoch": _WHOLE, "first_epoch": _WHOLE, "stop": "a text",
     "seconds": "a finite number", "sums": {"a finite number"},
     "random": {"default": _GENERATOR, "layers": {"a dict"}},
     "loaders": ["a dict, or None"], "callbacks": ["a name and a dict"],
     "model": {"an array"},
-    "optimizer": {"optimizer": "a text", "t": _WHOLE, "groups": ["a dict"],
-                  "state": {"slots"}},
+    "optimizer": {"optimizer": "a text", "t": _WHOLE, "groups": ["a dict"]},
     "history": {table: {"an array"} for table in TABLES},
 }
