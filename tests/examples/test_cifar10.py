@@ -106,8 +106,8 @@ def test_the_recipe_to_94_is_what_its_comments_say(example: Any) -> None:
     kept = (1 - norms[0].momentum) ** (recipe.batch / recipe.chunk)
     assert len(norms) == 6 and kept == pytest.approx(1 - 0.44)
     loader = example.make_loader(
-        data.Dataset("cifar10", np.zeros((50_000, 3, 2, 2), "uint8"), np.zeros(50_000, int),
-                     [str(i) for i in range(10)]), data.Normalize(0.0, 1.0), recipe, 0)
+        data.Dataset(np.zeros((50_000, 3, 2, 2), "uint8"), np.zeros(50_000, int),
+                     tuple("0123456789"), "cifar10"), data.Normalize(0.0, 1.0), recipe, 0)
     steps = round((recipe.small + recipe.full) * len(loader))
     optimizer = example.make_optimizer(net, recipe, steps, 3 * len(loader))
     trained = {name for name, p in net.named_parameters() if p.requires_grad}
