@@ -63,7 +63,7 @@ RECIPES = {
     "94": Recipe((64, 256, 256), 3, 5.5, expect="94 % of the test pictures"),  # widths: [A, H]
     "95": Recipe((128, 384, 384), 4, 14, expect="95 % (tried, not reached yet)"),  # widths: [A]
     "90": Recipe((64, 128, 128), 1, 3, expect="90 % of the test pictures"),  # [T]
-    "85": Recipe((64, 128, 128), 2, 1, expect="85 % of the test pictures"),  # [T]
+    "85": Recipe((64, 128, 128), 2, 1, expect="87 % of the test pictures"),  # [T]
     "shapes": Recipe((16, 32, 32), 1, 3, 256, 128, "85 % of its test pictures"),  # [T]
 }
 
@@ -261,6 +261,8 @@ def summary(args: argparse.Namespace, recipe: Recipe, runs: list[dict[str, Any]]
         "parameters": parameters, "train_pictures": len(sets[0]), "test_pictures": len(sets[1]),
         "views": 2 * len(PLACES), "n": len(runs), "mean": statistics.fmean(found),
         "spread": statistics.stdev(found) if len(found) > 1 else None, "worst": min(found),
+        # of a machine that did other work as well, times say little; accuracies count
+        "times_are_provisional": any(one["load"][0] > 1 for one in runs),
         "command": " ".join(["python", *sys.argv]), "machine": machine(), "runs": runs,
     }
 

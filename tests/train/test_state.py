@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.train.toy import batches, trainer
+from tests.train.toy import batches, net, trainer
+from tinynet import to_numpy
+from tinynet.optim import SGD, Adam, Muon, Together
+from tinynet.optim.schedule import cosine
 from tinynet.train import (
     Checkpoints,
     Trainer,
@@ -132,3 +135,35 @@ def test_numbers_that_no_file_can_hold_are_refused_by_name(tmp_path: Path) -> No
     for number in (np.complex64(1j), np.longdouble(1), np.datetime64(0, "s")):
         with pytest.raises(TypeError, match=r"the state /n is a .*, which cannot be saved"):
             save_checkpoint(tmp_path / "x", {"step": 0, "epoch": 0, "n": number})
+
+def test_several_optimizers_together_go_on_bit_for_bit(tmp_path: Path) -> None:
+    def run(folder: Path, epochs: float, resume: bool = False) -> Trainer:
+        model = net()
+        hidden = [(n, p) for n, p in model.named_parameters() if p.ndim == 2]
+        rest = [(n, p) for n, p in model.named_parameters() if p.ndim < 2]
+        both = Together(Muon(hidden, lr=cosine(0.05, 12)), Adam(rest, lr=0.01))
+        t = Trainer(model, both, progress=False, callbacks=[Checkpoints(folder, every=1)])
+        t.fit(batches(), epochs=epochs, resume=folder if resume else None)
+        return t
+
+    whole = run(tmp_path / "whole", 2)
+    cut = run(tmp_path / "cut", 1.5)
+    files = sorted((tmp_path / "cut").glob("step-*"))
+    assert cut.step == 9 and files[0].name == "step-00000008.safetensors"
+    files[-1].unlink()  # what is left was saved in the middle of an epoch
+    again = run(tmp_path / "cut", 2, resume=True)
+    assert again.step == whole.step == 12
+    for name, x in whole.model.state_dict().items():
+        assert np.array_equal(to_numpy(x), to_numpy(again.model.state_dict()[name]))
+
+
+def test_a_damaged_member_of_several_optimizers_is_named(tmp_path: Path) -> None:
+    model = net()
+    both = Together(SGD(list(model.named_parameters())[:2], lr=0.1),
+                    Adam(list(model.named_parameters())[2:], lr=0.01))
+    t = Trainer(model, both, progress=False)
+    t.fit(batches())
+    state = t.state_dict()
+    del state["optimizer"]["members"][1]["state"]
+    with pytest.raises(ValueError, match="/optimizer/members/1/state must be there"):
+        t.load_state_dict(state)
