@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from tests.examples.test_cifar10 import loaded
+from tests.project import below
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted((ROOT / "bench" / "headline").glob("*.json"))
+FILES = below(ROOT / "bench" / "headline", "*.json")
 
 
 def rows() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tests.train.ranks.run import CLASSES, difference, trained
+from tests.train.ranks.run import CLASSES, difference, pictures, trained
 from tinynet import functional as F, nn, optim
+from tinynet.random import share_of_batch
 from tinynet.train import Checkpoints, Trainer
-from tinynet.train.gradient import pieces, sums_up
+from tinynet.train.gradient import compute_gradient, pieces, sums_up
 
 SUM = functools.partial(F.cross_entropy, label_smoothing=0.1, reduction="sum")
 LOSSES = {
@@ -94,6 +96,20 @@ def test_numbers_of_a_sum_are_those_of_one_sample() -> None:
     one = trained(False, model=Watched(), loss=mean, lr=0.0)
     many = trained(False, model=Watched(), loss=SUM, lr=0.0)
     assert difference(one, many) < 1e-12
+
+
+def test_a_share_that_nobody_averages_keeps_its_sum() -> None:
+    """Rows of a larger batch on one process: whoever cut them adds the gradients up."""
+    images, labels = pictures(6)
+    x = tn.tensor(images.astype("float64") / 255)
+    found = []
+    for in_share in (False, True):
+        model = Watched(0.0)
+        trainer = Trainer(model, optim.SGD(model.named_parameters(), 0.1), SUM, progress=False)
+        with share_of_batch(0, 6, 60) if in_share else contextlib.nullcontext():
+            compute_gradient(trainer, x, labels, None)
+        found.append(tn.to_numpy(model.head.weight.grad.data))
+    assert np.array_equal(*found)
 
 
 def test_a_mean_with_class_weights_is_refused_in_chunks() -> None:

@@ -95,7 +95,7 @@ def compute_gradient(of: Learner, images: Tensor, labels: Any, count: Count | No
     parts = pieces(size, of.chunk, share)
     summed = sums_up(of.loss)
     scale = 1.0  # of a sum: ranks are averaged by n_r / N afterwards
-    if summed and share is not None:
+    if summed and share is not None and of.world.size > 1:
         scale = share.total / share.rows
     drawn = noise_state(of.model) if len(parts) > 1 else {}
     loss: Any = None
