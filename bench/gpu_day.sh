@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # One day with a GPU, in one command: bash bench/gpu_day.sh [FOLDER]   (default: gpu-day)
 # The tests on the device, nets S and R against PyTorch with TF32 off and on (times of device and
-# host, memory), agreement of masks and crops with NumPy, the time of examples/train_cifar10.py.
+# host, memory), launches and what was estimated from them, agreement of masks and crops with NumPy
+# bit for bit, the time of examples/train_cifar10.py.
 # Each step's output is kept in FOLDER: what has succeeded is not run again. FOLDER/page.md tells all.
 # GPU_DAY_SMALL=1 makes every step as small as it can be: for a try without a GPU, on the emulator.
 set -uo pipefail
@@ -38,7 +39,7 @@ page() {  # all that is known so far, on one page
     echo
     "$python" -m bench.gpu --device
     local name
-    for name in tests fp32 tf32 agreement example; do
+    for name in tests launches fp32 tf32 agreement example; do
         [ -e "$folder/$name.txt" ] || continue
         echo
         if [ -e "$folder/$name.done" ]; then echo "## $name"; else echo "## $name: FAILED"; fi
@@ -54,7 +55,8 @@ step tests "$python" -m pytest -q -p no:cacheprovider "${tests[@]}"
 step fp32 "$python" -m bench.gpu ${timing[@]+"${timing[@]}"}
 step tf32 env CUPY_TF32=1 "$python" -m bench.gpu --tf32 ${timing[@]+"${timing[@]}"}
 step agreement "$python" -m pytest -q -p no:cacheprovider \
-    "tests/test_random.py" -k "same_bits or mask"
+    tests/test_random.py tests/emulator/test_agreement.py -k "same_bits or mask"
+step launches "$python" -m bench.gpu_estimate
 if [ -z "${GPU_DAY_SMALL:-}" ]; then
     step example "$python" examples/train_cifar10.py "${example[@]}"
 fi

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bench import gpu_estimate
+
 
 @pytest.mark.emulated
 def test_it_runs_through(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,3 +45,22 @@ def test_it_wants_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         gpu.main([])
     assert "set TINYNET_BACKEND=cupy" in capsys.readouterr().err
+
+
+def test_an_estimate_adds_up_bytes_instructions_operations_and_launches() -> None:
+    card = gpu_estimate.Card(memory=1e12, single=1e13, tf32=1e14, lanes=1e12)
+    of = {"products": 2, "operations": 6e9, "kernels": [
+        {"kernel": "copy", "launches": 2, "bytes": 16e6, "threads": 1},  # 10 us each
+        {"kernel": "copy", "launches": 3, "bytes": 30, "threads": 1},  # as short as can be
+        {"kernel": "tinynet_columns", "launches": 1, "bytes": 8e6, "threads": 1e6}]}
+    kernels = 2 * 10e-6 + 3 * 2e-6 + 216e-6
+    assert gpu_estimate.device_seconds(of, card, False) == pytest.approx(kernels + 1e-3)
+    assert gpu_estimate.device_seconds(of, card, True) == pytest.approx(kernels + 6e9 / 35e12)
+    assert gpu_estimate.launches(of) == 8
+    assert "| X | H200 |" in gpu_estimate.table({"X": of})
+
+
+def test_the_page_shows_the_estimate_as_it_is_printed(root: Path) -> None:
+    nets = json.loads(gpu_estimate.FILE.read_text(encoding="utf-8"))
+    page = (root / "tests/emulator/RESULT.md").read_text(encoding="utf-8")
+    assert gpu_estimate.table(nets) in page

@@ -105,12 +105,17 @@ from tinynet.random import Generator, integers, key, mask, permutation, uniform
 from tinynet import data, functional as F
 batches = list(loader(24)) + list(loader(24, seed=3))
 mixed = data.Mixup(10)(tn.xp.asarray(batches[0][0]), tn.xp.asarray(batches[0][1]), key(5))
+images = tn.xp.asarray(np.random.default_rng(0).integers(0, 256, (9, 3, 32, 32), "u1"))
+keys = key(6, tn.xp.arange(9))
 x = tn.xp.arange(900.0).reshape(1, 4, 15, 15)
 found = {f"batch {i} {j}": a for i, b in enumerate(batches) for j, a in enumerate(b)}
 found |= {"mask": mask(3, 0.7, (5, 40)), "coins": mask(key(2, tn.xp.arange(3)), 0.5, (5, 7), 1),
           "uniform": uniform(key(4), (50,)),
           "permutation": permutation(9, 100), "integers": integers(7, 0, 1000, (60,)),
           "keys": key(1, tn.xp.arange(20)), "mixup": mixed[0],
+          "crops": data.RandomCrop(32, 4)(images, keys),
+          "flips": data.RandomHorizontalFlip()(images, keys),
+          "cutout": data.Cutout(8)(images.astype("f4"), keys),
           "fractional": F.fractional_max_pool2d(x, 10, key=3)}
 np.savez(sys.argv[1], **{name: host(a) for name, a in found.items()})
 """

@@ -28,7 +28,8 @@ def test_it_runs_through_and_goes_on_where_it_stopped(tmp_path: Path, root: Path
     (tmp_path / "tests.done").unlink()
     said = run()
     assert "tests: done before" not in said
-    assert all(f"{name}: done before" in said for name in ("fp32", "tf32", "agreement"))
+    assert all(f"{name}: done before" in said for name in ("fp32", "tf32", "agreement", "launches"))
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert '"device": "Emulated GPU"' in page and "## tf32" in page and "FAILED" not in page
+    assert "| S | H200 |" in page and "launches" in page
     assert '"host_seconds"' in page and '"pool_bytes"' in page

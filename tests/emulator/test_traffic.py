@@ -85,6 +85,19 @@ def test_pictures_on_the_device_are_not_uploaded_again(prefetch: int) -> None:
     assert traffic.records == ahead + traffic.h2d  # each upload ends with one of CuPy's
 
 
+def test_on_streams_of_each_threads_own_no_batch_is_made_ahead() -> None:
+    """Memory that is free again would go back to a stream that waits for no reader."""
+    images = tn.xp.arange(12.0).reshape(12, 1)
+    loader = tn.data.DataLoader(images, np.arange(12), batch_size=4, prefetch=2, seed=1)
+    with tn.xp.cuda.Stream.ptds, counting() as traffic:
+        found = [x.tolist() for x, _ in loader]
+    assert traffic.waits == 0
+    loader.set_epoch(0)
+    with counting() as traffic:
+        assert [x.tolist() for x, _ in loader] == found
+    assert traffic.waits == 3
+
+
 # Launches
 
 def launches_of_a_step(model: Any, optimizer: Optimizer, x: Any, y: Any) -> tuple[Any, Any]:

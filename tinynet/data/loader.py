@@ -299,7 +299,7 @@ class DataLoader:
             self._position = 0
 
     def _batches(self, epoch: int, order: Any, start: int) -> Generator[Batch, None, None]:
-        if not self.prefetch or not self.num_workers:
+        if not self.prefetch or not self.num_workers or _streams_are_threads_own():
             for k in range(start, len(self)):
                 yield self._batch(epoch, order, k)
             return
@@ -477,6 +477,18 @@ def _is_one_hot(labels: HostArray) -> bool:
     if labels.ndim != 2:
         return False
     return labels.shape[1] == 1 or bool(((labels != 0).sum(axis=1) == 1).all())
+
+
+def _streams_are_threads_own() -> bool:
+    """Whether each thread has a default stream of its own (CuPy's option).
+
+    Then no batch is made ahead: its memory, once free, goes back to the thread that made
+    it, whose stream does not wait for the one that may still read it.
+    """
+    if not on_gpu:
+        return False
+    own: int = xp.cuda.runtime.streamPerThread
+    return bool(xp.cuda.get_current_stream().ptr == own)
 
 
 def _arrived(coming: Future[tuple[Batch, Any]]) -> Batch:

@@ -11,6 +11,9 @@ unrolls its loops and divides by nothing.
 Columns are kH kW times the image, so they are built for a block of images at a time. If
 the whole batch is one block of no more than `KEPT_BYTES`, they are kept for the way
 back. Blocks are large: each costs launches, and a launch costs the host 10 to 20 us.
+Blocks of 40 MB would stay in the second-level cache, but a step of net R would have 303
+launches for 92, and so 3 ms more of the host for less than 1 ms of an H200's memory (2
+ms of an A100's; estimates: `bench/gpu_estimate.py`).
 Results lie as (C, N, H, W), so that a convolution's output, batch norm, and the
 gradient that comes back need no copy between them.
 
@@ -30,8 +33,8 @@ from ..checks import Pair, count
 from .gpu import THREADS, raw
 from .im2col import Shape
 
-BLOCK_BYTES = 160 << 20  # of columns at a time
-KEPT_BYTES = 64 << 20  # of columns that wait for the way back
+BLOCK_BYTES = 320 << 20  # of columns at a time
+KEPT_BYTES = 160 << 20  # of columns that wait for the way back, of each convolution
 SMALL = 1 << 31  # numbers that 32-bit indices reach
 
 _SIZES = ("N", "H", "W", "OH", "OW", "KH", "KW", "SH", "SW", "PH", "PW", "DH", "DW")
