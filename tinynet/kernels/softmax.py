@@ -18,7 +18,7 @@ import numpy as np
 
 from ..backend import Array, add_up, xp
 from .kernel import kernel
-from .memory import empty
+from .memory import empty, scratch
 from .threads import BLOCK_BYTES, pmap
 
 AXIS = int | tuple[int, ...] | None
@@ -94,7 +94,7 @@ def softmax_backward(g: Array, y: Array, axis: AXIS = -1) -> Array:
         return plain_softmax_backward(g, y, axis)
 
     def work(dz: Array, g: Array, p: Array) -> None:
-        np.subtract(g, np.einsum("ij,ij->i", g, p)[:, None], out=dz)
+        np.subtract(g, np.vecdot(g, p)[:, None], out=dz)
         dz *= p
 
     return _by_rows(work, g, y)
@@ -114,11 +114,8 @@ def log_softmax(x: Array, axis: AXIS = -1) -> Array:
         return plain_log_softmax(x, axis)
 
     def work(q: Array, z: Array) -> None:
-        largest = z.max(axis=1, keepdims=True)
-        np.subtract(z, largest, out=q)
-        sums = row_sums(np.exp(q, out=q))
-        np.subtract(z, largest, out=q)
-        q -= np.log(sums)
+        np.subtract(z, z.max(axis=1, keepdims=True), out=q)
+        q -= np.log(row_sums(np.exp(q, out=scratch("e^q", q.shape, q.dtype))))
 
     return _by_rows(work, x)
 
