@@ -9,7 +9,7 @@ by the next block. With `groups` there is one product for each group of channels
 
 What makes the copy fast is long runs of neighbours: channels-last memory has runs of kW
 C numbers. With few channels (the first layer) the rows of pixels are longer, so there
-A^T is what is stored. A 1x1 kernel with stride 1 needs no copy. Where the whole batch
+A^T is what is stored, and dA^T. A 1x1 kernel with stride 1 needs no copy. Where the whole batch
 has fewer pixels than there are filters (one picture, late in a net), to bring the
 weights into the order of A would take longer than the product: they are used as they
 lie, y^T = w A^T, and workers share the filters instead of the images.
@@ -187,6 +187,9 @@ def columns_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:
     if s.is_pointwise:
         xp.matmul(dy, transposed, out=dx.reshape(-1, s.groups, s.inner).swapaxes(0, 1))
         return
+    if s.inner < FEW_CHANNELS:
+        _rows_back(dy, transposed, dx, s)
+        return
     da = scratch("im2col", (len(dx), *s.out, s.groups, *s.kernel, s.inner), dx.dtype)
     xp.matmul(dy, transposed, out=da.reshape(-1, s.groups, s.taps).swapaxes(0, 1))
     border = scratch("im2col border", (len(dx), *s.padded, s.groups, s.inner), dx.dtype)
@@ -194,6 +197,19 @@ def columns_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:
     for i, j, rows, columns in taps(s.kernel, s.stride, s.out, s.dilation):
         border[:, rows, columns] += da[:, :, :, :, i, j]  # one tap meets no pixel twice
     as_nchw(dx)[...] = inside(as_nchw(border.reshape(len(dx), *s.padded, s.c)), s.padding)
+
+
+def _rows_back(dy: Array, transposed: Array, dx: Array, s: Shape) -> None:
+    """The same for few channels: of dA^T, whose runs are rows of pixels."""
+    da = scratch("im2col", (s.groups, *s.kernel, s.inner, len(dx), *s.out), dx.dtype)
+    columns = da.reshape(s.groups, s.taps, -1)
+    xp.matmul(transposed.swapaxes(1, 2), dy.swapaxes(1, 2), out=columns)
+    border = scratch("border", (s.groups, s.inner, len(dx), *s.padded), dx.dtype)
+    border[...] = 0
+    for i, j, rows, across in taps(s.kernel, s.stride, s.out, s.dilation):
+        border[..., rows, across] += da[:, i, j]
+    images = border.reshape(s.c, len(dx), *s.padded).swapaxes(0, 1)
+    as_nchw(dx)[...] = inside(images, s.padding)
 
 
 # The plain twins: the same sums with the whole of A in memory.
