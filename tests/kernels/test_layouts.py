@@ -1,8 +1,7 @@
 """Every kernel in every layout, small and large, in every dtype, equals plain NumPy in float64.
 
 A result must not depend on how its operands lie in memory, nor on the side of a size threshold on
-which they are, nor, by a single bit, on the number of workers. A kernel without a row here turns
-the last test red.
+which they are. A kernel without a row here turns the last test red.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -38,7 +36,6 @@ from tinynet.kernels import (
     precision,
     softmax,
     sums,
-    threads,
     update,
 )
 
@@ -380,31 +377,6 @@ def compare(row: Row, dtype: str, size: str, orders: Any = None) -> None:
         for a, exact in pairs:
             assert a.dtype in (dtype, np.float64), (first, others)
             assert error(a, exact) < bound(row, dtype), (first, others)
-
-
-@pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Kernels cut their work into many blocks; the number of workers is restored."""
-    for name in ("BLOCK_BYTES", "CHUNK_BYTES"):
-        for module in pkgutil.iter_modules(kernels.__path__):
-            whole = importlib.import_module(f"{kernels.__name__}.{module.name}")
-            if hasattr(whole, name):
-                monkeypatch.setattr(whole, name, 1 << 15)
-    workers = threads.get_num_workers()
-    yield
-    threads.set_num_workers(workers)
-
-
-@pytest.mark.parametrize("name", ROWS)
-def test_results_do_not_depend_on_the_number_of_workers(name: str, small_blocks: None) -> None:
-    row = ROWS[name]
-    found = []
-    for n in (1, 2, 3):
-        threads.set_num_workers(n)
-        results = row.kernel(*row.arrays("large", "f4"))
-        arrays = results if isinstance(results, tuple) else (results,)
-        found.append([a.tobytes() for a in arrays])
-    assert found[0] == found[1] == found[2]
 
 
 PARTNERS = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
+import pkgutil
 import sys
 import threading
 import time
@@ -13,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.kernels.test_layouts import ROWS
+from tinynet import kernels
 from tinynet.kernels import threads as kernel_threads
 from tinynet.kernels.threads import pmap, set_num_workers, single_threaded_blas
 
@@ -300,3 +304,25 @@ def test_a_missing_threadpoolctl_is_told_in_the_same_way(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     with pytest.warns(RuntimeWarning, match="finds no BLAS"):
         assert kernel_threads.blas_libraries() == []
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kernel cuts its work into many blocks."""
+    for info in pkgutil.iter_modules(kernels.__path__):
+        module = importlib.import_module(f"{kernels.__name__}.{info.name}")
+        for name in {"BLOCK_BYTES", "CHUNK_BYTES"} & set(vars(module)):
+            monkeypatch.setattr(module, name, 1 << 15)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_results_of_a_kernel_do_not_depend_on_the_number_of_workers(
+        name: str, small_blocks: None) -> None:
+    row = ROWS[name]
+    found = []
+    for n in (1, 2, 3):
+        set_num_workers(n)
+        results = row.kernel(*row.arrays("large", "f4"))
+        arrays = results if isinstance(results, tuple) else (results,)
+        found.append([a.tobytes() for a in arrays])
+    assert found[0] == found[1] == found[2]
