@@ -327,6 +327,7 @@ OTHERS = {  # functions of kernels/ that take no operands in an order of their o
     "kernel": "the choice of a body",
     "pending.": "what readers compute: test_late_norm.py", "late_norm.": "the same",
     "norm.measure": "part of batch_norm", "norm.coefficients": "of vectors",
+    "norm.normalised": "part of batch_norm", "norm.of_whole_batch": "of vectors",
     "norm.scale_and_shift_of": "of vectors",
     "im2col.": "parts of conv2d", "winograd.": "parts of conv2d",
     "conv.": "the choice of an algorithm", "elementwise.at_once": "f itself",

@@ -35,6 +35,7 @@ from .ranks import Ranks
 from .threads import BLOCK_BYTES, pmap
 
 _ROW = 8192  # NumPy's buffer, in numbers
+LEAST = 64  # rows, if the pixels suffice
 
 
 class Statistics(NamedTuple):
@@ -69,8 +70,10 @@ class Rows:
         self.dtype = x.dtype
         self.shape = x.shape
         pixels = x.size // self.channels
-        # Pixels of a row: a power of two that divides them all, for about _ROW numbers.
-        self.repeats = math.gcd(pixels, 1 << (_ROW // self.channels).bit_length())
+        # Pixels of a row: a power of two that divides them all, for about _ROW numbers; fewer
+        # of a small array, whose few long rows would be less work than their vectors.
+        most = min(_ROW // self.channels, pixels // LEAST)
+        self.repeats = math.gcd(pixels, 1 << most.bit_length())
         self.rows = pixels // self.repeats
         self.width = self.repeats * self.channels
         self.step = max(1, BLOCK_BYTES // (self.width * x.itemsize))  # rows of a block
@@ -82,7 +85,8 @@ class Rows:
     def shaped(self, matrix: Array) -> Array:
         """The matrix as an array of the shape of x."""
         n, c, *size = self.shape
-        return np.moveaxis(matrix.reshape(n, *size, c), -1, 1)
+        images = matrix.reshape(n, *size, c)
+        return images.transpose(0, -1, *range(1, images.ndim - 1))
 
     def tile(self, channel: Array) -> Array:
         """A value for each channel, repeated to the length of a row."""
@@ -98,7 +102,7 @@ class Rows:
 
     def total(self, parts: Array) -> Array:
         """Sums of rows, (.., blocks, width), added in order, the pixels of a row in float64."""
-        rows = parts.sum(axis=-2)
+        rows = parts[..., 0, :] if parts.shape[-2] == 1 else parts.sum(axis=-2)
         pixels = rows.reshape(*rows.shape[:-1], self.repeats, self.channels)
         return pixels.sum(axis=-2, dtype=np.float64)
 
