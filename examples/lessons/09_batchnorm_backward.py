@@ -51,8 +51,8 @@ def forward_test(x, weight, bias, running_mean, running_var, eps=1e-5):
     return ...
 
 # %% [markdown]
-# In the library this is `tinynet/functional/norm.py:batch_norm`, and its backward, with four passes
-# over memory in place of ten, is `tinynet/kernels/norm.py:batch_norm_backward`.
+# In the library this is `tinynet/functional/norm.py:batch_norm`, and its backward is
+# `tinynet/kernels/norm.py:batch_norm_backward`, where the three parts are A g + P x + Q.
 
 # %%
 def picture(figure):

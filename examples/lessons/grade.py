@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def find(lesson: str) -> Path | None:
-    """The lesson of a number such as 7 or 07; a path is taken as it is."""
+    """The file of a number such as 7 or 07; a path is taken, if its name begins with a number."""
     if Path(lesson).suffix in (".py", ".ipynb"):
         path = Path(lesson)
         return path if path.exists() and path.name[:2] in grading.lessons() else None
@@ -53,9 +53,10 @@ def find(lesson: str) -> Path | None:
 
 def report_on(path: Path, solutions: bool) -> grading.Report:
     """The report, also on a lesson that never ends: it is interrupted, as by ctrl-C."""
+    lesson = grading.lessons()[path.name[:2]]  # `path` may be a copy elsewhere
     text = grading.read(path)
     if solutions:
-        text = grading.solved(text, grading.solution_of(path))
+        text = grading.solved(text, grading.solution_of(lesson))
     late = threading.Event()
 
     def interrupt() -> None:
@@ -66,11 +67,11 @@ def report_on(path: Path, solutions: bool) -> grading.Report:
     watch.daemon = True
     try:
         watch.start()
-        return grading.grade(path, text)
+        return grading.grade(lesson, text)
     except KeyboardInterrupt as stop:
         if not late.is_set():
             raise
-        return grading.endless(stop, path.name, PATIENCE)
+        return grading.endless(stop, lesson.name, PATIENCE)
     finally:
         watch.cancel()
 
@@ -79,7 +80,8 @@ def one_lesson(path: Path, solutions: bool = False) -> int:
     report = report_on(path, solutions)
     if report.passed:
         print(f"{path.stem}: all {report.total} checks are right")
-        print(f"its picture: python {relative(path)}")
+        if path.suffix == ".py" and not solutions:
+            print(f"its picture: python {relative(path)}")
         return 0
     print(f"{path.stem}: {report.message}")
     if report.hint:

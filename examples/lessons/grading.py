@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import re
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -144,7 +145,8 @@ def read(path: Path) -> str:
     if path.suffix != ".ipynb":
         return text
     cells = json.loads(text)["cells"]
-    return "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    code = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return re.sub(r"^(?=[%!])", "# ", code, flags=re.MULTILINE)  # %matplotlib, !pip: Jupyter's own
 
 
 def solved(stub: str, solution: str) -> str:

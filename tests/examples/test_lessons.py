@@ -235,8 +235,9 @@ def test_a_notebook_of_a_lesson_is_graded_too(solved: Any, command: Any, tmp_pat
                                               capsys: pytest.CaptureFixture[str]) -> None:
     _, text = solved("04")
     cells = [{"cell_type": "markdown", "source": ["# prose\n", "is not code"]},
+             {"cell_type": "code", "source": ["%matplotlib inline\n", "!pip list"]},
              {"cell_type": "code", "source": text.splitlines(keepends=True)}]
-    path = tmp_path / "04_sgd_to_adam.ipynb"
+    path = tmp_path / "04 my copy.ipynb"
     path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
     assert command.main([str(path)]) == 0
     assert "all 5 checks are right" in capsys.readouterr().out

@@ -47,7 +47,7 @@ def check_measured(answer: Answer) -> None:
 
     x = np.array([[1.0, 2.0], [-1.0, 0.5]])
     h = 0.1
-    close("the slopes of sum(x^3), measured with h = 0.1,", answer.measured(cubes, x.copy(), h),
+    close("the slope of sum(x^3), measured with h = 0.1,", answer.measured(cubes, x.copy(), h),
           3 * x**2 + h * h, "(loss(x + step) - loss(x - step)) / (2 h)",
           {"To one side only: the error is then of the size h, not h^2.":
                3 * x**2 + 3 * x * h + h * h,

@@ -47,12 +47,12 @@ def check_mixup(answer: Answer) -> None:
     y = np.eye(3)
     order = np.array([1, 2, 0])
     mixed, labels = answer.mixup(x, y, 0.4, order)
-    close("the mixed pictures, lam = 0.4,", mixed, 0.4 * before + 0.6 * before[order],
+    close("the array of mixed pictures, lam = 0.4,", mixed, 0.4 * before + 0.6 * before[order],
           "lam x + (1 - lam) x[order]",
           {"lam belongs to the picture itself, 1 - lam to the other.":
                0.6 * before + 0.4 * before[order],
            "The two shares have to sum to 1.": 0.4 * before + before[order]})
-    close("the mixed labels, lam = 0.4,", labels, 0.4 * y + 0.6 * y[order],
+    close("the array of mixed labels, lam = 0.4,", labels, 0.4 * y + 0.6 * y[order],
           "lam y + (1 - lam) y[order]",
           {"The labels are mixed as well: here they are those of the first picture.": y,
            "Labels and pictures are mixed in the same proportion: here they are swapped.":
