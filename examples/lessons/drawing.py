@@ -18,8 +18,11 @@ def draw(lesson: str, picture: Callable[[Any], None]) -> None:
     try:
         picture(figure)
     except Exception as error:
-        print(f"No picture yet ({type(error).__name__}: {error}).")
-        print(f"What is missing, says: python examples/lessons/grade.py {lesson[:2]}")
+        why = f"{type(error).__name__}: {error}"
+        if "ellipsis" in str(error):
+            why = "some `...` is left."
+        print(f"No picture yet: {why}")
+        print(f"To see what is missing: python examples/lessons/grade.py {lesson[:2]}")
         return
     if "ipykernel" in sys.modules:
         from IPython.display import Image, display

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import argparse
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -31,6 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--notebook", action="store_true",
                         help="write the lesson as a notebook beside it, for Jupyter")
     given = parser.parse_args(argv)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # a shell's background job
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # else no loop is ended
     if given.notebook and given.lesson is None:
         parser.error("--notebook is of one lesson: give its number")
     if given.lesson is None:
@@ -87,6 +90,8 @@ def one_lesson(path: Path, solutions: bool = False) -> int:
     if report.hint:
         print(f"  hint: {report.hint}")
     print(f"  {report.right} of {report.total} checks are right so far")
+    if path.suffix == ".ipynb":
+        print("  (lines are counted over all code cells)")
     return 1
 
 

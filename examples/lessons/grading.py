@@ -101,7 +101,7 @@ class Answer:
         if name in self._unfinished:
             gap = self._unfinished[name]
             raise Wrong(f"`{gap.where}` still has `...` in line {gap.line}: write what belongs "
-                        "there", f"it is for this: {gap.task}")
+                        "there", f"its first line says: {gap.task}")
         return self._names[name]
 
 

@@ -14,8 +14,9 @@ def check_mean_over_all_masks(answer: Answer) -> None:
           answer.mean_over_all_masks(W[:2], X[:2], 0.5), 15.5, "keep^(ones) (1 - keep)^(zeros)",
           {"The probabilities of all masks have to sum to 1: here they are 1 each.": 62.0})
     whole = float(W @ X)
-    close("the mean over all masks of three inputs, keep 0.25,", answer.mean_over_all_masks(W, X, 0.25),
-          0.25 * whole, "keep^(ones) (1 - keep)^(zeros)",
+    close("the mean over all masks of three inputs, keep 0.25,",
+          answer.mean_over_all_masks(W, X, 0.25), 0.25 * whole,
+          "keep^(ones) (1 - keep)^(zeros)",
           {"All masks count alike here; at keep 0.25 those with many zeros are likelier.":
                0.5 * whole,
            "Ones are kept with probability keep, zeros with 1 - keep: they are swapped.":
