@@ -10,7 +10,7 @@ from tinynet import train, tune
 from tinynet.optim import schedule
 
 from . import style
-from .nets import run_deep, run_line, run_resnet, run_spirals
+from .nets import run_deep, run_line, run_residual, run_spirals
 from .style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, Picture
 
 RATES = {10.0: "very high", 0.003: "low", 0.6: "high", 0.1: "good"}
@@ -40,48 +40,52 @@ def four_rates(quick: bool) -> Picture:
 
 # The staircase, and the cosine: a ResNet's loss
 
-def of_resnet(quick: bool, lr: float, rate: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Training loss of each epoch, and the learning rate at its beginning: 120 epochs."""
-    history = run_resnet(lambda steps: rate(lr, steps), 120, 64 if quick else 512,
-                         64 if not quick else 16)
-    each = np.array(history.steps["loss"]).reshape(120, -1)
-    return each.mean(axis=1), np.array(history.steps["lr"]).reshape(120, -1)[:, 0]
+EPOCHS = 120
+PEAK = 0.1
+RESNET = ("residual net (4 blocks with batch norm, width 32) on endless spirals, batch 32, SGD "
+          f"momentum 0.9, peak lr {PEAK}")
 
 
-RESNET = "ResNet-8 on 16x16 shapes, SGD momentum 0.9, weight decay 1e-3, peak lr "
+def of_resnet(quick: bool, rate: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The loss after each epoch, and the learning rate at its beginning."""
+    each = 8 if quick else 30  # steps of an epoch
+    rule = rate(PEAK, EPOCHS * each)
+    loss = np.array(run_residual(rule, EPOCHS, each))
+    return loss, np.array([rule(epoch * each) for epoch in range(EPOCHS)])
+
+
+def draw_loss(loss: np.ndarray, text: str) -> tuple[Any, Any]:
+    figure, (panel,) = style.sheet(size=(6.2, 3.7))
+    panel.plot(np.arange(1, EPOCHS + 1), loss, color=BLUE, linewidth=1.8)
+    panel.set(xlabel="epoch", ylabel="loss", xlim=(0, EPOCHS), yscale="log")
+    style.title(panel, text)
+    return figure, panel
 
 
 def staircase(quick: bool) -> Picture:
     """9: a ResNet's loss where the learning rate drops tenfold at epochs 30, 60, 90."""
-    lr = 0.2
-    loss, rates = of_resnet(quick, lr, lambda lr, steps: schedule.step_decay(lr, every=steps // 4))
-    figure, (panel,) = style.sheet(size=(6.2, 3.7))
-    panel.plot(np.arange(120) + 0.5, loss, color=BLUE, linewidth=1.8)
+    loss, rates = of_resnet(quick, lambda lr, steps: schedule.step_decay(lr, every=steps // 4))
+    figure, panel = draw_loss(loss, "ResNet: learning rate x 0.1 at epochs 30, 60, 90")
     for epoch in (30, 60, 90):
         panel.axvline(epoch, color=GREY, linewidth=1, linestyle="--")
-        style.say(panel, epoch + 1.5, loss[:30].max() * 0.92, "reduce\nlearning rate", "#555555",
-                  fontsize=8, va="top")
-    panel.set(xlabel="epoch", ylabel="training loss", xlim=(0, 120), ylim=(0, None))
-    style.title(panel, "ResNet: learning rate x 0.1 at epochs 30, 60, 90")
-    stages = loss.reshape(4, 30)
-    return Picture(figure, RESNET + f"{lr}", {
-        "rates": [float(rates[e]) for e in (0, 29, 30, 59, 60, 90)],
-        "before and after": [[float(stages[i, -5:].mean()), float(stages[i + 1, :5].mean())]
-                             for i in range(3)],
-        "stages": stages.mean(axis=1).tolist()})
+        style.say(panel, epoch + 1.5, loss.max(), "reduce\nlearning rate", "#555555",
+                  fontsize=8.5, va="top")
+    return Picture(figure, RESNET, {
+        "rates": [float(rates[epoch]) for epoch in (0, 29, 30, 59, 60, 90)],
+        "around epoch 30": [float(loss[20:30].mean()), float(loss[32:42].mean())],
+        "stages": loss.reshape(4, 30)[:, 5:].mean(axis=1).tolist()})
 
 
 def cosine_loss(quick: bool) -> Picture:
-    """11: the loss of the same ResNet under a cosine: it falls to the end."""
-    lr = 0.2
-    loss, _ = of_resnet(quick, lr, schedule.cosine)
-    figure, (panel,) = style.sheet(size=(6.2, 3.7))
-    panel.plot(np.arange(120) + 0.5, loss, color=BLUE, linewidth=1.8)
-    panel.set(xlabel="epoch", ylabel="training loss", xlim=(0, 120), ylim=(0, None))
-    style.title(panel, "Training loss under a cosine learning rate")
-    style.say(panel, 66, loss.max() * 0.8, "no steps: smooth to the end", "#555555")
-    return Picture(figure, RESNET + f"{lr}, cosine over 120 epochs", {
-        "quarters": loss.reshape(4, 30).mean(axis=1).tolist(),
+    """11: the loss of the same ResNet under a cosine: it falls to the end, without steps."""
+    loss, rates = of_resnet(quick, schedule.cosine)
+    figure, panel = draw_loss(loss, "Training loss under a cosine learning rate")
+    rate = panel.inset_axes((0.66, 0.62, 0.32, 0.34))
+    rate.plot(rates, color=RED, linewidth=1.6)
+    rate.set(xticks=[], yticks=[], ylim=(0, None))
+    rate.set_title("learning rate", fontsize=8)
+    return Picture(figure, f"{RESNET}, cosine over {EPOCHS} epochs", {
+        "thirds": loss.reshape(3, 40).mean(axis=1).tolist(),
         "last": float(loss[-5:].mean())})
 
 

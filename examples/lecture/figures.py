@@ -22,7 +22,7 @@ from typing import NamedTuple
 if __package__ in (None, ""):  # run as a script: its folder is a package
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from lecture import decay, descent, masks, order, photos, style
+from lecture import decay, descent, masks, order, photos, search, style, unseen
 from tinynet import train
 
 
@@ -52,14 +52,16 @@ FIGURES = [
     Figure(6, ("A7", "A8"), "Momentum update: arrows", descent.momentum_arrows),
     Figure(7, ("A10", "A12"), "Nesterov momentum: arrows", descent.nesterov_arrows),
     Figure(8, ("A21",), "Four learning rates", decay.four_rates, 4),
-    Figure(9, ("B1",), "ResNet's loss under step decay", decay.staircase, 25),
+    Figure(9, ("B1",), "ResNet's loss under step decay", decay.staircase, 5),
     Figure(10, ("B2",), "Cosine decay", decay.cosine),
-    Figure(11, ("B3",), "The loss under a cosine", decay.cosine_loss, 25),
+    Figure(11, ("B3",), "The loss under a cosine", decay.cosine_loss, 5),
     Figure(12, ("B4",), "Linear decay", decay.linear),
     Figure(13, ("B5",), "Inverse square root decay", decay.inverse_root),
     Figure(14, ("B6",), "Linear warm-up", decay.warm_up),
     Figure(15, ("C1",), "First order: the tangent's step", order.first),
     Figure(16, ("C2", "C3"), "Second order: to the parabola's minimum", order.second),
+    Figure(17, ("D1",), "Training loss, and accuracy on unseen data", unseen.curves, 15),
+    Figure(18, ("D2",), "Early stopping", unseen.early_stopping, 15),
     Figure(19, ("E4",), "Dropout: neurons switched off", masks.dropout),
     Figure(20, ("E5",), "A single neuron and its four masks", masks.single_neuron),
     Figure(21, ("F2",), "Horizontal flip", photos.flip),
@@ -70,6 +72,8 @@ FIGURES = [
     Figure(26, ("G3",), "Stochastic depth: blocks skipped", masks.stochastic_depth),
     Figure(27, ("G4",), "Cutout", photos.cutout),
     Figure(28, ("G5",), "Mixup", photos.mixup),
+    Figure(29, ("H8",), "Random search and the grid", search.grid_and_random, 15),
+    Figure(30, ("D4",), "Snapshot ensemble", unseen.snapshots),
 ]
 
 

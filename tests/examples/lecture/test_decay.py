@@ -23,6 +23,19 @@ def test_A21_the_rule_names_the_four_curves(numbers: Numbers) -> None:
     assert found["decayed"] < 0.3 * found["ends"][0.6]  # start high, then decay
 
 
+def test_B1_the_staircase(numbers: Numbers) -> None:
+    found = numbers(9)
+    assert found["rates"] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.0001])
+    before, after = found["around epoch 30"]
+    assert after < 0.8 * before
+    assert found["stages"][0] > 1.5 * found["stages"][1]
+
+
+def test_B3_under_a_cosine_the_loss_falls_to_the_end(numbers: Numbers) -> None:
+    thirds = numbers(11)["thirds"]
+    assert thirds[0] > thirds[1] > thirds[2] > 0
+
+
 def test_B2_cosine(numbers: Numbers) -> None:
     assert list(numbers(10)["rates"].values()) == \
         pytest.approx([1, 0.853553, 0.5, 0.146447, 0], abs=1e-6)
