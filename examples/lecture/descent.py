@@ -65,7 +65,7 @@ def gradient_descent(quick: bool) -> Picture:
                    "direction at the start", {
         "distance": float(np.linalg.norm(path[-1])),
         "first step over gradient": float(np.linalg.norm(first - lr * downhill)),
-        "losses": losses(f, path).tolist()})
+        "falls at every step": bool((np.diff(losses(f, path)) < 0).all())})
 
 
 def zig_zag(quick: bool) -> Picture:
@@ -134,7 +134,7 @@ def stuck(quick: bool) -> Picture:
 
 # Noise
 
-def noisy(lr: float, rho: float, batch: int | None, steps: int) -> np.ndarray:
+def on_batches(lr: float, rho: float, batch: int | None, steps: int) -> np.ndarray:
     """The path of SGD on mini-batches of a regression; `batch` None: on all examples."""
     loss = landscapes.regression()
     if batch:
@@ -148,8 +148,8 @@ WINDOW = (-1.35, 2.1, -0.1, 2.3)
 def mini_batches(quick: bool) -> Picture:
     """4: the gradient of a mini-batch is noisy, so the path wanders."""
     lr, steps = 0.02, 150
-    paths = {"full gradient": noisy(lr, 0.0, None, steps),
-             "mini-batches of 2": noisy(lr, 0.0, 2, steps)}
+    paths = {"full gradient": on_batches(lr, 0.0, None, steps),
+             "mini-batches of 2": on_batches(lr, 0.0, 2, steps)}
     figure, (panel,) = style.sheet(size=(5.6, 4.0))
     loss = landscapes.regression()
     heights(panel, loss, WINDOW, filled=False)
@@ -166,8 +166,8 @@ def mini_batches(quick: bool) -> Picture:
 def momentum(quick: bool) -> Picture:
     """5: with momentum the noise averages out: a smoother path at the same learning rate."""
     lr, steps = 0.002, 150
-    paths = {"SGD": noisy(lr, 0.0, 2, steps),
-             "SGD + momentum 0.9": noisy(lr, 0.9, 2, steps)}
+    paths = {"SGD": on_batches(lr, 0.0, 2, steps),
+             "SGD + momentum 0.9": on_batches(lr, 0.9, 2, steps)}
     figure, (panel,) = style.sheet(size=(5.6, 4.0))
     loss = landscapes.regression()
     heights(panel, loss, WINDOW, filled=False)

@@ -108,7 +108,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{figure.name}  {figure.title:46} {time.perf_counter() - began:5.1f} s",
                   flush=True)
     if not args.only:
-        train.write_atomic(args.out / "numbers.json", json.dumps(numbers, indent=1) + "\n")
+        train.write_atomic(args.out / "numbers.json", json.dumps(numbers, indent=1, allow_nan=False)
+                            + "\n")
     print(f"{len(args.figures)} figures are in {args.out}")
     return 0
 

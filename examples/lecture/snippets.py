@@ -180,7 +180,7 @@ class Side(NamedTuple):
     """A snippet with its settings, and the library's optimizer with the same ones."""
 
     snippet: Callable[[Gradient, Array], Iterator[Array]]
-    library: landscapes.Make
+    ours: landscapes.Make
 
 
 SIDES = {
@@ -208,7 +208,7 @@ def apart(name: str, steps: int = 100) -> float:
     """The largest difference of any coordinate at any step."""
     start = np.array([2.0, 1.0])
     snippet = list(itertools.islice(SIDES[name].snippet(slope, start), steps))
-    library = landscapes.trace(SIDES[name].library, landscapes.double_well, start, steps)[1:]
+    library = landscapes.trace(SIDES[name].ours, landscapes.double_well, start, steps)[1:]
     return float(np.abs(np.array(snippet) - library).max())
 
 

@@ -28,6 +28,10 @@ def test_F2_each_is_the_picture_or_its_mirror_image(numbers: Numbers) -> None:
     assert found["share"] == pytest.approx(0.5, abs=4 * 0.5 / 8)
 
 
+def test_F4_there_are_fifty_views_at_test(numbers: Numbers) -> None:
+    assert numbers(22)["views"] == 5 * 10
+
+
 def test_F3_patches_come_from_scales_of_the_papers_range(numbers: Numbers) -> None:
     found = numbers(22)
     assert found["shapes"] == [[3, 224, 224]] * 4
