@@ -37,6 +37,29 @@ def test_all_together_leave_their_numbers(
     assert numbers["image06.png"]["closing error"] < 1e-14
 
 
+IMAGES = Path(figures.__file__).parent / "images"
+
+
+def test_all_thirty_are_committed_and_small() -> None:
+    names = {figure.name for figure in figures.FIGURES}
+    numbers: dict[str, Any] = json.loads((IMAGES / "numbers.json").read_text("utf-8"))
+    assert {path.name for path in IMAGES.glob("*.png")} == names == numbers.keys()
+    assert sum(path.stat().st_size for path in IMAGES.iterdir()) < 2_000_000
+    for path in IMAGES.glob("*.png"):
+        with Image.open(path) as picture:
+            assert 500 <= picture.size[0] <= 1200, path.name
+
+
+@pytest.mark.parametrize("number", [2, 3, 6, 7, 15, 16])
+def test_the_committed_numbers_are_those_of_the_code(number: int) -> None:
+    """Of the figures that take no training."""
+    committed = json.loads((IMAGES / "numbers.json").read_text("utf-8"))
+    (figure,) = (figure for figure in figures.FIGURES if figure.number == number)
+    made = figure.draw(False).numbers
+    for name, value in committed[figure.name].items():
+        assert made[name] == pytest.approx(value, rel=1e-6, abs=1e-9), name
+
+
 def test_a_figure_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         figures.main(["--only", "31"])
