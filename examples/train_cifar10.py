@@ -6,9 +6,9 @@
 
 A tenth of the training set is held out for validation: it decides which epoch's weights are kept.
 The test set is used once, at the end. Ctrl-C stops early and keeps the best weights so far. The
-folder `--out` then holds model.safetensors, curves.png, confusion.png, mistakes.png, history.json
-and result.json. A run that was cut off leaves checkpoints there, too: the same command with
-`--resume` goes on, bit for bit. For your own pictures there is `examples/predict.py`.
+folder `--out` then holds report.html (open it), model.safetensors, the page's pictures and
+numbers. A run that was cut off leaves checkpoints there, too: the same command with `--resume` goes
+on, bit for bit. For your own pictures there is `examples/predict.py`.
 """
 
 from __future__ import annotations
@@ -152,19 +152,6 @@ def make_optimizer(model: nn.Module, lr: float, steps: int) -> optim.Optimizer:
                      nesterov=True)
 
 
-def draw_answers(scores: np.ndarray, test: data.Dataset, out: Path) -> train.ConfusionMatrix:
-    """Which class is taken for which, and the mistakes the net is surest of, as pictures."""
-    confusion = train.confusion_matrix(test.labels, scores, test.classes)
-    viz.plot_confusion(confusion, out / "confusion.png")
-    probabilities = F.softmax(tn.tensor(scores)).numpy()
-    worst = train.surest_mistakes(test.labels, probabilities, 20)
-    if len(worst):
-        viz.plot_predictions(test.images[worst], probabilities[worst], test.classes,
-                             out / "mistakes.png", labels=test.labels[worst],
-                             title="The mistakes that the net is surest of")
-    return confusion
-
-
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
     start = time.perf_counter()
@@ -244,13 +231,15 @@ def main(argv: list[str] | None = None) -> int:
     train.write_atomic(args.out / "result.json", json.dumps(result, indent=2) + "\n")
     title = f"{name} on {training.name}: {accuracy:.2%} on {len(test):,} test pictures"
     viz.plot_history(history, args.out / "curves.png", smooth=0.95, title=title)
-    confusion = draw_answers(scores, test, args.out)
+    confusion = viz.draw_answers(test.labels, scores, test, args.out)
+    viz.write_layers(model, F.cross_entropy, next(iter(train_loader)), args.out)
+    card = viz.write_card(args.out)
     if history.stopped != "interrupted":
         shutil.rmtree(args.checkpoints)  # not before all that they protect is on the disk
     if not args.quiet:
         print_line(f"\n{history.table()}\n\n{confusion.table()}\n")
     print_line(f"test accuracy {accuracy:.2%} on {len(test):,} pictures after {trainer.epoch} "
-               f"epochs, {seconds:.0f} s ({history.stopped}); results are in {args.out}")
+               f"epochs, {seconds:.0f} s ({history.stopped}); look at {card}")
     return 0
 
 

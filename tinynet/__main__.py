@@ -1,10 +1,10 @@
-"""`python -m tinynet`: what runs here. Also `... gradcheck`, `... trace` and `... twins`.
+"""`python -m tinynet`: what runs here. Also `... gradcheck`, `trace`, `twins`, `report`.
 
 The first prints the versions, the backend, the device and the threads: the lines to
 paste into a bug report. The second differentiates every operation numerically and
 prints the comparison. The third follows a training step of a small net through the
 files of the library, with plain kernels. The fourth times every fast kernel beside its
-plain twin.
+plain twin. The fifth writes the report card of a run into its folder.
 
 This is the last file.
 """
@@ -133,6 +133,24 @@ def trace(argv: Sequence[str]) -> int:
     return 0
 
 
+def report(argv: Sequence[str]) -> int:
+    """Write the report card of the run that is in a folder."""
+    from . import viz
+
+    parser = argparse.ArgumentParser(
+        prog="python -m tinynet report", description="Write report.html and report.md into "
+        "a run's folder, from its history.json and what else a script has left there.")
+    parser.add_argument("folder", help="for example runs/cifar10")
+    parser.add_argument("--title", default="", help="of the page")
+    options = parser.parse_args(argv)
+    try:
+        print(f"written: {viz.write_card(options.folder, options.title)}")
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status is 0 if all is well."""
     parser = argparse.ArgumentParser(
@@ -143,6 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("gradcheck", help="check the gradients of all operations", add_help=False)
     commands.add_parser("trace", help="follow a training step through the library", add_help=False)
     commands.add_parser("twins", help="time fast kernels beside their plain twins",
+                        add_help=False)
+    commands.add_parser("report", help="the report card of a run, from its folder",
                         add_help=False)
     chosen, rest = parser.parse_known_args(argv)
     if chosen.command == "gradcheck":
@@ -155,6 +175,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .twins import main as twins
 
         return twins(rest)
+    if chosen.command == "report":
+        return report(rest)
     if rest:
         parser.error(f"unknown option {rest[0]!r}: `info` takes none")
     print(info())

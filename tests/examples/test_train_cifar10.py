@@ -29,7 +29,7 @@ LONG = "takes minutes on the emulated device; test_the_same_code_runs_on_cupy is
 
 pytestmark = pytest.mark.numpy_only(LONG)
 FILES = {"model.safetensors", "curves.png", "confusion.png", "mistakes.png", "history.json",
-         "result.json"}
+         "result.json", "layers.json", "report.html", "report.md"}
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def test_D1_draws_all_curves_with_names_and_units(tmp_path: Path, figures: list[
     assert (tmp_path / "new" / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     loss, accuracy, lr, ratio = figures[0].axes
     titles = [p.get_title(loc="left") for p in (loss, accuracy, lr, ratio)]
-    assert titles == ["Loss", "Accuracy (training: batches as the net met them)", "Learning rate",
+    assert titles == ["Loss", "Accuracy (training: as it went)", "Learning rate",
                       "Update ratio"]
     assert all(p.get_xlabel() == "epoch" and p.get_ylabel() for p in figures[0].axes)
     found = lines(loss)

@@ -9,6 +9,10 @@ Read next: `viz/canvas.py`.
 # ruff: noqa: I001
 from .anatomy import plot_anatomy as plot_anatomy
 from .answers import plot_confusion as plot_confusion, plot_predictions as plot_predictions
+from .card import (
+    ReportCard as ReportCard, draw_answers as draw_answers, write_card as write_card,
+    write_layers as write_layers,
+)
 from .contact_sheet import contact_sheet as contact_sheet
 from .curves import (
     Panel as Panel, plot_history as plot_history, plot_panels as plot_panels,

@@ -1,6 +1,6 @@
 """Answers to look at: pictures with their classes, and the confusion matrix.
 
-Read next: `viz/report.py`.
+Read next: `viz/page.py`.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def _draw_loss(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
 
 def _draw_accuracy(panel: Axes, history: History, to_epochs: Callable[[Any], Any],
                    beta: float) -> None:
-    entitle(panel, "Accuracy (training: batches as the net met them)", "right answers (%)")
+    entitle(panel, "Accuracy (training: as it went)", "right answers (%)")
     panel.set_ylim(0, 100)
     if "accuracy" not in history.steps:
         return _say(panel, "not measured")

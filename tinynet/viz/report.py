@@ -1,41 +1,33 @@
 r"""The recipe's report: one HTML file with everything inside, to read, keep or send.
 
-The page around it is `report.html`. A section for each step: what was seen, the
-lecture's advice for it, a picture, the numbers. The pictures are in the file itself
-(base64 PNG), and nothing is loaded from anywhere. While a run goes on, the report of
+The page around it is `page.py`'s. A section for each step: what was seen, the
+lecture's advice for it, a picture, the numbers. While a run goes on, the report of
 what is finished so far is written again and again:
 
     tune.recipe.run(..., report=lambda found: viz.write_report(found, "report.html"))
 
-Read next: `twins.py`.
+Read next: `viz/card.py`.
 """
 
 from __future__ import annotations
 
-import base64
 import functools
-import io
 import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..files import write_atomic
 from ..train.history import History, smooth
 from ..tune.recipe import WHY, Found
 from ..tune.search import Search, Trial
 from ..tune.space import LogUniform
 from ..tune.workbench import Step
 from .curves import Panel, plot_history, plot_panels
+from .page import cell, picture, table, tag, write_page
 from .search import plot_searches
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_HEADS = {"ratio": "loss ratio", "new": "loss on new pictures", "weight_decay": "weight decay"}
 _BY_FACTOR = LogUniform(1e-12, 1.0)  # rates and decays have logarithmic axes
 _MARK = {"ok": "passed", "warning": "look here", "fault": "mend this first"}
 
@@ -46,32 +38,25 @@ def write_report(found: Found, path: str | os.PathLike[str],
     spent = f"The seven steps of CS231n lecture 8; {found.seconds:.0f} s of training."
     doubtful = found.fault or (found.best is None and found.stopped)
     kind = "chosen doubt" if doubtful else "chosen"
-    body = [_tag("p", spent), _tag("p", _summary(found), kind)]
+    body = [tag("p", spent), tag("p", _summary(found), kind)]
     body += [_drawn(json.dumps(step.to_dict())) for step in found.steps]
-    page = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
-    page = page.replace("{{TITLE}}", escape(title))
-    write_atomic(path, page.replace("{{BODY}}", "\n".join(body)))
-
-
-def _tag(name: str, content: str, kind: str = "") -> str:
-    start = f"{name} class='{kind}'" if kind else name
-    return f"<{start}>{content}</{name}>"
+    write_page(path, title, body)
 
 
 def _summary(found: Found) -> str:
     if found.fault:
         last = found.steps[-1]
         what = escape(f"Stopped at step {last.number}: {last.fault}.")
-        return f"{_tag('b', what)} {escape(last.advice)}"
+        return f"{tag('b', what)} {escape(last.advice)}"
     if found.best is None and found.stopped and found.first_rate:
-        rate = _tag("b", f"No setting is better than guessing yet ({escape(found.stopped)}).")
+        rate = tag("b", f"No setting is better than guessing yet ({escape(found.stopped)}).")
         return (f"{rate} Step 3 learned most with lr = {found.first_rate:.3g}: begin there, "
                 "and give the search more time.")
     if found.best is None:
         return "The checks are going on."
     chosen = ", ".join(f"{name} = {value:.3g}" for name, value in found.best.config.items())
     state = found.stopped or "the search goes on"
-    return (f"{_tag('b', escape(chosen))}: score {found.best.score:.4g} on the "
+    return (f"{tag('b', escape(chosen))}: score {found.best.score:.4g} on the "
             f"validation set ({escape(state)}).")
 
 
@@ -83,38 +68,17 @@ def _drawn(step: str) -> str:
 
 def _section(step: Step) -> str:
     label = step.fault if step.number == 6 else _MARK[step.status]
-    mark = _tag("span", escape(label), step.status)
-    parts = [_tag("h2", f"Step {step.number}: {escape(step.title)}{mark}"),
-             _tag("p", escape(WHY[step.number]), "why"), _tag("p", escape(step.said))]
+    mark = tag("span", escape(label), step.status)
+    parts = [tag("h2", f"Step {step.number}: {escape(step.title)}{mark}"),
+             tag("p", escape(WHY[step.number]), "why"), tag("p", escape(step.said))]
     if step.advice:
-        parts.append(_tag("p", escape(step.advice), "advice"))
+        parts.append(tag("p", escape(step.advice), "advice"))
     if any(step.data.values()):
         parts += _SHOWN[step.number](step)
     plain = {name: x for name, x in step.numbers.items() if not isinstance(x, list)}
     if plain:
-        parts.append(_tag("details", _tag("summary", "numbers") + _table([plain])))
+        parts.append(tag("details", tag("summary", "numbers") + table([plain])))
     return "\n".join(parts)
-
-
-def _picture(what: str, figure: Figure, width: float = 4.6, height: float = 3.4) -> str:
-    """A figure of one panel, so narrow that its text is legible on a phone."""
-    figure.set_size_inches(width, height)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=180)
-    data = base64.b64encode(file.getvalue()).decode()
-    return f"<img alt='{what}' src='data:image/png;base64,{data}'>"
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    lines = ["".join(_tag("th", escape(_HEADS.get(name, name))) for name in rows[0])]
-    lines += ["".join(_tag("td", _cell(x)) for x in row.values()) for row in rows]
-    return _tag("table", "".join(_tag("tr", line) for line in lines))
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "nan"
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
 def _grid(step: Step) -> list[str]:
@@ -126,17 +90,17 @@ def _grid(step: Step) -> list[str]:
     low = min(real, default=0.0)
     high = max(real, default=1.0)
     heads = ["lr \\ weight decay", *(f"{decay:g}" for decay in decays)]
-    lines = ["".join(_tag("th", head) for head in heads)]
+    lines = ["".join(tag("th", head) for head in heads)]
     for lr in sorted({row["lr"] for row in rows}, reverse=True):
-        cells = [_tag("th", f"{lr:g}")]
+        cells = [tag("th", f"{lr:g}")]
         for decay in decays:
             score = scores.get((lr, decay))
             share = ((low if score is None else score) - low) / (high - low or 1.0)
             best = "best" if score == high else ""
             cells.append(f"<td class='{best}' style='background: rgba(0, 158, 115, "
-                         f"{0.75 * share:.2f})'>{_cell(score)}</td>")
+                         f"{0.75 * share:.2f})'>{cell(score)}</td>")
         lines.append("".join(cells))
-    return [_tag("table", "".join(_tag("tr", line) for line in lines))]
+    return [tag("table", "".join(tag("tr", line) for line in lines))]
 
 
 def _overfit(step: Step) -> list[str]:
@@ -146,8 +110,8 @@ def _overfit(step: Step) -> list[str]:
     right = Panel({"after each pass": (range(1, len(accuracy) + 1), accuracy)},
                   "Accuracy on the same minibatches", "pass", "right answers (%)",
                   bottom=0, top=103)
-    return [_picture("loss", plot_panels([_losses({"": history.steps["loss"]})])),
-            _picture("accuracy", plot_panels([right]))]
+    return [picture("loss", plot_panels([_losses({"": history.steps["loss"]})])),
+            picture("accuracy", plot_panels([right]))]
 
 
 def _rates(step: Step) -> list[str]:
@@ -160,8 +124,8 @@ def _rates(step: Step) -> list[str]:
         ends = (0, max(map(len, curves.values())) - 1)
         line = {"blind": (ends, (entropy, entropy))}
         panel = panel._replace(lines={**panel.lines, **line})
-    return [_picture("losses", plot_panels([panel])),
-            _table(step.numbers["ranked"])]
+    return [picture("losses", plot_panels([panel])),
+            table(step.numbers["ranked"])]
 
 
 def _numbers(values: Sequence[float | None]) -> list[float]:
@@ -197,14 +161,14 @@ def _trials(step: Step) -> list[str]:
     curves = Panel(lines, "Validation, at a constant learning rate", "epoch")
     plain = [{k: v for k, v in row.items() if k != "history"} for row in rows]
     where = plot_searches(found, None, *names, title="What was tried (circle: best)")
-    return [_picture("where the trials lie", where, 5.2, 5.2),
-            _picture("validation curves", plot_panels([curves])),
-            _table(plain)]
+    return [picture("where the trials lie", where, 5.2, 5.2),
+            picture("validation curves", plot_panels([curves])),
+            table(plain)]
 
 
 def _curves(step: Step) -> list[str]:
     history = History.from_dict(step.data["history"])
-    return [_picture(name, plot_history(history, smooth=0.95, panels=[name]))
+    return [picture(name, plot_history(history, smooth=0.95, panels=[name]))
             for name in ("loss", "accuracy", "lr", "ratio")]
 
 
