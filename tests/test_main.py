@@ -55,7 +55,8 @@ def test_unknown_subcommand_lists_the_valid_ones(run_python: Run) -> None:
     result = run_python("-m", "tinynet", "gradchek")
     assert result.returncode == 2 and "Traceback" not in result.stderr
     last = result.stderr.splitlines()[-1]
-    assert "gradchek" in last and "'info'" in last and "'gradcheck'" in last
+    choices = last.replace("'", "")  # newer versions of Python quote none of them
+    assert "invalid choice: gradchek (choose from info, gradcheck, " in choices
 
 
 def test_unknown_option_is_named(run_python: Run) -> None:

@@ -25,7 +25,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import sys
 import threading
 import warnings
 from collections import deque
@@ -363,11 +362,3 @@ def _after_fork() -> None:
 if hasattr(os, "register_at_fork"):  # with the lock held nobody else is half-way through setting
     os.register_at_fork(before=_blas_lock.acquire, after_in_parent=_blas_lock.release,
                         after_in_child=_after_fork)
-
-
-# Without the interpreter lock
-
-if not getattr(sys, "_is_gil_enabled", lambda: True)():
-    warnings.warn("this Python runs without its global interpreter lock, and tinynet has not been "
-                  "tested so: results may be wrong. Set PYTHON_GIL=1, or python -X gil=1, to run "
-                  "with the lock", RuntimeWarning, stacklevel=2)
