@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 import re
 import subprocess
 import sys
@@ -15,10 +14,10 @@ from typing import Any
 import pytest
 import tqdm
 
+from tests.processes import environment
 from tests.train.toy import batches, trainer
 from tinynet.train.progress import Progress
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 import sys
 import types
@@ -39,7 +38,7 @@ def test_a_run_goes_on_when_nobody_reads_what_it_prints(outputs: str, tmp_path: 
     command = (f"set -o pipefail; {sys.executable} {script} {tmp_path / 'end'} "
                f"{'print' if listened else ''} {outputs}")
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+                          env=environment())
     assert (tmp_path / "end").read_text() == "finished 40"
     assert "Error" not in done.stderr
     if listened:

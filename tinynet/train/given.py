@@ -203,7 +203,7 @@ def are_shares(rows: Any) -> bool:
     """Whether the numbers of each row are not negative and add up to 1."""
     if rows.shape[-1] < 2 or not rows.size:
         return False
-    return bool((rows >= 0).all() and (xp.abs(rows.sum(axis=-1) - 1) < 1e-3).all())
+    return bool((rows >= 0).all() and (abs(rows.sum(axis=-1) - 1) < 1e-3).all())
 
 
 def score_note(model: Module, loss: Any, outputs: Any) -> str:
