@@ -36,14 +36,16 @@ def matmul(a: Any, b: Any) -> Tensor:
     Shapes: (..., n, k) @ (..., k, m) -> (..., n, m); a vector (k,) counts as a row
     before the product or a column after it, and its axis is dropped.
     """
-    a = operand(a, "matmul")
-    b = operand(b, "matmul")
+    if not isinstance(a, Tensor):
+        a = operand(a, "matmul")
+    if not isinstance(b, Tensor):
+        b = operand(b, "matmul")
     na = a.ndim
     nb = b.ndim
     if na == 0 or nb == 0:
         raise ValueError("matmul needs an array with at least one axis on both sides; "
                          "multiply by numbers with *")
-    rows = b.shape[max(nb - 2, 0)]
+    rows = b.shape[0 if nb == 1 else -2]
     if a.shape[-1] != rows:
         axis = "only axis" if nb == 1 else "second last axis"
         raise ValueError(f"matmul of {a.shape} and {b.shape}: the last axis of the "
