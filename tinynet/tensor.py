@@ -421,7 +421,6 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, create_graph: 
     if output.order == 0:  # a leaf
         return grads
     nodes, path = newest_first(output, targets)
-    watcher = graph.watcher
     for node in nodes:
         g = grads.pop(node, None)
         if g is None:  # nothing arrived
@@ -434,30 +433,43 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, create_graph: 
         vjps = node.vjps
         saved = node.saved
         if create_graph or vjps is None:
-            pullbacks = node.operation.pullbacks
-            if watcher is None:
-                vjps, saved = pullbacks(g, node, path, create_graph)
-            else:
-                vjps, saved = watcher.pull(node, pullbacks, g, node, path, create_graph)
+            vjps, saved = _pullbacks(node, g, path, create_graph)
         if free:
             node.inputs = node.vjps = node.saved = None
         for i, vjp, values in zip(inputs, vjps, saved):  # noqa: B905  (strict takes time)
             if i not in path:
                 continue
-            try:
-                if watcher is None:
-                    gi = vjp(g, *values)
-                else:
-                    gi = watcher.pull(node, vjp, g, *values)
-            except MemoryError as error:
-                raise out_of_memory(f"the derivative {graph.place_of(vjp)}", (g,), error) from None
+            gi = _pull(node, i, vjp, g, values)
             if gi is None:
                 continue
-            if gi.shape != i.shape:
-                gi = graph.unbroadcast(gi, i.shape, vjp)
-            if gi.dtype is not i.dtype:
-                gi = gi.astype(i.dtype)
             if i in grads:
                 gi = grads[i] + gi if create_graph else add_arrays(grads[i], gi)
             grads[i] = gi
     return grads | asked
+
+
+def _pullbacks(node: Node, g: Any, path: Set[Any], create_graph: bool) -> graph.Pullbacks:
+    """The vjps of `node` and what they are applied to, as its operation says."""
+    pullbacks = node.operation.pullbacks
+    if graph.watcher is None:
+        return pullbacks(g, node, path, create_graph)
+    found: graph.Pullbacks = graph.watcher.pull(node, pullbacks, g, node, path, create_graph)
+    return found
+
+
+def _pull(node: Node, i: Node, vjp: Any, g: Any, values: Any) -> Any:
+    """vjp(g, *values), the gradient of the input `i` of `node`, in its shape and dtype; or None."""
+    try:
+        if graph.watcher is None:
+            gi = vjp(g, *values)
+        else:
+            gi = graph.watcher.pull(node, vjp, g, *values)
+    except MemoryError as error:
+        raise out_of_memory(f"the derivative {graph.place_of(vjp)}", (g,), error) from None
+    if gi is None:
+        return None
+    if gi.shape != i.shape:
+        gi = graph.unbroadcast(gi, i.shape, vjp)
+    if gi.dtype is not i.dtype:
+        gi = gi.astype(i.dtype)
+    return gi

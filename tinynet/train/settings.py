@@ -39,37 +39,54 @@ _OF_A_LOADER = ("batch_size", "shuffle", "seed", "drop_last", "augment", "transf
 def settings_of(run: Any, loaders: Mapping[str, Any]) -> Settings:
     """The settings of a run by name: loss, optimizer, layers, loaders, callbacks."""
     found = {name: describe(getattr(run, name)) for name in _OF_A_RUN}
-    found["optimizer"] = _called(run.optimizer)
-    groups = run.optimizer.param_groups
+    found |= _of_optimizer(run.optimizer)
+    for path, module in run.model.named_modules():
+        found[f"layer {path!r}"] = _of_layer(module)
+    found["frozen parameters"] = describe(run.fitting.frozen)
+    for name, loader in loaders.items():
+        found[f"data of the {name}"] = _of_data(loader)
+        if isinstance(loader, DataLoader):
+            for key in _OF_A_LOADER:
+                found[f"{key} of the {name}"] = describe(getattr(loader, key))
+    return found | _of_callbacks(run.callbacks)
+
+
+def _of_optimizer(optimizer: Any) -> Settings:
+    found = {"optimizer": _called(optimizer)}
+    groups = optimizer.param_groups
     for i, group in enumerate(groups):
         of = f" of group {i}" if len(groups) > 1 else ""
         found |= {name + of: describe(value) for name, value in group.items()
                   if name not in ("params", "names")}
-    for path, module in run.model.named_modules():
-        text = _held(module, vars(module))
-        forward = type(module).forward
-        if not _is_ours(forward):
-            text += f" {describe(forward)}"
-        found[f"layer {path!r}"] = text
-    found["frozen parameters"] = describe(run.fitting.frozen)
-    for name, loader in loaders.items():
-        data: Any = None
-        if isinstance(loader, list | tuple):
-            data = loader
-        elif isinstance(loader, DataLoader):
-            data = (loader.images, loader.labels)
-            if loader.labels is None:  # read sample by sample
-                data = f"{len(loader.images)} samples {loader.digest()[:16]}"
-            for key in _OF_A_LOADER:
-                found[f"{key} of the {name}"] = describe(getattr(loader, key))
-        elif loader is not None:
-            found[f"data of the {name}"] = _of_own(loader)
-            continue
-        found[f"data of the {name}"] = describe(data)
-    for callback in run.callbacks:
+    return found
+
+
+def _of_layer(module: Module) -> str:
+    text = _held(module, vars(module))
+    forward = type(module).forward
+    if not _is_ours(forward):
+        text += f" {describe(forward)}"
+    return text
+
+
+def _of_data(loader: Any) -> str:
+    """What a loader reads: its arrays, or the batches themselves."""
+    if loader is None or isinstance(loader, list | tuple):
+        return describe(loader)
+    if not isinstance(loader, DataLoader):
+        return _of_own(loader)
+    if loader.labels is None:  # read sample by sample
+        return describe(f"{len(loader.images)} samples {loader.digest()[:16]}")
+    return describe((loader.images, loader.labels))
+
+
+def _of_callbacks(callbacks: Iterable[Any]) -> Settings:
+    """Of those that change the run; of yours it is not known which do."""
+    found: Settings = {}
+    for callback in callbacks:
         if not callback.only_watches:
             name = f"{_CALLBACK}{type(callback).__name__}"
-            if not _is_ours(type(callback)):  # it may only watch
+            if not _is_ours(type(callback)):
                 name = f"own {name}"
             while name in found:
                 name += ", another"
