@@ -275,6 +275,11 @@ def test_an_argument_with_a_foreign_name_is_answered(name: str) -> None:
         call()
 
 
+def within(context: Any) -> None:
+    with context:
+        pass
+
+
 @pytest.mark.parametrize("call", [
     lambda: nn.Softmax(1)(tn.zeros((4, 1))), lambda: F.pad(tn.zeros((1, 1, 2, 2)), (1, 1, 1, 1)),
     lambda: F.binary_cross_entropy_with_logits(tn.zeros(3), [0.0, 1.0, 4.0]),
@@ -302,9 +307,13 @@ def test_what_would_run_and_mean_nothing_is_refused(call: Callable[[], Any]) -> 
     (lambda: optim.schedule.step_decay(0.1, step_size=5), "call it every"),
     (lambda: tn.norm(tn.zeros(3), p=2), "call it ord"),
     (lambda: data.DataLoader((X, np.array([0, 1])), batch_size=2), r"DataLoader\(X, y"),
+    (lambda: data.shapes(20), r"a module, not a function: data\.load_shapes\(\)"),
+    (lambda: data.cifar10(), r"a module, not a function: data\.load_cifar10\(\)"),
+    (lambda: within(tn.no_grad), r"write `with tn\.no_grad\(\):`, with parentheses"),
+    (lambda: tn.enable_grad(within), r"write `@tn\.enable_grad\(\)`, with parentheses"),
     (lambda: np.sum(tn.zeros(3)), r"x\.sum\(\)"),
     (lambda: F.cross_entropy(tn.zeros((2, 3)), [0, 1], ignore_index=-1), "leave it out: give"),
-    (lambda: OBJECTS["Trainer"]().fit([], verbose=1), "has no argument 'verbose': it has"),
+    (lambda: OBJECTS["Trainer"]().fit([], verbose=0), r"Trainer\(\.\.\., progress=False"),
     (lambda: train.Trainer(nn.Linear(2, 2), None, max_epochs=5), r"trainer\.fit\(loader, epochs"),
     (lambda: tn.summary(nn.Linear(2, 2), input_size=(2,)), "call it input_shape"),
     (lambda: OBJECTS["Trainer"]().fit([], callbacks=[]), "they belong to the trainer: train.Tr"),

@@ -15,6 +15,7 @@ import functools
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -28,6 +29,11 @@ _PACKAGES = {
     "tinynet.data": "data", "tinynet.train": "train", "tinynet.models": "models",
     "tinynet.tune": "tune", "tinynet.viz": "viz", "tinynet.nn.init": "nn.init",
     "tinynet.calculus": "tn.calculus", "tinynet.random": "tn.random",
+}
+
+_CALLED = {  # modules that hands call
+    "tinynet.data.shapes": "data.load_shapes() gives two data sets, train and test",
+    "tinynet.data.cifar10": "data.load_cifar10() gives two data sets, train and test",
 }
 
 
@@ -130,6 +136,16 @@ def attach() -> None:
         vars(sys.modules[package])["__getattr__"] = of_package(package, also)
     sys.modules["tinynet.nn.functional"] = sys.modules["tinynet.functional"]
     sys.meta_path.append(_Modules)
+    for module in _CALLED:
+        sys.modules[module].__class__ = _NoFunction
+
+
+class _NoFunction(ModuleType):
+    """A module that hands call, since it has the name of what it makes."""
+
+    def __call__(self, *args: Any, **options: Any) -> NoReturn:
+        package, _, name = self.__name__.removeprefix("tinynet.").rpartition(".")
+        raise TypeError(f"{package}.{name} is a module, not a function: {_CALLED[self.__name__]}")
 
 
 class _Modules:

@@ -14,6 +14,7 @@ Read next: `tensor.py`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import itertools
 import threading
@@ -50,11 +51,33 @@ def recording(on: bool) -> Iterator[None]:
         mode.recording = before
 
 
+class _Switch:
+    """A function that makes a context, and says so where its parentheses are forgotten."""
+
+    def __init__(self, function: Callable[[], contextlib._GeneratorContextManager[None]]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.called = f"tn.{function.__name__}()"
+
+    def __call__(self, *args: Any) -> contextlib._GeneratorContextManager[None]:
+        if args:
+            raise TypeError(f"write `@{self.called}`, with parentheses")
+        return self.function()
+
+    def __enter__(self) -> None:
+        raise TypeError(f"write `with {self.called}:`, with parentheses")
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing was begun."""
+
+
+@_Switch
 def no_grad() -> contextlib._GeneratorContextManager[None]:
     """Inside, operations keep nothing and their results need no gradient."""
     return recording(False)
 
 
+@_Switch
 def enable_grad() -> contextlib._GeneratorContextManager[None]:
     """Undo `no_grad` inside."""
     return recording(True)

@@ -26,6 +26,15 @@ def shown(value: object, most: int | None = _LONGEST) -> str:
     return text if most is None or len(text) <= most else f"{text[:most]}..."
 
 
+def counted(n: float, what: str) -> str:
+    """`n` of something.
+
+    >>> counted(1, "epoch"), counted(1200, "step")
+    ('1 epoch', '1,200 steps')
+    """
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
 def table(rows: Sequence[Sequence[object]], align: str = "lr",
           rules: Collection[int] = (), starred: int | None = None) -> str:
     """The rows, the first one the head, each cell as wide as the widest of its column.

@@ -32,6 +32,7 @@ from ..foreign import closest
 from ..nn.module import Module
 from ..optim import Optimizer
 from ..optim.clip import clip_grad_norm_, clip_grad_value_
+from ..text import counted
 from .history import History
 from .state import is_saved
 
@@ -216,7 +217,7 @@ class EarlyStopping(Callback):
             wanted = f"better {monitor} than {value:.4g} (epoch {epoch})"
             if epoch == 0:
                 wanted = f"{monitor} that counts"
-            trainer.stop(f"no {wanted} in {self.patience} epochs")
+            trainer.stop(f"no {wanted} in {counted(self.patience, 'epoch')}")
 
 
 class ReportToSchedule(Callback):

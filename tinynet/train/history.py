@@ -136,7 +136,7 @@ class History:
         parts = []
         for table in TABLES:
             rows = max(map(len, getattr(self, table).values()), default=0)
-            parts.append(f"{rows} {table}")
+            parts.append(text.counted(rows, table.removesuffix("s")))
         return f"History({', '.join(parts)})"
 
     def smooth(self, column: str, beta: float = 0.9) -> list[float]:

@@ -28,6 +28,7 @@ from ..functional.loss import cross_entropy
 from ..nn.module import Modes, Module, modes_kept, modes_of, set_modes
 from ..optim import Optimizer
 from ..tensor import Tensor
+from ..text import counted
 from .callbacks import (
     BestWeights,
     Callback,
@@ -177,7 +178,7 @@ class Trainer:
         loss = getattr(self.loss, "__name__", type(self.loss).__name__)
         net = f"{type(self.model).__name__} of {self.model.num_parameters():,} parameters"
         return (f"Trainer({net}, {type(self.optimizer).__name__}, {loss}; "
-                f"{self.epoch} epochs, {self.step} steps done)")
+                f"{counted(self.epoch, 'epoch')}, {counted(self.step, 'step')} done)")
 
     @answering
     def fit(self, train_loader: Batches, val_loader: Batches | None = None,

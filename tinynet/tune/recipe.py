@@ -32,6 +32,7 @@ from ..functional.loss import cross_entropy
 from ..names import lister as _lister
 from ..nn.module import Module
 from ..optim import Optimizer
+from ..text import counted
 from ..train.history import History, finite_or_none
 from ..train.predict import as_labels, as_tensor, batch_count, class_numbers
 from ..train.settings import describe
@@ -398,7 +399,8 @@ def _searched(number: int, title: str, found: Search, epochs: int, what: str) ->
     best = found.best
     step.status = "ok"
     step.numbers |= best.config | {"score": finite_or_none(best.score)}
-    step.said = f"{what}, {epochs} epochs each: best is {_chosen(best)} with {best.score:.4g}."
+    step.said = (f"{what}, {counted(epochs, 'epoch')} each: best is {_chosen(best)} with "
+                 f"{best.score:.4g}.")
     if warned := found.warnings():
         step.status = "warning"
         step.fault = "best on the border"
