@@ -237,6 +237,15 @@ def watching(listener: Watcher) -> Iterator[None]:
         watcher = before
 
 
+def pullbacks_of(node: Node, g: Any, path: Set[Node | None], graph: bool) -> Pullbacks:
+    """The vjps of `node` and what they are applied to, as its operation says."""
+    pullbacks = node.operation.pullbacks
+    if watcher is None:
+        return pullbacks(g, node, path, graph)
+    found: Pullbacks = watcher.pull(node, pullbacks, g, node, path, graph)
+    return found
+
+
 def place_of(vjp: Any) -> str:
     """Where a derivative is written, for errors."""
     code = getattr(vjp, "__code__", None)

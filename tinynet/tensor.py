@@ -433,7 +433,7 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, create_graph: 
         vjps = node.vjps
         saved = node.saved
         if create_graph or vjps is None:
-            vjps, saved = _pullbacks(node, g, path, create_graph)
+            vjps, saved = graph.pullbacks_of(node, g, path, create_graph)
         if free:
             node.inputs = node.vjps = node.saved = None
         for i, vjp, values in zip(inputs, vjps, saved):  # noqa: B905  (strict takes time)
@@ -446,15 +446,6 @@ def _walk(output: Node, g: Any, targets: Set[Node | None] | None, create_graph: 
                 gi = grads[i] + gi if create_graph else add_arrays(grads[i], gi)
             grads[i] = gi
     return grads | asked
-
-
-def _pullbacks(node: Node, g: Any, path: Set[Any], create_graph: bool) -> graph.Pullbacks:
-    """The vjps of `node` and what they are applied to, as its operation says."""
-    pullbacks = node.operation.pullbacks
-    if graph.watcher is None:
-        return pullbacks(g, node, path, create_graph)
-    found: graph.Pullbacks = graph.watcher.pull(node, pullbacks, g, node, path, create_graph)
-    return found
 
 
 def _pull(node: Node, i: Node, vjp: Any, g: Any, values: Any) -> Any:
