@@ -16,6 +16,7 @@ from tinynet.backend import on_gpu
 from tinynet.data import load_shapes
 from tinynet.optim import EMA, SGD, Adam, Nesterov, param_groups
 from tinynet.optim.schedule import Plateau, cosine
+from tinynet.text import counted
 from tinynet.train import (
     Callback,
     Checkpoints,
@@ -126,7 +127,7 @@ def test_D2_patience_p_stops_at_best_plus_p(patience: int) -> None:
     history = t.fit(batches(), batches(32, seed=1), epochs=20)
     assert len(history["val_loss"]) == 1 + patience
     assert history.stopped == (f"no better val_accuracy than {history['val_accuracy'][0]:.4g} "
-                               f"(epoch 1) in {patience} epochs")
+                               f"(epoch 1) in {counted(patience, 'epoch')}")
 
 
 def test_D2_patience_counts_from_the_best_epoch() -> None:
