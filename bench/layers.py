@@ -7,7 +7,11 @@ the load of the machine is recorded with each layer.
 
     python -m bench.layers                       all of them (15 minutes)
     python -m bench.layers --only GELU linear    those whose names hold one of these words
+    python -m bench.layers --cores 1             one core each, in seconds of the processor
     python -m bench.layers --write               ... and replace their rows in bench/RESULTS.md
+
+On a busy machine trust the figures of one core: no threads that wait for each other, and what
+others compute is not counted.
 """
 
 from __future__ import annotations
@@ -20,14 +24,16 @@ from bench.drive import Contender, Line, Work, compare
 from bench.shapes import LAYERS
 
 SECTION = "layers against PyTorch"
+ONE_CORE = f"{SECTION}, one core"
+CLOCK = ("", "; a core each, in seconds of the processor")  # of all cores, of one
 CONTENDERS = [Contender("tinynet", "tinynet"), Contender("torch", "PyTorch eager (default)")]
 GOOD, BAD = 1.5, 2.0  # times of PyTorch's time
 FAR = 0.03  # relative difference of results: what dropout's chance may make of it
 
 
-def measure(name: str, rounds: int) -> Line | None:
+def measure(name: str, rounds: int, cores: int = 0) -> Line | None:
     """The line of one layer; None if PyTorch or tinynet is missing."""
-    found = compare(CONTENDERS, Work(name, "layer"), rounds, runs=1)
+    found = compare(CONTENDERS, Work(name, "layer", cores=cores), rounds, runs=1)
     if len(found) < len(CONTENDERS):
         return None
     ours, theirs = found
@@ -68,6 +74,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=[""], metavar="WORD",
                         help="layers whose names hold one of these words (all)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each (7)")
+    parser.add_argument("--cores", type=int, choices=(0, 1), default=0,
+                        help="1: one core each, in seconds of the processor (0: all)")
     options = parser.parse_args()
     names = [name for name in LAYERS if any(word in name for word in options.only)]
     if not names or options.rounds < 1:
@@ -75,7 +83,7 @@ def main() -> None:
                      f"{options.only}, {options.rounds}")
     lines: list[Line] = []
     for name in names:
-        line = measure(name, options.rounds)
+        line = measure(name, options.rounds, options.cores)
         if line is None:
             print(f"{name}: not compared", file=sys.stderr)
             continue
@@ -85,11 +93,13 @@ def main() -> None:
         return
     print(f"\n{table(lines)}")
     if options.write:
-        known = {line["layer"]: line for line in [*report.read_lines(SECTION), *lines]}
+        section = ONE_CORE if options.cores else SECTION
+        known = {line["layer"]: line for line in [*report.read_lines(section), *lines]}
         every = [known[name] for name in LAYERS if name in known]
-        text = ("### Layers against PyTorch\n\nForward and backward, float32, batch 128 where not "
-                f"said.\n\n{table(every)}\n\n{lines[0]['version']}.")
-        report.record(SECTION, text, every)
+        about = f"Forward and backward, float32, batch 128 where not said{CLOCK[options.cores]}."
+        title = section[0].upper() + section[1:]
+        text = f"### {title}\n\n{about}\n\n{table(every)}\n\n{lines[0]['version']}."
+        report.record(section, text, every)
 
 
 if __name__ == "__main__":

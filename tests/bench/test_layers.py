@@ -65,6 +65,25 @@ def test_rows_are_replaced_one_by_one(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "3.00   3.00  GELU 64 @32" in capsys.readouterr().out
 
 
+def test_one_core_has_a_table_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- {layers.SECTION} -->\nall cores\n<!-- end -->\n")
+    monkeypatch.setattr(report, "LINES", tmp_path / "lines.jsonl")
+    monkeypatch.setattr(report.record, "__defaults__", (page,))
+    works: list[Work] = []
+
+    def compare(contenders: Any, work: Work, rounds: int, runs: int) -> list[Line]:
+        works.append(work)
+        return list(answers(0.001, 0.002)(contenders, work, rounds, runs))
+
+    monkeypatch.setattr(layers, "compare", compare)
+    run(monkeypatch, "--only", "softplus", "--cores", "1", "--write")
+    assert works == [Work("softplus 64 @32", "layer", cores=1)]
+    assert "\nall cores\n" in page.read_text()
+    assert "### Layers against PyTorch, one core\n" in page.read_text()
+    assert "in seconds of the processor" in page.read_text()
+
+
 def test_results_that_differ_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "compare", answers(1.0, 1.0, 1.2))
     with pytest.raises(AssertionError, match="softplus 64 @32: results differ"):
