@@ -110,6 +110,16 @@ def test_an_unresolved_element_hides_no_wrong_one() -> None:
     assert [c.passed for c in wrong] == [True, True, False, True]
 
 
+@pytest.mark.parametrize("elementwise", [False, True], ids=["directions", "elements"])
+def test_what_the_rounding_of_a_large_sum_hides_is_told(elementwise: bool) -> None:
+    x = np.array([1e8, 1e8 + 0.5])
+    for factor in (1.0, 3.0):
+        report = gradcheck(lambda x, f=factor: times(tn.tanh, f)(1e-8 * x) + 1e8, x,
+                           elementwise=elementwise)
+        assert all("the rounding of f hides slopes below" in c.note for c in report)
+    assert not any(c.note for c in gradcheck(lambda x: tn.tanh(1e-8 * x), x))
+
+
 TIES: dict[str, tuple[Function, list[float]]] = {
     "max, ties beside near ties": (tn.max, [1.0, 1.0 + 1e-15, 1.0, 1.0 + 1e-15]),
     "max, a tie and a near tie": (tn.max, [2.0, 2.0, 2.0 - 1e-9, 0.0]),

@@ -45,6 +45,7 @@ _SMALLER = [*((10.0**-k, math.inf) for k in range(13)), (1e-12, 1e-2), (1e-12, 1
 _LARGER = [(10.0, math.inf), (100.0, math.inf), (1000.0, math.inf)]
 _FOR_NOISE = [(10.0**-k, math.inf) for k in (0, 2, 4, 6, 8, 10)] + [(1e-12, 1e-3)]
 _MOST_ROUNDING = 1e-3  # of a function, as a part of it
+_NOTHING = 1e-12  # a gradient below this claims no slope that rounding could hide
 _NEARLY = 0.1  # the relative error of what agrees with a staircase
 _ENOUGH = 4  # so many steps are looked at before three that agree can end the search
 
@@ -261,15 +262,19 @@ class Level:
         passed = miss <= rounding + self.settings.tolerance * size
         if passed and tried and rounding > 0.5 * max(size, _miss(tried, default=0.0)):
             passed = False  # anything would pass
+        claims = abs(analytic) > _NOTHING and miss > self.settings.tolerance * size
+        blind = passed and claims and rounding > abs(analytic)
         if miss <= rounding:
             size = max(size, float(np.abs(c * self.y).sum()))
         error = miss / (size or 1.0) if math.isfinite(miss) else math.inf
         found = Comparison(self.order, where, analytic, numeric, error, passed)
         moved = np.where(slopes == 0, 0.0, c)
         tried.append(Tried(step, h, found, moved))
-        if passed:
+        if passed and not blind:
             return found._replace(note=self.other_step(tried))
-        limit = self.limit(found, v, c - moved, moved, tried[0].h, alone)
+        limit: float | None = rounding
+        if not blind:
+            limit = self.limit(found, v, c - moved, moved, tried[0].h, alone)
         if limit is None:
             return found
         return found.excused(
