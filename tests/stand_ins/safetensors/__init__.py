@@ -44,7 +44,8 @@ def _entries(data: bytes) -> list[tuple[str, dict[str, Any]]]:
         size = math.prod(shape) * BYTES[entry["dtype"]]
         if begin != place or end - begin != size or min(shape, default=0) < 0:
             raise ValueError(f"{name} of {size} bytes lies from {begin} to {end}, not at {place}")
-        found.append((name, {"shape": shape, "dtype": entry["dtype"], "data": numbers[begin:end]}))
+        own = bytearray(numbers[begin:end])  # which the reader may write to
+        found.append((name, {"shape": shape, "dtype": entry["dtype"], "data": own}))
         place = end
     if place != len(numbers):
         raise ValueError(f"the arrays end at {place}, the file at {len(numbers)}")
