@@ -194,7 +194,7 @@ def average(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
         dtype = None if x.dtype.char in PLAIN else accumulator(x.dtype)
         return x.mean(axis=axis, dtype=dtype, keepdims=keepdims)
     added = total(x, axis, keepdims)
-    n = _count(x.shape, axis)
+    n = x.size if axis is None else _count(x.shape, axis)
     return added / n if n else added + math.nan
 
 

@@ -101,7 +101,7 @@ def kernel(*, plain: Callable[..., Any] | None = None, gpu: Callable[..., Any] |
 
         @functools.wraps(fast)
         def choose(*args: Any, **options: Any) -> Any:
-            if forced == "plain" or getattr(args[of], "nbytes", 0) < small:
+            if forced == "plain" or (small and getattr(args[of], "nbytes", 0) < small):
                 return twin(*args, **options)
             return fast(*args, **options)
 

@@ -40,13 +40,14 @@ def matmul(a: Any, b: Any) -> Tensor:
         a = operand(a, "matmul")
     if not isinstance(b, Tensor):
         b = operand(b, "matmul")
-    na = a.ndim
-    nb = b.ndim
+    shape = a.shape
+    na = len(shape)
+    nb = len(b.shape)
     if na == 0 or nb == 0:
         raise ValueError("matmul needs an array with at least one axis on both sides; "
                          "multiply by numbers with *")
     rows = b.shape[0 if nb == 1 else -2]
-    if a.shape[-1] != rows:
+    if shape[-1] != rows:
         axis = "only axis" if nb == 1 else "second last axis"
         raise ValueError(f"matmul of {a.shape} and {b.shape}: the last axis of the "
                          f"first ({a.shape[-1]}) must equal the {axis} of the second "
