@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import tinynet as tn
-from tinynet import functional as F
+from tinynet import functional as F, xp
 
 Call = tuple[Callable[..., Any], list[Any], dict[str, Any]]
 
 
 def ones(*shape: int) -> Any:
-    return np.ones(shape, np.float32)
+    return xp.ones(shape, "float32")
 
 
 # Each function that has an option that is a number, a shape, an axis or a word, with right ones.
@@ -55,7 +55,7 @@ OPTIONS: dict[str, Call] = {
     "concatenate": (tn.concatenate, [[ones(2, 3)]], {"axis": 0}),
     "stack": (tn.stack, [[ones(2, 3)]], {"axis": 0}),
     "split": (tn.split, [ones(2, 3)], {"sizes": 1, "axis": 0}),
-    "take_along_axis": (tn.take_along_axis, [ones(2, 3), np.zeros((2, 1), int)], {"axis": 1}),
+    "take_along_axis": (tn.take_along_axis, [ones(2, 3), xp.zeros((2, 1), int)], {"axis": 1}),
     "put": (tn.put, [ones(2), slice(0, 2)], {"shape": (3,)}),
     "clip": (tn.clip, [ones(2)], {"low": 0.0, "high": 1.0}),
     "astype": (tn.astype, [ones(2)], {"dtype": "float32"}),
@@ -227,4 +227,4 @@ def test_a_dtype_that_is_none_of_numbers_is_refused() -> None:
 @pytest.mark.parametrize("name", ["softmax", "std", "norm", "mse_loss", "erf", "logsumexp"])
 def test_complex_numbers_are_refused_by_name(name: str) -> None:
     with pytest.raises(TypeError, match="complex"):
-        _call(name, np.array([1j, 2.0]))
+        _call(name, xp.array([1j, 2.0]))

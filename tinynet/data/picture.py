@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import HostArray, to_numpy
+from ..backend import HostArray, asarray, to_numpy
 from ..checks import check_not_masked
 from .folder import pixels, read_file, upright
 from .resample import resize
@@ -75,7 +75,7 @@ def _of_array(array: Any, shape: tuple[int, int, int]) -> HostArray:
         planes = [pixels(pillow.fromarray(np.ascontiguousarray(plane)), shape[1:])
                   for plane in bytes_]
         return np.stack(planes)
-    resized: HostArray = to_numpy(resize(bytes_[None], shape[1:]))[0]
+    resized: HostArray = to_numpy(resize(asarray(bytes_[None]), shape[1:]))[0]
     return resized
 
 
