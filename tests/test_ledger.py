@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.ledger import UNSORTED, Found, _scan_file, ids_in_name, listed_tests, load, scan
+from tests.ledger import UNSORTED, Found, _scan_file, ids_in_name, listed_tests, load, page, scan
 from tests.ledger.update import as_toml, status_of, updated
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,6 +62,12 @@ def wrong_with(name: str, entry: dict[str, Any], found: list[Found]) -> Iterator
             yield f"{name}, {text!r}, is slow: `result` names the committed file its run wrote"
         if result and not is_slow:
             yield f"{name}, {text!r}, has a result, but also a test in the default run ({FIX})"
+
+
+def test_the_map_of_the_lecture_is_up_to_date() -> None:
+    for path, text in page.written().items():
+        kept = path.read_text(encoding="utf-8") if path.exists() else ""
+        assert kept == text, f"{path.relative_to(ROOT)} is stale ({FIX})"
 
 
 QUICK, SLOW = (Found("t::test_A1_quick", frozenset(["A1"]), False),

@@ -1,10 +1,11 @@
-"""`python -m tinynet`: what runs here. Also `... gradcheck`, `trace`, `twins`, `report`.
+"""`python -m tinynet`: what runs here. Also `... gradcheck`, `trace`, `twins`, `report`, `map`.
 
 The first prints the versions, the backend, the device and the threads: the lines to
 paste into a bug report. The second differentiates every operation numerically and
 prints the comparison. The third follows a training step of a small net through the
 files of the library, with plain kernels. The fourth times every fast kernel beside its
-plain twin. The fifth writes the report card of a run into its folder.
+plain twin, the fifth writes the report card of a run into its folder, and the last
+prints where an id of the lecture is computed, tested and drawn.
 
 This is the last file.
 """
@@ -14,10 +15,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.metadata
+import json
 import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -151,6 +154,28 @@ def report(argv: Sequence[str]) -> int:
     return 0
 
 
+def lecture_map(argv: Sequence[str]) -> int:
+    """Print what the project has on an id of the lecture, or the list of ids."""
+    text = Path(__file__).with_name("lecture.json").read_text(encoding="utf-8")
+    rows: dict[str, dict[str, str]] = json.loads(text)
+    parser = argparse.ArgumentParser(
+        prog="python -m tinynet map", description="Where an id of the lecture is computed, "
+        "tested, drawn and measured. The whole map: examples/lecture/README.md.")
+    parser.add_argument("id", nargs="*", help="such as A11; without any, the list of all")
+    wanted = [asked.upper() for asked in parser.parse_args(argv).id]
+    for asked in wanted:
+        if asked not in rows:
+            parser.error(f"no id {asked!r}: there are {', '.join(rows)}")
+    for asked in wanted:
+        print(f"{asked}  {rows[asked]['says']}")
+        for part, content in rows[asked].items():
+            if part != "says":
+                print(f"    {part:10}{content}")
+    if not wanted:
+        print("\n".join(f"{each:4} {row['says']}" for each, row in rows.items()))
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status is 0 if all is well."""
     parser = argparse.ArgumentParser(
@@ -163,6 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands.add_parser("twins", help="time fast kernels beside their plain twins",
                         add_help=False)
     commands.add_parser("report", help="the report card of a run, from its folder",
+                        add_help=False)
+    commands.add_parser("map", help="an id of the lecture: its formula, code, test, figure",
                         add_help=False)
     chosen, rest = parser.parse_known_args(argv)
     if chosen.command == "gradcheck":
@@ -177,6 +204,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return twins(rest)
     if chosen.command == "report":
         return report(rest)
+    if chosen.command == "map":
+        return lecture_map(rest)
     if rest:
         parser.error(f"unknown option {rest[0]!r}: `info` takes none")
     print(info())

@@ -3,7 +3,8 @@
 An id that tests name becomes done and lists them; an id that no test names any more becomes open.
 One with a slow test is listed by clauses: tests that are new there come under "to be sorted into a
 clause", and a test fails until they are. Titles, parts, clauses and the `result` files of slow
-ones stay: write those by hand. With --check nothing is written; the exit status is 1 if something
+ones stay: write those by hand. Then the lecture's map, which shows the tests, is written anew by
+page.py. With --check nothing is written; the exit status is 1 if something
 would be.
 """
 
@@ -101,6 +102,10 @@ def main(argv: list[str]) -> int:
               f"{len(listed_tests(after[name]))} tests")
     if changed and "--check" not in argv:
         LEDGER.write_text(as_toml(after), encoding="utf-8")
+    if "--check" not in argv:
+        from tests.ledger import page
+
+        page.write()
     states = Counter(entry["status"] for entry in after.values())
     said = [f"{states[state]} {state}" for state in ("done", "partly slow", "slow", "open")]
     print(f"{', '.join(said)}, of {len(after)} ids")
