@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -10,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 import tinynet as tn
-from bench.peers import cifar10 as peer
 from tinynet import data, functional as F, train
+
+torch: Any = pytest.importorskip("torch", reason='needs pip install -e ".[bench]"')
+peer: Any = importlib.import_module("bench.peers.cifar10")
 
 
 @pytest.fixture(autouse=True)

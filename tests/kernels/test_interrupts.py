@@ -187,7 +187,8 @@ def test_an_interrupt_at_any_line_of_the_caller_leaves_nothing_held(name: str) -
             break
         lines.add(strike.struck)
     assert not strike.struck
-    assert len(lines) >= {"set_num_workers": 5, "single_threaded_blas": 20}.get(name, 40)
+    least = {"set_num_workers": 5, "single_threaded_blas": 20, "pmap in one block": 30}
+    assert len(lines) >= least.get(name, 40)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
