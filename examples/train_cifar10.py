@@ -29,6 +29,7 @@ import numpy as np
 import tinynet as tn
 from tinynet import data, functional as F, models, nn, optim, train, viz
 from tinynet.optim.schedule import cosine, warmup
+from tinynet.text import counted
 from tinynet.train.progress import print_line
 
 MODELS = {
@@ -238,8 +239,9 @@ def main(argv: list[str] | None = None) -> int:
         shutil.rmtree(args.checkpoints)  # not before all that they protect is on the disk
     if not args.quiet:
         print_line(f"\n{history.table()}\n\n{confusion.table()}\n")
-    print_line(f"test accuracy {accuracy:.2%} on {len(test):,} pictures after {trainer.epoch} "
-               f"epochs, {seconds:.0f} s ({history.stopped}); look at {card}")
+    print_line(f"test accuracy {accuracy:.2%} on {len(test):,} pictures after "
+               f"{counted(trainer.epoch, 'epoch')}, {seconds:.0f} s ({history.stopped}); "
+               f"look at {card}")
     return 0
 
 

@@ -110,7 +110,7 @@ def _title(card: Card) -> str:
 
 def _summary(card: Card) -> str:
     """How well it did, in one sentence."""
-    done = f"{len(card.history.epochs.get('epoch', []))} epochs"
+    done = text.counted(len(card.history.epochs.get("epoch", [])), "epoch")
     parts = []
     accuracy = card.result.get("test_accuracy")
     if isinstance(accuracy, float):
