@@ -137,3 +137,12 @@ def test_what_a_loss_says_of_itself() -> None:
     assert sums_up(SUM) and sums_up(LOSSES["module"]) and sums_up(functools.partial(SUM))
     assert not sums_up(F.cross_entropy) and not sums_up(nn.MSELoss()) and not sums_up(LOSSES["own"])
     assert not sums_up(functools.partial(SUM, reduction="mean"))
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_a_batch_without_samples_is_told_by_the_loss(chunk: int | None) -> None:
+    net = nn.Sequential(nn.Linear(5, 3))
+    trainer = Trainer(net, optim.SGD(net.parameters(), lr=0.1), progress=False, chunk=chunk)
+    nothing = (np.zeros((0, 5), "f4"), np.zeros(0, int))
+    with pytest.raises(ValueError, match="N > 0 samples"):
+        trainer.fit([nothing])

@@ -64,3 +64,18 @@ def test_the_next_fit_does_not_repeat_the_part() -> None:
         order.set_epoch(epoch)
         expected += [[int(x) // 2 for x in np.asarray(x)[:, 0]] for x, _ in order][:count]
     assert seen == expected and loader.epoch == 3
+
+
+class Keep(Callback):
+    """Keeps the state after the second step, and what its sums were then."""
+
+    def at_rest(self, trainer: Any) -> None:
+        if trainer.step == 2:
+            self.state = trainer.state_dict()
+            self.sums = dict(self.state["sums"])
+
+
+def test_a_state_that_is_kept_stays_what_it_was() -> None:
+    keep = Keep()
+    trainer(callbacks=[keep]).fit(batches(), epochs=2)
+    assert keep.sums and keep.state["sums"] == keep.sums

@@ -114,11 +114,23 @@ class Fail(Callback):
         raise ArithmeticError("enough")
 
 
-def test_a_run_that_fails_leaves_the_card_of_what_it_did(tmp_path: Path) -> None:
+def test_a_run_that_fails_leaves_the_card_of_what_it_did_alone(tmp_path: Path) -> None:
+    for name in ("confusion.png", "mistakes.png", "layers.json"):  # of an earlier run
+        (tmp_path / name).write_bytes(b"[]")
     with pytest.raises(ArithmeticError, match="enough"):
         trained(tmp_path, [Fail()])
     assert "(error)" in (tmp_path / "report.md").read_text()
     assert not (tmp_path / "confusion.png").exists()
+    assert not (tmp_path / "layers.json").exists()
+
+
+def test_facts_are_written_whatever_they_are_and_a_bad_folder_is_told_at_the_start(
+        tmp_path: Path) -> None:
+    card = viz.ReportCard(tmp_path, facts={"rate": np.float32(0.5), "from": tmp_path})
+    assert card.facts == {"rate": "0.5", "from": str(tmp_path)}
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError):
+        viz.ReportCard(tmp_path / "file").on_start(None)
 
 
 def test_mistakes_of_an_earlier_run_do_not_stay(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def pieces(rows: int, chunk: int | None, share: Any = None) -> list[tuple[int, i
     if share is not None and share.over is not None:
         least = max(1, share.total // share.over.size)
         most = -(-share.total // share.over.size)
-    count = min(-(-most // chunk), least)
+    count = max(1, min(-(-most // chunk), least))
     return [(rows * i // count, rows * (i + 1) // count) for i in range(count)]
 
 
@@ -104,7 +104,9 @@ def compute_gradient(of: Learner, images: Tensor, labels: Any, count: Count | No
     for start, stop in parts:
         if start:
             set_noise_state(of.model, drawn)  # it draws what the first chunk drew
-        factor = scale if summed else (stop - start) / size
+        factor = scale
+        if not summed and len(parts) > 1:
+            factor = (stop - start) / size
         rows = labels[start:stop]
         with _chunk(share, start, stop, size):
             outputs = of.model(images if len(parts) == 1 else images[start:stop])

@@ -122,7 +122,8 @@ class Trainer:
     keep_best: the model ends with the best validation's weights, whatever ended the run
     log_every: steps between two readings of the metrics
     chunk:     so many samples of a batch at most pass through the net together, and the
-               gradients are added up (`gradient.py`); None: all of them
+               gradients are added up (`gradient.py`; a loss that sums says so by its
+               `reduction`); None: all of them
     progress:  False prints nothing
     parallel:  True takes part in the training of all ranks that mpiexec has started
                (`distributed`), which is that of one process with a batch as large as

@@ -51,6 +51,7 @@ from .page import image, picture, table, tag, write_page
 
 HTML = "report.html"
 MARKDOWN = "report.md"
+LAYERS = "layers.json"
 PICTURES = {  # file: what it shows
     "confusion.png": "Which class is taken for which",
     "mistakes.png": "The mistakes that the net is surest of",
@@ -71,7 +72,7 @@ class Card(NamedTuple):
 def write_card(folder: str | os.PathLike[str], title: str = "") -> Path:
     """Write report.html and report.md into the run's folder; the page's path."""
     card = _read(Path(folder))
-    title = title or _title(card)
+    title = " ".join((title or _title(card)).split())
     write_page(card.folder / HTML, title, _body(card))
     write_atomic(card.folder / MARKDOWN, _markdown(card, title))
     return card.folder / HTML
@@ -83,7 +84,7 @@ def _read(folder: Path) -> Card:
         raise FileNotFoundError(f"{folder} holds no run: there is no history.json in it, which "
                                 "history.save() and examples/train_cifar10.py write")
     return Card(folder, History.load(found), _json(folder / "result.json", dict),
-                _json(folder / "layers.json", list))
+                _json(folder / LAYERS, list))
 
 
 def _json(path: Path, kind: type) -> Any:
@@ -113,7 +114,7 @@ def _summary(card: Card) -> str:
     done = text.counted(len(card.history.epochs.get("epoch", [])), "epoch")
     parts = []
     accuracy = card.result.get("test_accuracy")
-    if isinstance(accuracy, float):
+    if isinstance(accuracy, int | float) and math.isfinite(accuracy):
         parts.append(f"{accuracy:.2%} right on {card.result.get('test_pictures', 'the')} "
                      "test pictures")
     if any(map(math.isfinite, card.history.epochs.get("val_accuracy", []))):
@@ -237,7 +238,7 @@ def write_layers(model: Module, loss: Any, batch: tuple[Any, Any],
     rows = [{"part": row.name, "layer": row.layer, "kept KB": f"{row.kept / 1e3:,.0f}",
              "forward ms": f"{1e3 * row.forward:.2f}", "backward ms": f"{1e3 * row.backward:.2f}"}
             for row in [*found.rows, found.total]]
-    write_atomic(Path(folder) / "layers.json", json.dumps(rows, indent=1) + "\n")
+    write_atomic(Path(folder) / LAYERS, json.dumps(rows, indent=1) + "\n")
 
 
 class ReportCard(Callback):
@@ -257,8 +258,11 @@ class ReportCard(Callback):
         self.folder = Path(folder)
         self.test = test
         self.prepare = prepare
-        self.facts = dict(facts or {})
+        self.facts = json.loads(json.dumps(dict(facts or {}), default=str))
         self.batch: Any = None  # the first one, for the time of the layers
+
+    def on_start(self, run: Any) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)  # before the work, not after it
 
     def on_step(self, run: Any) -> None:
         if self.batch is None:
@@ -267,7 +271,8 @@ class ReportCard(Callback):
     def on_end(self, run: Any) -> None:
         if not run.history.steps:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        for file in (*PICTURES, LAYERS):  # of an earlier run
+            (self.folder / file).unlink(missing_ok=True)
         run.history.save(self.folder / "history.json")
         facts = {"model": type(run.model).__name__, "parameters": run.model.num_parameters(),
                  "optimizer": repr(run.optimizer), "steps": run.step,
