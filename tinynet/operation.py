@@ -48,12 +48,12 @@ import os
 from collections.abc import Callable, Sequence, Set
 from typing import Any, Literal, ParamSpec, overload
 
-from .backend import Array, out_of_memory
+from .backend import Array, on_gpu, out_of_memory
 from .fast_calls import fast_call
-from .graph import Node, Pullbacks, is_watched
+from .graph import Node, Pullbacks, is_grad_enabled, is_watched
 from .kernels import kernel
 from .kernels.pending import Pending, array_of
-from .late import late
+from .late import Late, late
 from .rules import FLOAT64, NDARRAY, Rules, Vjp, as_arrays, as_data, unpack
 from .tensor import Tensor, grad, record, wrap
 
@@ -230,3 +230,17 @@ def hand_out(g: Any, gradient: Any) -> Any:
 def alias(x: Array) -> Array:
     """`x` itself, as a tensor of its own in the graph."""
     return x
+
+
+def may_wait(x: Any, *operations: str) -> bool:
+    """Whether what is computed from x may be left to its readers.
+
+    x must be a large, fresh result of one of the `operations`, to which nobody else can
+    write. On a GPU nothing waits: there memory is quick.
+    """
+    if not isinstance(x, Tensor) or isinstance(x, Late) or x.node is None or x.is_leaf:
+        return False
+    if not is_grad_enabled() or is_watched() or x.node.operation.name not in operations:
+        return False
+    return (not on_gpu and kernel.forced != "plain"
+            and x.data.nbytes >= kernel.SERIAL_BYTES and x.dtype.char in "fd")

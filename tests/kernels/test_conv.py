@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.kernels.measure import LAYOUTS, error, images
-from tinynet.kernels import conv, im2col, memory, threads as kernel_threads, winograd
+from tinynet.kernels import conv, im2col, memory, threads as kernel_threads, tiles, winograd
 from tinynet.kernels.conv import choose, conv2d, conv2d_backward, force_algorithm
 from tinynet.kernels.im2col import Shape
 
@@ -116,7 +116,7 @@ def test_plain_by_definition(rng: Any) -> None:
 
 def test_winograd_by_the_formula(rng: Any) -> None:
     """One tile: Y = A^T [(B^T d B) * (G w G^T)] A is the convolution of 6x6 pixels by 3x3."""
-    bt, at, a, _, g = winograd.matrices(np.dtype("f8"))
+    bt, at, a, _, g = tiles.matrices(np.dtype("f8"))
     d, w = rng.normal((6, 6), dtype="f8"), rng.normal((3, 3), dtype="f8")
     u = g @ w @ g.T
     y = at @ ((bt @ d @ bt.T) * u) @ a

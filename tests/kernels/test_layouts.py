@@ -326,6 +326,7 @@ OTHERS = {  # functions of kernels/ that take no operands in an order of their o
     "gpu_update": "the GPU's",
     "kernel": "the choice of a body",
     "pending.": "what readers compute: test_late_norm.py", "late_norm.": "the same",
+    "pool.spread": "the same", "tiles.": "parts of conv2d",
     "norm.measure": "part of batch_norm", "norm.coefficients": "of vectors",
     "norm.normalised": "part of batch_norm", "norm.of_whole_batch": "of vectors",
     "norm.scale_and_shift_of": "of vectors",

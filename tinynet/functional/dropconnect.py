@@ -40,6 +40,7 @@ from ..kernels.im2col import Shape, by_group, columns_back, columns_of, filters_
 from ..kernels.memory import as_nchw, as_nhwc, empty, scratch
 from ..kernels.sums import sum_blocks
 from ..kernels.threads import pmap
+from ..kernels.tiles import Cut
 from ..operation import fused, primitive
 from ..ops.arithmetic import clip, erf, exp, maximum, sqrt, widened
 from ..ops.shape import moveaxis, reshape
@@ -166,7 +167,8 @@ def _sum_or_do(block: Callable[..., None], s: Shape, masks: _Masks, wanted: Sequ
 
 def _winograd(x: Array, s: Shape, masks: _Masks) -> Array:
     """`_forward` by F(4x4, 3x3), with transformed weights U = G (M_n * W) G^T of each example."""
-    return winograd.convolve(x, winograd.Cut(x, s.o, s.padding, _EXAMPLES), masks.transformed)
+    cut = Cut(x, s.o, s.padding, each=_EXAMPLES)
+    return winograd.convolve(x, cut, masks.transformed)
 
 
 def _winograd_backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequence[bool]
@@ -176,20 +178,20 @@ def _winograd_backward(g: Array, x: Array, s: Shape, masks: _Masks, wanted: Sequ
     def transposed(i: int, j: int) -> Iterator[tuple[slice, Array]]:
         return ((some, u.swapaxes(2, 3)) for some, u in masks.transformed(i, j))
 
-    def collect(i: int, j: int, v: Array, dm: Array, out: Array) -> None:
+    def collect(i: int, j: int, taps: slice, v: Array, dm: Array, out: Array) -> None:
         out[...] = 0
         for some, drawn in masks.parts(i, j):
             du = scratch("u", (len(drawn), 36, s.c, s.o), x.dtype)  # U is no longer wanted
             dw = scratch("dw", drawn.shape, x.dtype)
-            winograd.weight_products(v[some], dm[some], du)
+            winograd.weight_products(taps, v[some], dm[some], du)
             winograd.transform_weights(du.reshape(len(drawn), 6, 6, -1),
                                        dw.reshape(len(drawn), 3, 3, -1), back=True)
             dw *= drawn
             for part in dw:
                 out += part
 
-    dx, dw = winograd.differentiate(g, x, winograd.Cut(x, s.o, s.padding, _EXAMPLES), transposed,
-                                    wanted, masks.matrix.shape, collect)
+    cut = Cut(x, s.o, s.padding, each=_EXAMPLES)
+    dx, dw = winograd.differentiate(g, x, cut, transposed, wanted, masks.matrix.shape, collect)
     return dx, None if dw is None else filters_of(dw, s)
 
 

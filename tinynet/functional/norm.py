@@ -17,18 +17,17 @@ from typing import Any
 
 from ..backend import Array, DType, accumulator, wide, xp
 from ..checks import check_positive, check_probability, check_whole, float_of_one_dtype
-from ..graph import is_grad_enabled, is_watched
 from ..kernels import (
     channels,
     group_norm as group_kernels,
     layer_norm as rows,
     norm as kernels,
 )
-from ..kernels.late_norm import Finished, Normed, NormGradient, may_wait, normed
+from ..kernels.late_norm import Finished, Normed, NormGradient, normed
 from ..kernels.pending import array_of
 from ..kernels.precision import centred, variance
 from ..kernels.ranks import Ranks
-from ..operation import fused, primitive
+from ..operation import fused, may_wait, primitive
 from ..ops.arithmetic import astype, square, widened
 from ..ops.reduction import mean, sum as total, var
 from ..ops.shape import reshape
@@ -139,14 +138,6 @@ def _gradients(y: Normed, g: Any, wanted: Sequence[bool]) -> list[Any]:
     dx = NormGradient(y, g)
     found = (dx, dx.dw, dx.db)
     return [gradient if w else None for gradient, w in zip(found, wanted, strict=True)]
-
-
-def _may_wait(x: Any) -> bool:
-    """Whether x is a fresh result of a convolution, which nobody else can write to."""
-    if not isinstance(x, Tensor) or x.node is None or x.is_leaf:
-        return False
-    kept = is_grad_enabled() and not is_watched()
-    return kept and x.node.operation.name == "conv2d" and may_wait(x.data)
 
 
 @widened
@@ -320,7 +311,8 @@ def batch_norm(x: Any, running_mean: Any, running_var: Any, weight: Any = None, 
         _check_count(count, shape)
         running.factor = count / (count - 1)
     y, (m, v, count) = _batch_norm(x, weight, bias, eps=eps, with_relu=with_relu,
-                                   wait=_may_wait(x), running=running if training else None)
+                                   wait=may_wait(x, "conv2d", "max_pool2d"),
+                                   running=running if training else None)
     if training and not running.is_done:
         _check_count(count, shape)
         running.factor = count / (count - 1)

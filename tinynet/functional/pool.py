@@ -17,7 +17,7 @@ from ..checks import Pair, float_of_one_dtype, images, pair, pool_windows, windo
 from ..kernels import memory, pool as kernels
 from ..kernels.late_norm import Finished, Normed, Spread
 from ..kernels.pending import array_of
-from ..operation import fused, primitive
+from ..operation import fused, may_wait, primitive
 from ..ops.arithmetic import logical_and, logical_or
 from ..ops.indexing import take_along_axis
 from ..ops.reduction import argmax, max as largest, mean
@@ -58,7 +58,8 @@ def _bordered(x: Any, padding: Pair, value: float) -> Any:
     return pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), value)
 
 
-def max_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair) -> Tensor:
+def max_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair,
+                         wait: bool = False) -> Tensor:
     """Copy every window out, with a border of -infinity, and take its first largest value."""
     count = window_count("max_pool2d", x.shape[2:], kernel, stride, padding)
     windows = _windows(_bordered(x, padding, -math.inf), kernel, stride)
@@ -70,23 +71,27 @@ def max_pool2d_reference(x: Any, *, kernel: Pair, stride: Pair, padding: Pair) -
 
 
 @fused(reference=max_pool2d_reference, by_blocks=True)
-def _max_pool2d(x: Any, *, kernel: Pair, stride: Pair, padding: Pair,
+def _max_pool2d(x: Any, *, kernel: Pair, stride: Pair, padding: Pair, wait: bool = False,
                 needs: Sequence[bool]) -> Any:
-    if isinstance(x, Normed) and _halves(x, kernel, stride, padding):
+    """With `wait` the convolution in front computes its gradient (`kernels/pending.py`)."""
+    halves = _halves(x.shape, kernel, stride, padding)
+    if isinstance(x, Normed) and x.grows and halves:
         return _pool_of_norm(x)
     x = array_of(x)
     y = kernels.max_pool2d(x, kernel, stride, padding)
 
-    def backward(g: Any, wanted: Sequence[bool]) -> tuple[Array]:
+    def backward(g: Any, wanted: Sequence[bool]) -> tuple[Array | kernels.Scattered]:
+        if wait and halves:
+            return (kernels.Scattered(array_of(g), x, y),)
         return (kernels.max_pool2d_backward(array_of(g), x, y, kernel, stride, padding),)
 
     return y, backward
 
 
-def _halves(x: Normed, kernel: Pair, stride: Pair, padding: Pair) -> bool:
-    """Whether these are 2x2 windows side by side, whose largest y is that of the largest z."""
-    even = x.shape[2] % 2 == x.shape[3] % 2 == 0
-    return x.grows and even and kernel == stride == (2, 2) and padding == (0, 0)
+def _halves(shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair) -> bool:
+    """Whether these are 2x2 windows side by side."""
+    even = shape[2] % 2 == shape[3] % 2 == 0
+    return even and kernel == stride == (2, 2) and padding == (0, 0)
 
 
 def _pool_of_norm(x: Normed) -> tuple[Normed, Any]:
@@ -169,7 +174,8 @@ def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -
     >>> max_pool2d(xp.arange(16.0).reshape(1, 1, 4, 4), 2)[0, 0].tolist()
     [[5.0, 7.0], [13.0, 15.0]]
     """
-    return _max_pool2d(x, **_options("max_pool2d", x, kernel_size, stride, padding))
+    options = _options("max_pool2d", x, kernel_size, stride, padding)
+    return _max_pool2d(x, wait=may_wait(x, "conv2d"), **options)
 
 
 @operands("x")

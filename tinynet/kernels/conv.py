@@ -29,7 +29,7 @@ from typing import Any
 
 from ..backend import Array, xp
 from ..checks import Pair
-from . import depthwise, gpu_windows, im2col, kernel as bodies, winograd
+from . import depthwise, gpu_windows, im2col, kernel as bodies, tiles, winograd
 from .im2col import Shape
 from .kernel import kernel
 from .pending import Pending, array_of, scale_of
@@ -66,8 +66,8 @@ def choose(s: Shape) -> str:
         return bodies.forced
     if applies["depthwise"]:
         return "depthwise"
-    rows, columns = (-(-size // winograd.TILE) for size in s.out)  # of tiles, rounded up
-    mostly_full = rows * columns * winograd.TILE**2 <= 2 * s.out[0] * s.out[1]  # few hang over far
+    rows, columns = (-(-size // tiles.TILE) for size in s.out)  # of tiles, rounded up
+    mostly_full = rows * columns * tiles.TILE**2 <= 2 * s.out[0] * s.out[1]  # few hang over far
     enough = min(s.c, s.o) >= MIN_CHANNELS and s.n * rows * columns >= MIN_TILES
     return "winograd" if applies["winograd"] and enough and mostly_full else "im2col"
 

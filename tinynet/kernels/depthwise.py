@@ -12,7 +12,7 @@ zeros between them.
 Cost for n outputs of stride 1: 2 kH kW n operations forward and 4 kH kW n backward; a
 block of images stays in the cache for all taps. Source: Howard et al. 2017, "MobileNets".
 
-Read next: `kernels/winograd.py`.
+Read next: `kernels/tiles.py`.
 """
 
 from __future__ import annotations

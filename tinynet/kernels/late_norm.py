@@ -34,12 +34,12 @@ from abc import abstractmethod
 import numpy as np
 
 from ..backend import Array
-from . import kernel as bodies
 from .channels import Statistics, far_centre, sum_products, sum_rows
 from .elementwise import keep_positive
 from .memory import as_nchw, as_nhwc, empty, scratch
 from .norm import of_whole_batch, scale_and_shift_of
 from .pending import Pending
+from .pool import spread
 from .threads import pmap
 
 
@@ -175,35 +175,9 @@ class Spread(Finished):
         self.g = as_nhwc(g.array())
 
     def add(self, i: int, j: int, out: Array) -> None:
-        n, h, w, c = out.shape
-        twice = np.arange(w) // 2
-        both = []  # g and top, each twice along the columns: rows as long as those of z
-        for name, x in (("g twice", self.g), ("top twice", self.top)):
-            wide = scratch(name, (n, h // 2, w, c), self.dtype)
-            x[i:j].take(twice, axis=2, mode="clip", out=wide)
-            both.append(wide.reshape(n, h // 2, 1, w * c))
-        g, top = both
-        pairs = (n, h // 2, 2, w * c)  # both rows of a window
-        won = scratch("won", pairs, np.dtype(bool))
-        np.equal(self.z[i:j].reshape(pairs), top, out=won)
-        if np.count_nonzero(won) != top.size // 2:
-            _first_alone(won.reshape(n, h // 2, 2, w // 2, 2, c))
-        share = np.multiply(g, won, out=scratch("share", pairs, self.dtype))
-        out = out.reshape(pairs)
+        share = scratch("share", out.shape, self.dtype)
+        spread(self.g[i:j], self.z[i:j], self.top[i:j], share)
         out += share
-
-
-def _first_alone(won: Array) -> None:
-    """Of several winners in a window, (n, rows, 2, columns, 2, C), leave the first in
-    reading order.
-
-    They are rare, so this is not for every block.
-    """
-    found = won[:, :, 0, :, 0].copy()
-    for a, b in ((0, 1), (1, 0), (1, 1)):
-        place = won[:, :, a, :, b]
-        place &= ~found
-        found |= place
 
 
 class NormGradient(Pending):
@@ -228,12 +202,6 @@ class NormGradient(Pending):
         np.multiply(self.rows(self.z[i:j]), self.p, out=rows)
         rows += self.q
         self.g.add(i, j, out)
-
-
-def may_wait(z: Array) -> bool:
-    """Whether batch norm of z (N, C, H, W), a convolution's result, is left to its readers."""
-    return (isinstance(z, np.ndarray) and bodies.forced != "plain"  # on a GPU memory is quick
-            and z.nbytes >= bodies.SERIAL_BYTES and z.dtype in (np.float32, np.float64))
 
 
 def normed(z: Array, weight: Array | None, bias: Array | None, of: Statistics,

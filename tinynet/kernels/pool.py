@@ -36,6 +36,7 @@ from . import gpu_windows
 from .elementwise import keep
 from .kernel import kernel
 from .memory import as_nchw, as_nhwc, empty_nhwc, scratch
+from .pending import Pending
 from .threads import BLOCK_BYTES, pmap
 from .windows import bordered, inside, view
 
@@ -122,6 +123,54 @@ def _winners(taps: list[Array], y: Array, inner: list[Array], with_nan: bool) ->
         won &= free
         free ^= won  # won lies within free: the exclusive or takes it out
         yield won
+
+
+def spread(g: Array, x: Array, y: Array, out: Array) -> None:
+    """out (n, H, W, C): the gradient of x from g, that of y, the largest of its 2x2 windows.
+
+    g and y (n, H/2, W/2, C) are laid out twice along the columns, so that all rows are as
+    long as those of x, and compared with both rows of a window at once.
+    """
+    n, h, w, c = x.shape
+    twice = np.arange(w) // 2
+    wide = []
+    for name, a in (("g twice", g), ("y twice", y)):
+        rows = scratch(name, (n, h // 2, w, c), x.dtype)
+        a.take(twice, axis=2, mode="clip", out=rows)
+        wide.append(rows.reshape(n, h // 2, 1, w * c))
+    pairs = (n, h // 2, 2, w * c)  # both rows of a window
+    won = scratch("won", pairs, np.dtype(bool))
+    np.equal(x.reshape(pairs), wide[1], out=won)
+    if np.isnan(y.max(initial=-np.inf)):  # equal to none
+        won |= np.isnan(x.reshape(pairs))
+    if np.count_nonzero(won) != y.size:
+        _first_alone(won.reshape(n, h // 2, 2, w // 2, 2, c))
+    keep(wide[0], won, out=out.reshape(pairs))
+
+
+def _first_alone(won: Array) -> None:
+    """Of several winners in a window, (n, rows, 2, columns, 2, C), leave the first in
+    reading order.
+
+    They are rare, so this is not for every block.
+    """
+    found = won[:, :, 0, :, 0].copy()
+    for a, b in ((0, 1), (1, 0), (1, 1)):
+        place = won[:, :, a, :, b]
+        place &= ~found
+        found |= place
+
+
+class Scattered(Pending):
+    """The gradient of x from that of y, the largest values of its 2x2 windows: computed by
+    the convolution in front, block by block."""
+
+    def __init__(self, g: Array, x: Array, y: Array) -> None:
+        super().__init__(x.shape, x.dtype)
+        self.g, self.x, self.y = (as_nhwc(a) for a in (g, x, y))
+
+    def fill(self, i: int, j: int, out: Array) -> None:
+        spread(self.g[i:j], self.x[i:j], self.y[i:j], out)
 
 
 def _inner(shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair) -> list[Array]:

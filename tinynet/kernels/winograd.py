@@ -7,17 +7,14 @@ Cut the output into tiles of 4x4 pixels. A tile d of 6x6 input pixels, transform
 M; A^T M A are the 16 outputs. 36 multiplications replace 16 * 9 = 144, and with many
 channels each of the 36 places ("taps") is one matrix product, (tiles x C) by (C x O).
 
-The transforms are matrix products, too: B^T slides down the rows of the image, then
-along the columns (`slide`). Zeros around the image and a last tile that hangs over cost
-nothing: there a few columns or rows of the matrix are left out. So a block of images is
-a list of products, with no padded copy, and its adjoint is one with the matrices
-transposed. All views of arrays are made before the first block: a thread that handles
-views keeps the others from the interpreter.
+The transforms are matrix products, too (`kernels/tiles.py`).
 
 Cost per tile: 72 C O operations for the taps (a direct convolution takes 288 C O),
 about 740 C and 480 O for the transforms; once in all, 324 C O for the weights'. V and M
 of a block of T tiles are 144 T (C + O) bytes (float32), U is 144 C O, written and read
-in or near the cache. Backward has twice the products and transforms of g, x, dx, dw.
+in or near the cache: where they would not fit, the six rows of taps take turns, and the
+same sixth of the memory serves them all. Backward has twice the products and transforms
+of g, x, dx, dw.
 Errors in float32: about 1e-5 of the largest output, against 1e-6 for the direct sum,
 since B^T and A^T hold numbers up to 8.
 
@@ -29,135 +26,32 @@ Read next: `kernels/conv.py`.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
-from ..backend import Array, DType
+from ..backend import Array
 from ..checks import Pair
-from .memory import as_nchw, empty, per_thread, scratch
-from .pending import Pending, filler
+from .memory import as_nchw, as_nhwc, empty, per_thread, scratch
+from .pending import Pending
 from .sums import sum_if
 from .threads import pmap
+from .tiles import ALL, WINDOW, Cut, Steps, compute, matrices, to_pixels, to_tiles
 
-TILE = 4  # outputs of a tile, each way
-WINDOW = 6  # inputs of a tile, each way
 SMALL_PRODUCT = 100**3  # m n k up to which OpenBLAS multiplies without copying its operands
 CHANNELS = 32  # of a block of weights
-TILES = 210  # of a block: fewer make calls too short for threads, more leave the cache
 
-Product = tuple[Array, Array, Array]  # matrix, source, target: their first axis are images
-Steps = tuple[list[Product], list[Product]]
 # For images i to j: which of them, counted from i, and their weights U, (36, C, O) for
 # all or (n, 36, C, O) for each; then the next ones, for which U may be overwritten.
 Weights = Callable[[int, int], Iterable[tuple[slice, Array]]]
 
 
-@functools.cache
-def matrices(dtype: DType) -> tuple[Array, ...]:
-    """The matrices of F(4x4, 3x3), in this order:
-
-    bt (6, 6)    a window of inputs, transformed
-    at (4, 6)    36 products to a tile of outputs
-    a (6, 4)     its transpose
-    b (4, 12)    the transpose of sliding bt: two windows meet in each block of 4 inputs
-    g (6, 3)     a row or column of weights
-    """
-    bt = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
-                   [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]], float)
-    at = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0],
-                   [0, 1, -1, 8, -8, 1]], float)
-    g = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
-    # The last two inputs of the window before are the first two of this one.
-    b = np.hstack([np.pad(bt.T[TILE:], ((0, 2), (0, 0))), bt.T[:TILE]])
-    return tuple(np.ascontiguousarray(m, dtype) for m in (bt, at, at.T, b, g))
-
-
-def slide(matrix: Array, x: Array, out: Array, step: int, start: int = 0, first: int = 0
-          ) -> list[Product]:
-    """out[.., block r + first + i, :] = sum over j of matrix[i, j] x[.., step r + start + j, :]
-
-    for all windows r, block being the number of the matrix's rows: the products that
-    compute it. What lies outside x counts as zero, what lies outside out is not
-    computed: windows at the ends use a part of the matrix, all others are one batched
-    product.
-    """
-    block, taps = matrix.shape  # rows of out that a window makes of so many rows of x
-    *batch, n_in, length = x.shape
-    n_out = out.shape[-2]
-
-    def part(r: int) -> tuple[slice, slice]:
-        """The rows and columns of the matrix that window r uses."""
-        return (slice(max(0, -block * r - first), min(block, n_out - block * r - first)),
-                slice(max(0, -step * r - start), min(taps, n_in - step * r - start)))
-
-    products = []
-    for (rows, columns), run in groupby(range(-(-(n_out - first) // block)), part):
-        r, *more = run
-        n = 1 + len(more)  # windows in a row that use the same part
-        used = matrix[rows, columns]
-        m, k = used.shape
-        begin = step * r + start + columns.start  # the first row of x that window r sees
-        # From window to window `step` rows further: they overlap, so this is a view.
-        strides = (*x.strides[:-2], step * x.strides[-2], *x.strides[-2:])
-        source = as_strided(x[..., begin:, :], (*batch, n, k, length), strides)
-        to = block * r + first + rows.start  # the first row of out that it makes
-        target = out[..., to : to + n * m, :].reshape(*out.shape[:-2], n, m, length)
-        products.append((used, source, target))
-    return products
-
-
 def _by_tap(v: Array, each: bool) -> Array:
-    """Tiles (n, rows, columns, j, i, C) as (36, tiles, C); `each` image: (n, 36, tiles, C)."""
+    """Tiles (n, rows, columns, j, i, C) as (j i, tiles, C); `each` image's with n first."""
     images = (len(v),) if each else ()
-    return v.reshape(*images, -1, 36, v.shape[-1]).swapaxes(-3, -2)
-
-
-def _half(x: Array, v: Array) -> tuple[Array, Array]:
-    """Scratch between pixels x and tiles v, where the rows are transformed and the columns not.
-
-    (n, W, rows, i, C) in memory, seen in two ways: (n, W, rows * i, C) to slide along
-    the rows, and (n, rows, W, i * C) to slide along the columns: all that shares a
-    column is one long row.
-    """
-    n, rows = v.shape[:2]
-    width, c = x.shape[2:]
-    half = scratch("half", (n, width, rows, WINDOW * c), x.dtype)
-    return half.reshape(n, width, rows * WINDOW, c), half.transpose(0, 2, 1, 3)
-
-
-def _columns(v: Array) -> Array:
-    """Tiles (n, rows, columns, j, i, C) as (n, rows, columns * j, i * C)."""
-    n, rows, columns, _, _, c = v.shape
-    return v.reshape(n, rows, columns * WINDOW, WINDOW * c)
-
-
-def _to_tiles(matrix: Array, x: Array, v: Array, padding: Pair) -> Steps:
-    """The products that transform pixels x (N, H, W, C) to the tiles v of a block, both ways.
-
-    To slide down the rows of each column, pixels are taken as (N, W, H, C).
-    """
-    down, across = _half(x, v)
-    return (slide(matrix, x.swapaxes(1, 2), down, TILE, -padding[0]),
-            slide(matrix, across, _columns(v), TILE, -padding[1]))
-
-
-def _to_pixels(matrix: Array, v: Array, x: Array, start: int, padding: Pair) -> Steps:
-    """The other way: the columns, then the rows."""
-    down, across = _half(x, v)
-    return (slide(matrix, _columns(v), across, WINDOW, start, -padding[1]),
-            slide(matrix, down, x.swapaxes(1, 2), WINDOW, start, -padding[0]))
-
-
-def _compute(steps: Steps, source: slice, n: int, target: slice) -> None:
-    """Both steps for `n` images, which are those of `source` and become those of `target`."""
-    for products, here, there in zip(steps, (source, slice(n)), (slice(n), target), strict=True):
-        for matrix, x, out in products:
-            np.matmul(matrix, x[here], out=out[there])
+    j, i, c = v.shape[3:]
+    return v.reshape(*images, -1, j * i, c).swapaxes(-3, -2)
 
 
 def _multiply(a: Array, b: Array, out: Array) -> None:
@@ -175,9 +69,19 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
     np.matmul(a[..., None, :, :], b, out=out)
 
 
-def _products(a: Array, weights: Iterable[tuple[slice, Array]], out: Array) -> None:
+def _products(a: Array, weights: Iterable[tuple[slice, Array]], taps: slice,
+              out: Array) -> None:
+    """out = a U for some rows of taps, and the images that each U is for."""
     for images, u in weights:
-        _multiply(_by_tap(a[images], u.ndim == 4), u, _by_tap(out[images], u.ndim == 4))
+        each = u.ndim == 4
+        _multiply(_by_tap(a[images], each), _taps(u, taps), _by_tap(out[images], each))
+
+
+def _taps(u: Array, rows: slice) -> Array:
+    """Some rows of the taps (.., 36, C, O): a view of one row, or of all."""
+    if rows == ALL:
+        return u
+    return u.reshape(WINDOW, WINDOW, *u.shape[1:])[:, rows.start]
 
 
 def transform_weights(w: Array, u: Array, back: bool = False) -> None:
@@ -218,59 +122,55 @@ def _transformed_back(du: Array, shape: tuple[int, ...]) -> Array:
     return dw
 
 
-class Cut:
-    """How a convolution is cut: output pixels, tiles each way, images of a block, its scratch."""
+class Source:
+    """Where a block finds its pixels: in memory, or in scratch to be filled."""
 
-    def __init__(self, x: Array | Pending, o: int, padding: Pair, most: int = TILES) -> None:
-        shape: tuple[int, ...] = x.shape
-        self.n, self.c, *pixels = shape
-        self.pixels = pixels
-        self.o = o
+    def __init__(self, x: Array | Pending, name: str, cut: Cut) -> None:
+        _, c, h, w = x.shape
+        self.pending = x if isinstance(x, Pending) else None
+        self.name = name
+        self.shape = (cut.images, h, w, c)  # of the scratch
         self.dtype = x.dtype
-        self.padding = padding
-        self.out = [size + 2 * p - 2 for size, p in zip(pixels, padding, strict=True)]
-        self.tiles = [-(-size // TILE) for size in self.out]
-        each = self.tiles[0] * self.tiles[1]
-        # With few tiles in all, enough blocks for four workers, but of 64 tiles at
-        # least.
-        self.images = min(most, max(1, int(min(TILES, max(64, each * self.n // 4)) // each)))
+        self.rows = None if isinstance(x, Pending) else as_nhwc(x)
 
-    def inputs(self) -> Array:
-        """Pixels of a block of inputs: (images, H, W, C)."""
-        return scratch("inputs", (self.images, *self.pixels, self.c), self.dtype)
+    def pixels(self) -> Array:
+        """(images, H, W, C), of which `read` says the part that a block has."""
+        if self.rows is None:
+            return scratch(self.name, self.shape, self.dtype)
+        return self.rows
 
-    def outputs(self) -> Array:
-        """And of outputs, which only their gradients need."""
-        return scratch("outputs", (self.images, *self.out, self.o), self.dtype)
-
-    def scratch(self) -> tuple[Array, Array]:
-        """V and M: (images, rows, columns, j, i, channels) of transformed inputs and products."""
-        shape = (self.images, *self.tiles, WINDOW, WINDOW)
-        v, m = ((*shape, channels) for channels in (self.c, self.o))
-        return scratch("v", v, self.dtype), scratch("m", m, self.dtype)
+    def read(self, i: int, j: int) -> slice:
+        """Images i to j are there: where in `pixels`."""
+        if self.pending is None:
+            return slice(i, j)
+        self.pending.fill(i, j, self.pixels()[: j - i])
+        return slice(j - i)
 
 
 def convolve(x: Array | Pending, cut: Cut, weights: Weights) -> Array:
     """The convolution of x (N, C, H, W) with the transformed weights of each block."""
     bt, at, *_ = matrices(x.dtype)
-    fill = filler(x)
+    source = Source(x, "x", cut)
     y = empty((cut.n, *cut.out, cut.o), x.dtype)
 
     def prepare() -> tuple[Any, ...]:
-        v, m = cut.scratch()
-        pixels = cut.inputs()
-        to_tiles = _to_tiles(bt, pixels, v, cut.padding)
-        return pixels, to_tiles, v, m, _to_pixels(at, m, y, 0, (0, 0))
+        v, m = cut.tiles_of("v", cut.c), cut.tiles_of("m", cut.o)
+        half_x = cut.half("half x", cut.pixels[1], cut.c)
+        half_y = cut.half("half y", cut.out[1], cut.o)
+        return (to_tiles(bt, source.pixels(), half_x, v, cut.padding, cut), v, m,
+                to_pixels(at, m, half_y, y, 0, (0, 0), cut))
 
     prepared = per_thread(prepare)
 
     def block(i: int, j: int) -> None:
-        pixels, to_tiles, v, m, to_pixels = prepared()
-        n = j - i
-        fill(i, j, pixels[:n])
-        _compute(to_tiles, slice(n), n, slice(n))
-        _products(v, weights(i, j), m)
-        _compute(to_pixels, slice(n), n, slice(i, j))
+        (down, across), v, m, (up, back) = prepared()
+        own = slice(j - i)
+        compute(down, source.read(i, j), own)
+        for taps, to_v, from_m in zip(cut.groups, across, back, strict=True):
+            compute(to_v, own, own)
+            _products(v, weights(i, j), taps, m)
+            compute(from_m, own, own)
+        compute(up, own, slice(i, j))
 
     pmap(block, cut.n, cut.images)
     return as_nchw(y)
@@ -282,12 +182,13 @@ def differentiate(g: Array | Pending, x: Array | Pending, cut: Cut, weights: Wei
     """dx from the transposed weights of each block, and the sum of what `collect` makes of it.
 
     By the adjoint of each step, last first; both share the transformed gradient dM = A
-    g A^T: dV[tap] = dM[tap] U[tap]^T and dx = B dV B^T; collect(i, j, V, dM, out) fills
-    out (of `shape`). The gradient of a pending x is finished in the block that makes it.
+    g A^T: dV[tap] = dM[tap] U[tap]^T and dx = B dV B^T; collect(i, j, taps, V, dM, out)
+    fills the part of out (of `shape`) that belongs to a group of taps. The gradient of a
+    pending x is finished in the block that makes it.
     """
     bt, _, a, b, _ = matrices(x.dtype)
-    fill_g = filler(g)
-    fill_x = filler(x)
+    source_g = Source(g, "g", cut)
+    source_x = Source(x, "x", cut)
     dx = None
     if wanted[0]:
         dx = empty((cut.n, *cut.pixels, cut.c), x.dtype)
@@ -296,29 +197,35 @@ def differentiate(g: Array | Pending, x: Array | Pending, cut: Cut, weights: Wei
         finish = x.collector(cut.images)
 
     def prepare() -> tuple[Any, ...]:
-        v, dm = cut.scratch()
-        dy = cut.outputs()
-        pixels = cut.inputs()
-        return (dy, _to_tiles(a, dy, dm, (0, 0)), dm, pixels,
-                _to_tiles(bt, pixels, v, cut.padding), v,
-                None if dx is None else _to_pixels(b, v, dx, -WINDOW, cut.padding))
+        dm, v = cut.tiles_of("m", cut.o), cut.tiles_of("v", cut.c)
+        half_g = cut.half("half y", cut.out[1], cut.o)
+        # A group of taps is read before the gradient takes its place.
+        half_x = cut.half("half x", cut.pixels[1], cut.c)
+        none: Steps = ([], [[] for _ in cut.groups])
+        return (to_tiles(a, source_g.pixels(), half_g, dm, (0, 0), cut), dm,
+                to_tiles(bt, source_x.pixels(), half_x, v, cut.padding, cut), v,
+                none if dx is None else to_pixels(b, v, half_x, dx, -WINDOW, cut.padding, cut))
 
     prepared = per_thread(prepare)
 
     def block(i: int, j: int, out: Array | None = None) -> None:
-        dy, g_to_tiles, dm, pixels, x_to_tiles, v, to_pixels = prepared()
-        n = j - i
-        fill_g(i, j, dy[:n])
-        _compute(g_to_tiles, slice(n), n, slice(n))
-        if out is not None:
-            fill_x(i, j, pixels[:n])
-            _compute(x_to_tiles, slice(n), n, slice(n))
-            collect(i, j, v[:n], dm[:n], out)
+        (down_g, across_g), dm, (down_x, across_x), v, (up, back) = prepared()
+        own = slice(j - i)
+        compute(down_g, source_g.read(i, j), own)
+        for taps, to_dm, to_v, from_v in zip(cut.groups, across_g, across_x, back, strict=True):
+            compute(to_dm, own, own)
+            if out is not None:
+                if taps.start == 0:
+                    compute(down_x, source_x.read(i, j), own)
+                compute(to_v, own, own)
+                collect(i, j, taps, v[own], dm[own], out)
+            if dx is not None:
+                _products(dm, weights(i, j), taps, v)
+                compute(from_v, own, own)
         if dx is not None:
-            _products(dm, weights(i, j), v)
-            _compute(to_pixels, slice(n), n, slice(i, j))
+            compute(up, own, slice(i, j))
             if finish is not None:
-                finish.take(i, j, dx[i:j], pixels[:n])
+                finish.take(i, j, dx[i:j], source_x.pixels()[own])
 
     total = sum_if(wanted[1], block, cut.n, cut.images, shape, x.dtype)
     if dx is None:
@@ -327,9 +234,10 @@ def differentiate(g: Array | Pending, x: Array | Pending, cut: Cut, weights: Wei
     return gradient if finish is None else finish.found(gradient), total
 
 
-def weight_products(v: Array, dm: Array, du: Array) -> None:
-    """dU[tap] = V[tap]^T dM[tap]: (36, C, O), or (n, 36, C, O) of each image."""
-    _multiply(_by_tap(v, du.ndim == 4).swapaxes(-2, -1), _by_tap(dm, du.ndim == 4), du)
+def weight_products(taps: slice, v: Array, dm: Array, du: Array) -> None:
+    """dU[tap] = V[tap]^T dM[tap] for some taps: (36, C, O), or (n, 36, C, O) of each image."""
+    each = du.ndim == 4
+    _multiply(_by_tap(v, each).swapaxes(-2, -1), _by_tap(dm, each), _taps(du, taps))
 
 
 def conv2d(x: Array | Pending, w: Array, padding: Pair) -> Array:
