@@ -56,7 +56,7 @@ def test_two_seeds_leave_their_results(example: Any, finished: Path) -> None:
         history = History.load(folder / "history.json")
         assert [row["train_accuracy"] for row in one["epochs"]] == history["train_accuracy"]
         assert len(one["epochs"]) == 4 and one["stopped"] == "finished"
-        assert one["seconds"] > 0 and one["cpu_seconds"] > 0 and len(one["load"]) == 2
+        assert one["seconds"] > 0 and one["cpu_seconds"] > 0 and "others" in one
 
 
 def test_results_are_not_overwritten_and_seeds_are_added(
