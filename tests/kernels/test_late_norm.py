@@ -14,7 +14,7 @@ import tinynet.functional as F
 from tinynet import nn, to_numpy
 from tinynet.backend import xp
 from tinynet.graph import Watcher, watching
-from tinynet.kernels import pending, threads as kernel_threads
+from tinynet.kernels import pending, pool as pool_kernels, threads as kernel_threads
 from tinynet.kernels.conv import force_algorithm
 from tinynet.late import Late
 from tinynet.random import Generator
@@ -36,11 +36,12 @@ def workers() -> Iterator[Callable[[int], None]]:
 
 
 class Case:
-    """z = conv(x), y = relu(norm(z)), pooled if asked, and what reads it."""
+    """z = conv(x), y = relu(norm(z)), pooled if asked ("first": z is), and what reads it."""
 
     def __init__(self, size: tuple[int, int] = (16, 16), dtype: str = "f4", relu: bool = True,
-                 pool: bool = False, n: int = 12) -> None:
+                 pool: bool | str = False, n: int = 12) -> None:
         rng = Generator(7)
+        n = 4 * n if pool == "first" else n  # so that what is pooled is large enough to wait
 
         def draw(*shape: int) -> Any:
             return rng.normal(shape, dtype="f8").astype(dtype)
@@ -58,8 +59,10 @@ class Case:
         return F.conv2d(self.x, self.w, padding=1)
 
     def norm(self, z: Any) -> Tensor:
+        if self.pool == "first":
+            z = F.max_pool2d(z, 2)
         y = F.batch_norm(z, None, None, self.gamma, self.beta, True, with_relu=self.relu)
-        return F.max_pool2d(y, 2) if self.pool else y
+        return F.max_pool2d(y, 2) if self.pool is True else y
 
     def read(self, y: Any) -> Tensor:
         return F.conv2d(y, self.u, padding=1)
@@ -96,9 +99,9 @@ def chain(case: Case) -> Tensor:
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("pool", [False, True])
+@pytest.mark.parametrize("pool", [False, True, "first"])
 @pytest.mark.parametrize("size", SIZES)
-def test_it_equals_what_is_stored(size: Any, pool: bool, relu: bool, dtype: str) -> None:
+def test_it_equals_what_is_stored(size: Any, pool: bool | str, relu: bool, dtype: str) -> None:
     case = Case(size, dtype, relu, pool)
     assert_equal(case.gradients(chain), case.gradients(stored(chain)), dtype)
     with tn.plain():
@@ -144,16 +147,16 @@ READERS |= {"two readers": two_readers, "two convolutions": two_convolutions,
             "a norm behind it": norm_of_norm, "frozen weights": frozen}
 
 
-@pytest.mark.parametrize("pool", [False, True])
+@pytest.mark.parametrize("pool", [False, True, "first"])
 @pytest.mark.parametrize("name", READERS)
-def test_every_reader(name: str, pool: bool) -> None:
+def test_every_reader(name: str, pool: bool | str) -> None:
     case = Case(pool=pool, size=(16, 24))
     of = READERS[name]
     assert_equal(case.gradients(of), case.gradients(stored(of)))
 
 
-@pytest.mark.parametrize("pool", [False, True])
-def test_negative_and_zero_scales(pool: bool) -> None:
+@pytest.mark.parametrize("pool", [False, True, "first"])
+def test_negative_and_zero_scales(pool: bool | str) -> None:
     case = Case(pool=pool)
     case.gamma.data[::3] *= -1
     case.gamma.data[1] = 0
@@ -171,28 +174,51 @@ def test_means_far_from_zero(mean: float) -> None:
     assert_equal(case.gradients(of), case.gradients(stored(of)))
 
 
-@pytest.mark.parametrize("pool", [False, True])
-def test_first_of_equal_values_gets_the_gradient(pool: bool) -> None:
+@pytest.mark.parametrize("pool", [False, True, "first"])
+def test_first_of_equal_values_gets_the_gradient(pool: bool | str) -> None:
     case = Case(dtype="f8", pool=pool)
     case.x.data[...] = np.sign(to_numpy(case.x.data))  # few values: many windows with ties
     case.w.data[...] = np.sign(to_numpy(case.w.data))
     assert_equal(case.gradients(chain), case.gradients(stored(chain)), "f8")
 
 
-@pytest.mark.parametrize("pool", [False, True])
-def test_grad_of_any_tensor_on_the_way(pool: bool) -> None:
+@pytest.mark.parametrize("pool", [False, True, "first"])
+def test_grad_of_any_tensor_on_the_way(pool: bool | str) -> None:
     case = Case(pool=pool)
 
     def of(case: Case) -> list[Any]:
         z = case.z()
-        y = F.batch_norm(z, None, None, case.gamma, case.beta, True, with_relu=True)
-        top = F.max_pool2d(y, 2) if pool else y
+        pooled = F.max_pool2d(z, 2) if pool == "first" else z
+        y = F.batch_norm(pooled, None, None, case.gamma, case.beta, True, with_relu=True)
+        top = F.max_pool2d(y, 2) if pool is True else y
         out = case.read(top)
         seed = tn.tensor(Generator(5).normal(out.shape))
-        asked = [z, y, top, case.gamma, case.w]
+        asked = [z, pooled, y, top, case.gamma, case.w]
         return [to_numpy(g.data) for g in grad(out, asked, seed)]
 
     assert_equal(of(case), stored(of)(case))
+
+
+def test_a_pool_behind_a_convolution_leaves_its_gradient_to_it(monkeypatch: Any) -> None:
+    case = Case(pool="first")
+    out = chain(case)
+    monkeypatch.setattr(pool_kernels.Scattered, "array", None)  # nobody stores it
+    out.sum().backward()
+    assert case.w.grad is not None
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_goes_where_it_goes_plainly(value: float) -> None:
+    """A window with nan gives its gradient to the first; an infinite one stays in its window."""
+    rng = Generator(3)
+    x = rng.normal((4, 6, 8, 16))
+    x[1, 2, 3, 4:7] = value
+    x[2, :, 4:6, 2:4] = value
+    g = rng.normal((4, 6, 4, 8))
+    g[3, 1, 2, 3] = value
+    y = pool_kernels.plain_max_pool2d(x, (2, 2), (2, 2), (0, 0))
+    wanted = pool_kernels.plain_max_pool2d_backward(g, x, y, (2, 2), (2, 2), (0, 0))
+    assert np.array_equal(pool_kernels.Scattered(g, x, y).array(), wanted, equal_nan=True)
 
 
 def test_gradients_of_gradients() -> None:
