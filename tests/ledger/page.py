@@ -25,15 +25,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from tests.ledger import LEDGER, listed_tests, load
 from tests.project import ROOT, below
 from tests.results import save
-from tests.results.code import LINE
 
 FOLDER = Path(__file__).parent
 PAGE = ROOT / "examples" / "lecture" / "README.md"
 JSON = ROOT / "tinynet" / "lecture.json"
 RESULTS = ROOT / "tests" / "results"
 SCRIPTS = ("claims", "claims_nets")  # in examples/lecture/; their results have these names
-VERDICTS = ("holds", "holds under", "does not hold here")
-NOTHING = "-"  # a cell of which the lecture has nothing: not every id has a figure
+PENDING = "not yet measured"
+VERDICTS = ("holds", "holds under", "does not hold here", PENDING)
+NOTHING = "-"  # a cell that is not due: map.toml says why
 
 INTRO = """\
 # The lecture, line by line
@@ -75,7 +75,7 @@ def claims() -> list[dict[str, Any]]:
     answers = measured()
     for claim in found:
         if "measured" in claim:
-            claim["answer"] = answers[claim["measured"]]
+            claim["answer"] = answers.get(claim["measured"], PENDING)
             script = claim.get("script", "claims")
             claim["command"] = f"python examples/lecture/{script}.py --only {claim['measured']}"
         claim["answer"] = claim.get("answer") or claim["shown"]
@@ -188,7 +188,8 @@ def page() -> str:
     counted = Counter(claim["verdict"] for claim in claims())
     counts = f"Of {len(claims())} claims " + ", ".join(
         f"{counted[word]} {text}" for word, text in zip(VERDICTS, (
-            "hold", "hold under a condition", "do not hold here"), strict=True))
+            "hold", "hold under a condition", "do not hold here", "are not yet measured"),
+            strict=True))
     text.append(CLAIMS.format(counts=counts) + "\n".join(
         f"| <a id=\"c{i}\"></a>{cell(claim['says'])} ({', '.join(claim['ids'])}) | "
         f"**{cell(verdict(claim))}** | {cell(claim['answer'])} | `{claim['command']}` |"
@@ -221,43 +222,6 @@ def measure(script: str) -> None:
     table = "\n".join(["| claim | answer |", "|---|---|", *answers])
     save(script, f"Claims of the lecture, answered by {script}.py", table,
          f"examples/lecture/{script}.py")
-
-
-NUMBER = re.compile(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
-
-
-def numbers(text: str) -> list[str]:
-    """The numbers of a text that a result file must hold: with a point, a sign, a comma or a %.
-
-    >>> numbers("n = 3: +2.8 points (67.2%), 92 % of 1,000")
-    ['+2.8', '67.2', '92', '1,000']
-    """
-    return [found[0].rstrip(",") for found in NUMBER.finditer(text)
-            if re.search(r"[.+,e-]", found[0].rstrip(","))
-            or text[found.end() : found.end() + 2].strip().startswith("%")]
-
-
-def missing(answer: str, result: str) -> list[str]:
-    """The numbers of an answer to which none of the result file's is equal, or rounds."""
-    text = (RESULTS / f"{result}.md").read_text(encoding="utf-8")
-    text = "\n".join(row for row in text.splitlines() if not LINE.fullmatch(row))
-    held = [number.rstrip(",") for number in NUMBER.findall(text)]
-    return [number for number in numbers(answer) if not any(same(number, one) for one in held)]
-
-
-def same(said: str, held: str) -> bool:
-    """Whether a number is another, with fewer digits perhaps; a sign that is said must be there.
-
-    >>> same("84.2", "84.16"), same("+5.2", "5.2"), same("3.8", "+3.78"), same("5.2", "5.26")
-    (True, False, True, False)
-    """
-    if said[0] in "+-" and held[0] != said[0]:
-        return False
-    first, second = (number.lstrip("+-").replace(",", "") for number in (said, held))
-    if "e" in first + second:
-        return float(first) == float(second)
-    digits = len(first.partition(".")[2])
-    return f"{float(second):.{digits}f}" == first
 
 
 if __name__ == "__main__":
