@@ -8,7 +8,7 @@
 
 All 50,000 pictures are trained on; nothing is chosen by the test set, which is looked at once
 for each seed, at the end, in four views that are fixed here. The folder `--out` then holds
-result.json, and of each seed the curves, the history and the weights.
+result.json, and of each seed a report card (open report.html), the curves and the weights.
 
 The recipe is that of the speed records on this data set, brought to two cores. Each number
 names where it is from:
@@ -227,7 +227,7 @@ def run(seed: int, recipe: Recipe, sets: tuple[data.Dataset, data.Dataset],
     own = time.process_time() - cpu
     there = (time.perf_counter() - began) * (os.cpu_count() or 1)  # seconds of all cores
     others = (busy_seconds() - busy - own) / there  # nan where that is not told
-    return {
+    found = {
         "seed": seed, "test_accuracy": accuracy, "stopped": history.stopped,
         # from the pictures in memory to the result, also what was spent before a resume
         "seconds": round(ready - began + trainer.seconds + tested, 1),
@@ -238,6 +238,23 @@ def run(seed: int, recipe: Recipe, sets: tuple[data.Dataset, data.Dataset],
         "epochs": [{name: column[i] for name, column in history.epochs.items()}
                    for i in range(trainer.epoch)],
     }
+    train.write_atomic(folder / "result.json", json.dumps(settings(found, recipe, sets), indent=1))
+    step = (next(views(pictures[:recipe.chunk])), test.labels[:recipe.chunk])
+    viz.draw_answers(test.labels, scores, test, folder)
+    viz.write_layers(net, loss, step, folder)
+    viz.write_card(folder)
+    return found
+
+
+def settings(found: dict[str, Any], recipe: Recipe, sets: tuple[data.Dataset, data.Dataset]
+             ) -> dict[str, Any]:
+    """What the card of a seed says of it; its epochs are in history.json."""
+    return {"model": "a net of {}, {} and {} channels".format(*recipe.widths),
+            "dataset": sets[0].name, "train_pictures": len(sets[0]),
+            "test_pictures": len(sets[1]), "views": 2 * len(PLACES),
+            "recipe": {name: str(value) for name, value in recipe._asdict().items()},
+            **{name: value for name, value in found.items() if name != "epochs"},
+            "machine": machine()}
 
 
 def busy_seconds() -> float:
@@ -370,7 +387,7 @@ def main(argv: list[str] | None = None) -> int:
         print_line(f"mean {statistics.fmean(accuracies):.2%}, standard deviation "
                    f"{100 * statistics.stdev(accuracies):.2f}, worst {min(accuracies):.2%} "
                    f"(n = {len(runs)})")
-    print_line(f"results are in {args.out}")
+    print_line(f"results are in {args.out}; look at {args.out}/seed-{runs[-1]['seed']}/report.html")
     return 0
 
 

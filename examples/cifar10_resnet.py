@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 import tinynet as tn
-from tinynet import data, models, nn, optim, train, viz
+from tinynet import data, functional as F, models, nn, optim, train, viz
 from tinynet.optim.schedule import Schedule, cosine, cyclic_cosine, multistep
 from tinynet.train.progress import print_line
 
@@ -184,7 +184,8 @@ def main(argv: list[str] | None = None) -> int:
     accuracy = float((scores.argmax(axis=1) == test.labels).mean())
     beside = papers(args)
     result = {
-        "dataset": training.name, "test_accuracy": accuracy,
+        "model": f"ResNet-{args.depth}", "dataset": training.name, "test_accuracy": accuracy,
+        "test_pictures": len(test),
         "settings": {name: str(value) if isinstance(value, Path) else value
                      for name, value in vars(args).items() if value is not None},
         "parameters": model.num_parameters(), "seconds": round(trainer.seconds, 1),
@@ -196,6 +197,9 @@ def main(argv: list[str] | None = None) -> int:
     train.write_atomic(args.out / "result.json", json.dumps(result, indent=2) + "\n")
     viz.plot_history(history, args.out / "curves.png", smooth=0.95,
                      title=f"ResNet-{args.depth} on {training.name}: {accuracy:.2%}")
+    viz.draw_answers(test.labels, scores, test, args.out)
+    viz.write_layers(model, F.cross_entropy, next(iter(loader)), args.out)
+    card = viz.write_card(args.out)
     if not args.quiet:
         print_line(f"\n{history.table()}\n")
     print_line(f"here    {100 * accuracy:6.2f} %  {args.epochs:4} epochs  ResNet-{args.depth} on "
@@ -203,7 +207,7 @@ def main(argv: list[str] | None = None) -> int:
                f"{time.perf_counter() - start:.0f} s")
     for paper in beside:
         print_line(f"paper   {paper.accuracy:6.2f} %  {paper.epochs:4} epochs  {paper.what}")
-    print_line(f"results are in {args.out}")
+    print_line(f"look at {card}")
     return 0
 
 

@@ -51,7 +51,11 @@ def test_two_seeds_leave_their_results(example: Any, finished: Path) -> None:
     for one in result["runs"]:
         folder = finished / f"seed-{one['seed']}"
         assert {path.name for path in folder.iterdir()} >= {
-            "curves.png", "epochs.csv", "history.json", "model.safetensors"}
+            "curves.png", "epochs.csv", "history.json", "model.safetensors", "report.md",
+            "report.html", "result.json", "layers.json", "confusion.png"}
+        card = (folder / "report.md").read_text()
+        assert f"{one['test_accuracy']:.2%} right on 100 test pictures" in card
+        assert "recipe: widths" in card and "machine: cores" in card and "groups.0" in card
         assert not (folder / "checkpoints").exists() and one["resumed"] is False
         history = History.load(folder / "history.json")
         assert [row["train_accuracy"] for row in one["epochs"]] == history["train_accuracy"]
@@ -112,7 +116,7 @@ def test_the_recipe_to_94_is_what_its_comments_say(example: Any) -> None:
     optimizer = example.make_optimizer(net, recipe, steps, 3 * len(loader))
     trained = {name for name, p in net.named_parameters() if p.requires_grad}
     held = [name for group in optimizer.param_groups for name in group["names"]]
-    assert len(loader) == 33 and steps == 280
+    assert len(loader) == 33 and steps == 297
     assert set(held) == trained and len(held) == 6 + 1 + 6 + 1
     for group in optimizer.param_groups:  # lines that end at 0
         assert group["lr"](group["lr"].length) == 0.0

@@ -34,6 +34,10 @@ def test_a_run_with_every_switch(example: Any, tmp_path: Path,
     assert {path.name for path in tmp_path.glob("snapshot-*")} == {
         "snapshot-1.safetensors", "snapshot-2.safetensors"}
     assert (tmp_path / "curves.png").stat().st_size > 10_000
+    assert (tmp_path / "report.html").exists() and f"look at {tmp_path / 'report.html'}" in said
+    card = (tmp_path / "report.md").read_text()
+    assert "# ResNet-8 on shapes" in card and "right on 150 test pictures" in card
+    assert "papers: 1 " in card and "accuracy 94.8, epochs 500" in card
 
 
 def test_each_switch_does_what_it_says(example: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 import tinynet as tn
 import tinynet.functional as F
-from tinynet import nn, optim, train
+from tinynet import models, nn, optim, train
 
 
 class Twice(nn.Module):
@@ -87,3 +87,14 @@ def test_a_profiler_that_runs_already_is_put_back() -> None:
 def test_the_graph_is_not_kept_alive() -> None:
     found = anatomy()
     assert not any(isinstance(value, np.ndarray) for row in found.rows for value in row)
+
+
+def test_all_steps_skip_the_same_blocks_of_stochastic_depth() -> None:
+    for seed in range(4):
+        tn.manual_seed(seed)
+        model = models.resnet(6, survival=0.3, widths=(4, 8, 8))
+        loader = [(tn.randn(4, 3, 8, 8), tn.tensor([0, 1, 2, 0]))]
+        found = train.trace(model, optim.SGD(model.parameters(), lr=0.0), F.cross_entropy, loader,
+                            repeat=2)
+        layers = [row for row in found.rows if row.layer == "Conv2d"]
+        assert layers and all(row.forward > 0.0 for row in layers)

@@ -26,6 +26,7 @@ from .. import text
 from ..backend import Array, is_array, synchronize
 from ..graph import Node, Watcher, watching
 from ..nn.module import Call, Module, call_in_progress, observe
+from ..nn.noise import noise_state, set_noise_state
 from ..optim.optimizer import Optimizer
 from ..tensor import Tensor
 
@@ -91,13 +92,19 @@ def trace(model: Module, optimizer: Optimizer, loss: Callable[[Any, Any], Tensor
 
     loader:   gives (images, labels); its first batch is taken anew for each step
     repeat:   steps that are timed, after one to warm up and one to see what is entered
+
+    All steps draw the same random numbers: with stochastic depth they call the same
+    layers.
     """
     step = _Step(model, optimizer, loss, loader)
+    noise = noise_state(model)
     step.run()
+    set_noise_state(model, noise)
     step.run(step.profiled())
     seen = step.account
     timed = []
     for _ in range(repeat):
+        set_noise_state(model, noise)
         step.run()
         timed.append(step.account)
     rows = []

@@ -128,6 +128,8 @@ class Trainer:
     parallel:  True takes part in the training of all ranks that mpiexec has started
                (`distributed`), which is that of one process with a batch as large as
                theirs together; a `World` does so with settings of its own
+    callbacks: more of them; `tn.viz.ReportCard(folder, test)` ends the run with a page
+               of curves, mistakes and times, `Checkpoints(folder)` keeps it from loss
 
     `step` and `epoch` count what is done; `history` holds the curves. While `fit` runs,
     `batch` is the one in hand, (images, labels), `batch_loss` its loss on the device,

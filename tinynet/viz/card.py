@@ -147,6 +147,9 @@ def _facts(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     for name, value in result.items():
         if isinstance(value, Mapping):
             flat |= {f"{name}: {inner}": x for inner, x in value.items()}
+        elif isinstance(value, list) and all(isinstance(x, Mapping) for x in value):
+            flat |= {f"{name}: {i}": ", ".join(f"{key} {x}" for key, x in row.items())
+                     for i, row in enumerate(value, 1)}
         else:
             flat[name] = value
     return [{"what": name.replace("_", " "), "value": value} for name, value in flat.items()]
