@@ -174,6 +174,8 @@ SCRIPTS = sorted(path.name for path in (Path(__file__).parents[2] / "examples").
 def test_every_script_explains_itself_and_refuses_a_misspelled_option(
         script: str, option: str, root: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str]) -> None:
+    if script == "sklearn_estimator.py":
+        pytest.importorskip("sklearn", reason="needs scikit-learn: pip install scikit-learn")
     needed = ["runs/x", "my.png"] if script == "predict.py" else []
     monkeypatch.setattr(sys, "argv", [script, *needed, option])
     with pytest.raises(SystemExit) as caught:
