@@ -25,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import sys
 import threading
 import warnings
 from collections import deque
@@ -52,7 +53,10 @@ def get_num_workers() -> int:
 
 
 def set_num_workers(n: int) -> None:
-    """Use `n` threads in `pmap` (1: none but the caller's). Results do not depend on `n`."""
+    """Use `n` threads in `pmap` (1: none but the caller's). Results do not depend on `n`.
+
+    Where the system gives fewer threads, or none as in a browser, those it has do all.
+    """
     global _workers, _crew
     n = check_whole("number of workers", n)
     before = _crew
@@ -273,6 +277,8 @@ def blas_libraries() -> list[Any]:
     else:
         known = ThreadpoolController().lib_controllers
     found = [lib for lib in known if lib.user_api == "blas"]
+    if sys.platform == "emscripten":  # in a browser: no threads, so none of BLAS either
+        return found
     if not found and not any(os.environ.get(name) == "1" for name in _BLAS_VARIABLES):
         warnings.warn("threadpoolctl finds no BLAS that it could set to one thread. Results do not "
                       "change, but where BLAS runs threads of its own beside tinynet's, a step "

@@ -164,7 +164,12 @@ def read_file(path: str | os.PathLike[str]) -> tuple[HostArrays, dict[str, str]]
         raise ValueError(f"{path} has format version {metadata.get('version')!r}, and "
                          f"this tinynet reads version {' and '.join(known)}: update "
                          "tinynet")
-    from safetensors import SafetensorError, deserialize
+    try:
+        from safetensors import SafetensorError, deserialize
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"reading {path} needs the package safetensors (saving does not): "
+            "pip install safetensors", name="safetensors") from error
 
     try:
         entries = deserialize(data)  # type: ignore[no-untyped-call]

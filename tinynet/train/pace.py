@@ -75,8 +75,10 @@ class Pace(Callback):
         return text
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._watch, daemon=True)
+        with contextlib.suppress(RuntimeError):  # no thread to be had, as in a browser: silence
+            thread.start()
+            self._thread = thread
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

@@ -60,7 +60,8 @@ class Progress(Callback):
         notebook = _in_notebook()
         if notebook or _is_terminal(sys.stderr):
             total = trainer.planned_steps or None
-            with contextlib.suppress(OSError, ValueError):
+            # without tqdm, as in a browser, the lines are all there is
+            with contextlib.suppress(OSError, ValueError, ImportError):
                 self._bar = _bar_class(notebook)(
                     total=total, unit="step", leave=False, dynamic_ncols=True,
                     bar_format=_FORMAT if total else None)
