@@ -267,6 +267,12 @@ def busy_seconds() -> float:
     return (sum(ticks) - sum(ticks[3:5])) / os.sysconf("SC_CLK_TCK")
 
 
+def left_alone(one: dict[str, Any]) -> bool:
+    """Whether a run is known to have had the machine to itself."""
+    others = one.get("others")
+    return others is not None and others <= OTHERS
+
+
 def machine() -> dict[str, Any]:
     """What belongs beside every time."""
     name = platform.processor() or platform.machine()
@@ -289,8 +295,7 @@ def summary(args: argparse.Namespace, recipe: Recipe, runs: list[dict[str, Any]]
         "views": 2 * len(PLACES), "n": len(runs), "mean": statistics.fmean(found),
         "spread": statistics.stdev(found) if len(found) > 1 else None, "worst": min(found),
         # of a machine that did other work as well, times say little; accuracies count
-        "times_are_provisional": any(one.get("others") is None or one["others"] > OTHERS
-                                     for one in runs),
+        "times_are_provisional": not all(left_alone(one) for one in runs),
         "command": " ".join(["python", *sys.argv]), "machine": machine(), "runs": runs,
     }
 

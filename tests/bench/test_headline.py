@@ -41,14 +41,9 @@ def test_readme_says_what_the_file_holds(file: Path) -> None:
     command = f"python examples/cifar10.py --target {result['target']}"
     assert command in row and result["command"].startswith(command)
     times = {int(text.replace(",", "")) for text in re.findall(r"([\d,]+) s\b", row)}
+    left_alone = loaded("cifar10").left_alone
     quiet = {round(one["seconds"]) for one in result["runs"] if left_alone(one)}
     assert times <= quiet, "README tells a time that is in no run of a machine left alone"
-
-
-def left_alone(one: dict[str, Any]) -> bool:
-    """Whether a run had the machine to itself."""
-    others = one.get("others")
-    return others is not None and others <= loaded("cifar10").OTHERS
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -21,12 +21,10 @@ import numpy as np
 
 from ..backend import Array, DType
 from ..locks import thread_lock
-from .memory import as_nchw, as_nhwc, empty, scratch
+from .memory import as_nchw, empty, scratch
 from .threads import BLOCK_BYTES, pmap
 
 ROW = 8192  # numbers of a row at most, as in `channels.Rows`
-
-Fill = Callable[[int, int, Array], object]
 
 _storing = thread_lock()
 
@@ -118,14 +116,6 @@ def array_of(x: Any) -> Any:
 def scale_of(x: Array | Pending) -> Array | None:
     """What is still to be multiplied by, for each channel; None for an array."""
     return x.scale if isinstance(x, Pending) else None
-
-
-def filler(x: Array | Pending) -> Fill:
-    """A function that writes images i to j of x into `out`, (j - i, H, W, C), but for the scale."""
-    if isinstance(x, Pending):
-        return x.fill
-    rows = as_nhwc(x)
-    return lambda i, j, out: np.copyto(out, rows[i:j])
 
 
 def reader(x: Array | Pending, name: str) -> Callable[[int, int], Array]:
